@@ -1,0 +1,68 @@
+# `make` lists the targets. PYTHON makes .venv: Python 3.11 or newer, with venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all lint format lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(STAMP)  ## make phantoms, train, evaluate, translate a held-out subject
+	$(RUN) -m synthct_jax.demo
+
+test: lint  ## lint, and the tests that take seconds
+	$(RUN) -m pytest -m "not slow"
+
+test-all: lint  ## lint, and all tests
+	$(RUN) -m pytest
+
+lint: $(STAMP)  ## ruff: rules and formatting
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(STAMP)  ## rewrite the sources in ruff's format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:  ## remove the environment and caches, never data or runs
+	rm -rf $(VENV) .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "error: PYTHON=$(PYTHON) is missing or older than 3.11; try: make PYTHON=python3.11" \
+	  >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo \
+	  "error: $(PYTHON) cannot make environments; on Debian: apt install python3-venv" \
+	  >&2; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --require-hashes -r requirements.lock
+	$(RUN) -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Resolved on the oldest Python that is supported, against PyPI alone: the hashes of
+# wheels built on one machine are of no use on another. `UPGRADE=--upgrade` moves every
+# pin, `UPGRADE='--upgrade-package jax'` one; without it pins stay where they can.
+lock:  ## resolve pyproject.toml into requirements.lock (needs Python 3.11)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo \
+	  "error: the lock is made with Python 3.11: make lock PYTHON=python3.11" \
+	  >&2; exit 1; }
+	test -x .venv-lock/bin/pip-compile || { $(PYTHON) -m venv .venv-lock \
+	  && .venv-lock/bin/python -m pip install pip-tools==7.6.2; }
+	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	  CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet \
+	  --extra dev --strip-extras --generate-hashes --unsafe-package synthct-jax \
+	  --no-emit-index-url --no-emit-find-links $(UPGRADE) \
+	  --output-file requirements.lock pyproject.toml
+	printf '%s\n' \
+	  '# Everything that development and tests on a CPU need, on Linux x86-64 with Python' \
+	  '# 3.11; pip-tools resolves for one platform. On 2026-11 no package asked for more' \
+	  '# on Python 3.12 to 3.14, macOS or Linux arm64. Accelerators: README.md.' \
+	  | cat - requirements.lock | sed -e '/^# WARNING: .* not pinned/,$$d' -e '/^$$/d' \
+	  > requirements.lock.new  # the warning is about this package itself
+	mv requirements.lock.new requirements.lock

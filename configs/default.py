@@ -1,0 +1,68 @@
+"""Every hyper-parameter once, with the full-size values of the paper's method.
+
+Not run by itself: `configs/chaos.py`, `configs/folder.py` and `configs/phantom.py`
+start from here and say their command. The values are those of the reference CycleGAN
+(Zhu et al. 2017); where arXiv 2407.10888 states one (9 residual blocks, PatchGAN) it
+agrees.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0  # draws weights, data order, augmentation, replay pools, phantoms
+
+    data = config.data = ConfigDict()
+    data.source = "chaos"  # layout of --raw_dir: chaos, folder; phantom draws its own
+    data.mr_channels = ("in_phase", "out_of_phase")  # what the network sees, in order
+    data.size = 256  # pixels; prepared slices are size x size
+    data.spacing_mm = 1.5  # in-plane pixel spacing of prepared slices
+    data.mask_outside_body = True  # air, couch and coil outside the body become air
+    data.split = (0.7, 0.1, 0.2)  # subjects for train, validation, test
+    # HU -> [-1, 1], piecewise linear through (HU, value). A plain window is two knots;
+    # here soft tissue gets most of the range, where the eye and the dose look.
+    data.ct_knots = ((-1024.0, -1.0), (-200.0, -0.7), (250.0, 0.7), (1500.0, 1.0))
+    data.mr_percentile = 99.5  # of the body, per volume: 0 -> -1, this -> +1
+    data.crop = 0  # train on random squares of so many pixels; 0: whole slices
+    data.flip = True  # left-right flip, half of the samples
+    data.rotate_degrees = 5.0  # largest rotation
+    data.scale_fraction = 0.05  # largest zoom in or out
+    data.shift_mm = 8.0  # largest translation along each axis
+    data.workers = 0  # grain worker processes; 0: in this process
+
+    model = config.model = ConfigDict()
+    model.width = 64  # feature maps of the generator's first layer
+    model.blocks = 9  # residual blocks
+    model.downsamplings = 2  # stride-2 layers before the blocks
+    model.upsample = "transposed"  # transposed, or resize (nearest, then convolution)
+    model.discriminator_width = 64
+    model.discriminator_layers = 3  # stride-2 layers: 1, 2, 3 see 16, 34, 70 pixels
+    model.dtype = "float32"  # of the computation; parameters are float32 always
+
+    loss = config.loss = ConfigDict()
+    loss.adversarial = "lsgan"  # lsgan, or vanilla (binary cross-entropy)
+    loss.cycle_mr = 10.0  # weight of |to_mr(to_ct(mr)) - mr|, mean over channels
+    loss.cycle_ct = 10.0  # weight of |to_ct(to_mr(ct)) - ct|
+    # As a fraction of the cycle weights. With unequal channel counts the image of the
+    # other domain is averaged to one channel and repeated: see losses.identity_input.
+    loss.identity = 0.0
+
+    train = config.train = ConfigDict()
+    train.steps = 200_000
+    train.global_batch = 8  # images of each domain, over all devices
+    train.learning_rate = 2e-4
+    train.discriminator_learning_rate_ratio = 1.0
+    train.beta1 = 0.5
+    train.beta2 = 0.999
+    train.decay_start = 0.5  # constant until this fraction of steps, then linear to 0
+    train.pool_size = 50  # replay pool of each domain (Shrivastava et al. 2017)
+    train.ema_decay = 0.0  # moving average of the generators, used to translate; 0: off
+    train.log_every = 50  # steps
+    train.save_every = 1_000
+    train.keep_latest = 3  # checkpoints, besides the best
+    # The generator with the lowest of this validation metric is kept as well.
+    train.evaluate_every = 0  # steps between validations; 0: never
+    train.best_metric = "frechet_haar"  # lowest wins
+    config.lock()
+    return config

@@ -1,0 +1,58 @@
+"""The embedded default: random abdomens drawn by the project itself, small networks.
+
+    python -m synthct_jax.main --config=configs/phantom.py --workdir=RUN
+
+Data are drawn into --data_dir (RUN/data when it is not given) at the first start.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+VARIANTS = {
+    "in_out": ("in_phase", "out_of_phase"),
+    "in": ("in_phase",),
+    "out": ("out_of_phase",),
+    "t2": ("t2",),
+    "in_out_t2": ("in_phase", "out_of_phase", "t2"),
+}
+
+
+def get_config(variant: str = "in_out") -> ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"configs/phantom.py has no variant {variant!r}, expected one of: "
+            f"{', '.join(VARIANTS)}"
+        )
+    config = default.get_config()
+    config.unlock()
+
+    config.data.source = "phantom"
+    config.data.mr_channels = VARIANTS[variant]
+    config.data.size = 96
+    config.data.spacing_mm = 4.0
+    config.data.shift_mm = 12.0
+
+    # Subjects of the training domains are different people; validation and test
+    # subjects have both images and the tissue labels.
+    phantom = config.phantom = ConfigDict()
+    phantom.train_mr = 24
+    phantom.train_ct = 24
+    phantom.validation = 4
+    phantom.test = 6
+    phantom.slices = 24
+    phantom.slice_mm = 6.0
+    phantom.contrast = "portal_venous"
+
+    config.model.width = 16
+    config.model.blocks = 4
+    config.model.discriminator_width = 32
+
+    config.train.steps = 2_000
+    config.train.global_batch = 4
+    config.train.ema_decay = 0.99
+    config.train.save_every = 500
+    config.train.evaluate_every = 500
+    config.train.best_metric = "mae"
+    config.lock()
+    return config

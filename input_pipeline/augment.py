@@ -1,0 +1,107 @@
+"""Random flips, crops and small affine maps of training slices, in one interpolation.
+
+A placement is drawn once a sample and applied to all its channels, so that channels
+stay registered. Interpolation happens in stored units (HU, scaled MR), before the map
+to [-1, 1] bends them.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import scipy.ndimage
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the pixels of the result come from.
+
+    Attributes:
+        matrix: (2, 2), (row, column) of the result to (row, column) of the source.
+        offset: (2,), the source of the result's pixel (0, 0).
+        size: rows and columns of the result.
+        flip: mirrored left to right; already in `matrix`.
+        moved: whether there is anything to interpolate; a crop or a flip has nothing.
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+    size: int
+    flip: bool
+    moved: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is drawn; all zero and no flip leaves the slice as it is.
+
+    Attributes:
+        crop: rows and columns of the result; 0 keeps those of the source.
+        flip: mirror half of the samples left to right.
+        rotate_degrees: largest rotation, either way.
+        scale_fraction: largest zoom, in or out, as a fraction.
+        shift: largest translation along each axis, in pixels.
+    """
+
+    crop: int = 0
+    flip: bool = False
+    rotate_degrees: float = 0.0
+    scale_fraction: float = 0.0
+    shift: float = 0.0
+
+    def draw(self, rng: np.random.Generator, size: int) -> Placement:
+        """A placement for a square source of `size` pixels."""
+        # All numbers are always drawn: what one option gets does not hang on another.
+        flip, angle, zoom, row, column = rng.uniform(-1, 1, 5)
+        crop = self.crop or size
+        corner = rng.integers(0, size - crop, 2, endpoint=True)
+        angle = math.radians(self.rotate_degrees * angle)
+        zoom = math.exp(math.log1p(self.scale_fraction) * zoom)
+        shift = self.shift * np.array([row, column])
+        flip = self.flip and flip < 0
+
+        cosine, sine = math.cos(angle) / zoom, math.sin(angle) / zoom
+        matrix = np.array([[cosine, -sine], [sine, cosine]])
+        if flip:
+            matrix = matrix @ np.diag([1, -1])
+        centre = (size - 1) / 2
+        return Placement(
+            matrix=matrix,
+            offset=matrix @ (corner - centre) + centre + shift,
+            size=crop,
+            flip=flip,
+            moved=bool(angle or zoom != 1 or shift.any()),
+        )
+
+
+def place(image: np.ndarray, placement: Placement, *, fill: float) -> np.ndarray:
+    """Moves a slice.
+
+    Args:
+        image: (rows, columns, channels), square.
+        placement: the same for all channels.
+        fill: value where the source has no pixel.
+
+    Returns:
+        (placement.size, placement.size, channels) float32.
+    """
+    size = placement.size
+    if not placement.moved:
+        row, column = np.round(placement.offset).astype(int)
+        rows = image[row : row + size]
+        if placement.flip:
+            return rows[:, column - size + 1 : column + 1][:, ::-1].astype(np.float32)
+        return rows[:, column : column + size].astype(np.float32)
+    result = np.empty((size, size, image.shape[-1]), np.float32)
+    for channel in range(image.shape[-1]):
+        # Contiguous planes: strided ones take scipy several times as long.
+        result[..., channel] = scipy.ndimage.affine_transform(
+            np.ascontiguousarray(image[..., channel], dtype=np.float32),
+            placement.matrix,
+            placement.offset,
+            output_shape=(size, size),
+            order=1,
+            mode="constant",
+            cval=fill,
+        )
+    return result

@@ -1,0 +1,287 @@
+"""DICOM files to image frames: one header each, whatever the kind of file.
+
+A classic file holds one frame. An enhanced multi-frame file holds many, with their
+geometry in functional groups (PS3.3 C.7.6.16); they are flattened here, so that
+everything after sees one plain header a frame.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pydicom
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MediaStorageDirectoryStorage,
+    MRImageStorage,
+)
+
+from input_pipeline.volume import UnusableScan
+
+# Functional groups that carry what a classic header says at its top level.
+_GROUPS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+    "MREchoSequence",
+    "MRImageFrameTypeSequence",
+    "CTImageFrameTypeSequence",
+    "MRTimingAndRelatedParametersSequence",
+    "CTAcquisitionDetailsSequence",
+)
+# What must have pixels. Other objects of a study (reports, structure sets, raw data)
+# have none, or are judged by their modality.
+_IMAGE_CLASSES = (
+    MRImageStorage,
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+)
+_CLASSIC_NAMES = {
+    "EffectiveEchoTime": "EchoTime",
+    "FrameType": "ImageType",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One image: its file, its place in a multi-frame file (None: classic), header."""
+
+    path: str
+    number: int | None
+    header: Dataset
+
+    def get(self, keyword: str):
+        """The element's value, None when it is absent."""
+        try:
+            return self.header.get(keyword)
+        # pydicom converts on access, and raises what the conversion raises.
+        except Exception as error:
+            raise UnusableScan(
+                f"{self.path}: {keyword} cannot be read: {error}"
+            ) from error
+
+    def text(self, keyword: str) -> str:
+        """The element as text, '' when it is absent or empty."""
+        value = self.get(keyword)
+        return "" if value is None else str(value).strip()
+
+    def number_or_none(self, keyword: str) -> float | None:
+        value = self.get(keyword)
+        if value is None or value == "":
+            return None
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise UnusableScan(
+                f"{self.path}: {keyword} is {value!r}, expected a number"
+            ) from None
+
+    def numbers(self, keyword: str, count: int) -> np.ndarray:
+        """(count,) float64; raises UnusableScan when absent or malformed."""
+        value = self.get(keyword)
+        if value is None or value == "":
+            raise UnusableScan(f"{self.path}: has no {keyword}")
+        try:
+            numbers = np.array(value, np.float64)
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        if numbers.shape != (count,) or not np.isfinite(numbers).all():
+            raise UnusableScan(
+                f"{self.path}: {keyword} is {value}, expected {count} numbers"
+            )
+        return numbers
+
+    def image_type(self) -> tuple[str, ...]:
+        value = self.get("ImageType") or ()
+        values = (value,) if isinstance(value, str) else value
+        return tuple(str(v).strip().upper() for v in values)
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keeps pydicom from warning of each oddity in a header that it then reads."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def find_frames(path: str) -> tuple[list[Frame], list[str]]:
+    """All image frames of a file, or of a folder and the folders below it.
+
+    Files that are not DICOM, directories of media (DICOMDIR) and objects without
+    an image plane (structure sets, reports, ...) are left out.
+
+    Returns:
+        The frames, and the paths left out, both in the order of the paths.
+
+    Raises:
+        UnusableScan: a file named as DICOM is none or is empty, a DICOM file cannot be
+            read, or an enhanced image has not a header for each of its frames.
+    """
+    if os.path.isfile(path):
+        paths = [path]
+    else:
+        paths = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
+    frames, left_out = [], []
+    for file in paths:
+        header = _read_header(file)
+        if header is None:
+            left_out.append(file)
+        else:
+            frames.extend(_split(file, header))
+    return frames, left_out
+
+
+def _read_header(path: str) -> Dataset | None:
+    """The header of an image file, None for any other file."""
+    with open(path, "rb") as file:
+        start = file.read(132)
+    # Part 10 files have a magic word. Older ones begin with a group number.
+    part10 = start[128:] == b"DICM"
+    if not part10 and start[:2] not in (b"\x08\x00", b"\x02\x00"):
+        _check_not_cut(path, start)
+        return None
+    try:
+        # Large values stay on disk, but that there are pixels is known.
+        header = pydicom.dcmread(path, defer_size=1024, force=not part10)
+    except (InvalidDicomError, OSError, ValueError, EOFError, KeyError) as error:
+        if not part10:
+            return None
+        raise UnusableScan(f"{path}: DICOM header cannot be read: {error}") from error
+    media = header.file_meta.get("MediaStorageSOPClassUID") if part10 else None
+    kind = media or header.get("SOPClassUID")
+    if kind in _IMAGE_CLASSES and "PixelData" not in header:
+        raise UnusableScan(
+            f"{path}: has no pixel data, or ends before it; expected an image"
+        )
+    if kind == MediaStorageDirectoryStorage or "PixelData" not in header:
+        return None
+    del header["PixelData"]
+    return header
+
+
+def _check_not_cut(path: str, start: bytes) -> None:
+    """A slice whose copy was interrupted must not go missing without a word."""
+    name = os.path.basename(path)
+    suffix = os.path.splitext(name)[1].lower()
+    named = suffix in (".dcm", ".ima") and not name.startswith(".")
+    # An empty file, or nothing but the zeros that DICOM files begin with.
+    blank = not suffix and not start.strip(b"\0")
+    if named or blank:
+        what = "not a DICOM file" if start else "an empty file"
+        raise UnusableScan(f"{path}: {what}, expected a DICOM image")
+
+
+def _split(path: str, header: Dataset) -> list[Frame]:
+    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        return [Frame(path, None, header)]
+    count = frame_count(header)
+    if len(per_frame) != count:
+        raise UnusableScan(
+            f"{path}: {len(per_frame)} headers for {count} frames, expected one each"
+        )
+    shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    common = Dataset()
+    for element in header:
+        if "FunctionalGroups" not in element.keyword:
+            common[element.tag] = element
+    return [
+        Frame(path, number, _flatten(common, shared[0], own))
+        for number, own in enumerate(per_frame)
+    ]
+
+
+def frame_count(header: Dataset) -> int:
+    return int(header.get("NumberOfFrames") or 1)
+
+
+def _flatten(common: Dataset, shared: Dataset, own: Dataset) -> Dataset:
+    header = Dataset()
+    header.update(common)
+    for groups in (shared, own):
+        for name in _GROUPS:
+            for element in (groups.get(name) or [Dataset()])[0]:
+                keyword = _CLASSIC_NAMES.get(element.keyword)
+                # A new element: the old one is shared with the other frames.
+                if keyword:
+                    tag, vr = tag_for_keyword(keyword), dictionary_VR(keyword)
+                    element = DataElement(tag, vr, element.value)
+                header[element.tag] = element
+    return header
+
+
+def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
+    """The stored values of each frame, (rows, columns), before any rescaling.
+
+    Raises:
+        UnusableScan: names the file that has no pixels, whose pixels are truncated
+            or damaged, or that needs a decoder which is not installed.
+    """
+    stacks: dict[str, np.ndarray] = {}
+    pixels = []
+    for frame in frames:
+        if frame.path not in stacks:
+            if frame.number is None:
+                stacks.clear()  # classic files are read once each
+            stacks[frame.path] = _decode(frame.path)
+        stack = stacks[frame.path]
+        plane = stack
+        if frame.number is not None and stack.ndim == 3:
+            plane = stack[frame.number]
+        shape = (int(frame.header.get("Rows")), int(frame.header.get("Columns")))
+        if plane.shape != shape:
+            raise UnusableScan(
+                f"{frame.path}: pixels are {plane.shape}, expected {shape}"
+            )
+        pixels.append(plane)
+    return pixels
+
+
+def _decode(path: str) -> np.ndarray:
+    dataset = pydicom.dcmread(path, force=True)
+    if "PixelData" not in dataset:
+        raise UnusableScan(f"{path}: has no pixel data")
+    syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_compressed:
+        try:
+            available = pydicom.pixels.get_decoder(syntax).is_available
+        except NotImplementedError:
+            raise UnusableScan(
+                f"{path}: pixels are compressed as {syntax.name}, which cannot be read"
+            ) from None
+        if not available:
+            raise UnusableScan(
+                f"{path}: pixels are compressed as {syntax.name} and no decoder is "
+                "installed: pip install 'synthct_jax[compressed]'"
+            )
+    try:
+        return dataset.pixel_array
+    # The decoders are many and raise what they like.
+    except Exception as error:
+        raise UnusableScan(
+            f"{path}: pixels are truncated or damaged: {error}"
+        ) from error

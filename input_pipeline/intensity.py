@@ -1,0 +1,113 @@
+"""Hounsfield units and MR intensities to [-1, 1], and back: the only place that does.
+
+HU follow a piecewise linear map through the knots of the configuration, which has an
+inverse. MR has no unit of its own: a volume is divided by a robust percentile of its
+body, and in- and out-of-phase of one acquisition share one scale, because their ratio
+is the fat fraction (Dixon, Radiology 1984;153:189).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+AIR_HU = -1024
+"""Stored CT outside the body, and the least value stored."""
+
+MR_ONE = 16384
+"""Stored int16 MR of a voxel at its scale; brighter ones fit up to just below 2."""
+
+Knots = Sequence[tuple[float, float]]
+
+# Phases are acquired together; in-phase gives their scale where it is there, so that
+# in-phase alone and in-phase of the pair are the same image.
+_PHASES = ("in_phase", "out_of_phase")
+
+
+def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
+    """HU and values of the knots.
+
+    Raises:
+        ValueError: fewer than two knots, not strictly increasing in both, or not from
+            -1 to 1.
+    """
+    table = np.asarray(knots, np.float64)
+    if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] != 2:
+        raise ValueError(
+            f"data.ct_knots is {knots!r}, expected two or more pairs (HU, value)"
+        )
+    hu, value = table.T
+    if (np.diff(hu) <= 0).any() or (np.diff(value) <= 0).any():
+        raise ValueError(
+            f"data.ct_knots is {knots!r}, expected HU and values that increase from "
+            "knot to knot, or the map has no inverse"
+        )
+    if (value[0], value[-1]) != (-1, 1):
+        raise ValueError(
+            f"data.ct_knots goes from {value[0]:g} to {value[-1]:g}, expected -1 to 1"
+        )
+    return hu, value
+
+
+def hu_to_unit(hu: np.ndarray, knots: Knots) -> np.ndarray:
+    """HU of any shape to float32 in [-1, 1]; beyond the outer knots it is clipped."""
+    x, y = check_knots(knots)
+    return np.interp(hu, x, y).astype(np.float32)
+
+
+def unit_to_hu(unit: np.ndarray, knots: Knots) -> np.ndarray:
+    """The inverse of `hu_to_unit`: [-1, 1] of any shape to float32 HU."""
+    x, y = check_knots(knots)
+    return np.interp(unit, y, x).astype(np.float32)
+
+
+def mr_scale(
+    voxels: np.ndarray,
+    mask: np.ndarray,
+    *,
+    channels: Sequence[str],
+    percentile: float,
+) -> np.ndarray:
+    """What each channel is divided by: a robust maximum of the body.
+
+    Args:
+        voxels: (slices, rows, columns, channels), scanner units.
+        mask: (slices, rows, columns) bool, the body.
+        channels: their names; in_phase gives the scale of out_of_phase too.
+        percentile: of the body's voxels, in percent.
+
+    Returns:
+        (channels,) float32, above 0.
+
+    Raises:
+        ValueError: an empty body, or a channel without a positive value there.
+    """
+    if not mask.any():
+        raise ValueError("no body was found, so there is no intensity scale")
+    scales = []
+    for name in channels:
+        source = "in_phase" if name in _PHASES and "in_phase" in channels else name
+        body = voxels[..., list(channels).index(source)][mask]
+        scale = float(np.percentile(body, percentile))
+        if not scale > 0:
+            raise ValueError(
+                f"percentile {percentile:g} of {source} in the body is {scale:g}, "
+                "expected above 0"
+            )
+        scales.append(scale)
+    return np.array(scales, np.float32)
+
+
+def mr_to_int16(voxels: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Scanner units (..., channels) to stored int16; negative values become 0."""
+    ratio = np.clip(voxels / scale, 0, 1.9999)
+    return np.round(ratio * MR_ONE).astype(np.int16)
+
+
+def mr_to_unit(stored: np.ndarray) -> np.ndarray:
+    """Stored MR (int16 or interpolated) to float32: 0 -> -1, its scale and above -> 1."""
+    return np.clip(stored * np.float32(2 / MR_ONE) - 1, -1, 1).astype(np.float32)
+
+
+def hu_to_int16(hu: np.ndarray) -> np.ndarray:
+    """HU to stored int16, from -1024 (air) up."""
+    return np.round(np.clip(hu, AIR_HU, 32767)).astype(np.int16)

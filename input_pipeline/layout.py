@@ -1,0 +1,89 @@
+"""Where the scans of each subject are in a folder of raw data.
+
+`chaos`: the CHAOS challenge as it is unpacked (doi:10.5281/zenodo.3431873); RAW holds
+Train_Sets, and Test_Sets if wanted, or is one of them. People with the same number in
+MR and CT are different people.
+
+    RAW/Train_Sets/MR/ID/T1DUAL/DICOM_anon/{InPhase,OutPhase}/*.dcm
+    RAW/Train_Sets/MR/ID/T2SPIR/DICOM_anon/*.dcm
+    RAW/Train_Sets/CT/ID/DICOM_anon/*.dcm
+
+`folder`: a folder of your own, with one folder for each subject. The same name in `mr`
+and `ct` means the same person, who is then never split between training and test.
+
+    RAW/mr/SUBJECT/...              DICOM files, in any folders below
+    RAW/mr/SUBJECT/in_phase.nii.gz, out_of_phase.nii.gz, t2.nii.gz
+                                    or NIfTI: those that data.mr_channels names; a
+                                    single channel's file may have any name
+    RAW/ct/SUBJECT/...              DICOM files, or a single .nii.gz or .nii
+"""
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoundScan:
+    """A subject's scan in one domain ('mr' or 'ct'): what `read_scan` is given."""
+
+    name: str
+    domain: str
+    path: Path
+
+
+def find_scans(raw_dir: Path, source: str) -> list[FoundScan]:
+    """All scans in a folder, MR before CT, by name; nothing is opened.
+
+    Raises:
+        FileNotFoundError: a folder that the layout asks for is missing or empty.
+    """
+    if not raw_dir.is_dir():
+        raise FileNotFoundError(f"{raw_dir}: no such folder")
+    return _find_chaos(raw_dir) if source == "chaos" else _find_folder(raw_dir)
+
+
+def _find_folder(raw_dir: Path) -> list[FoundScan]:
+    scans = []
+    for domain in ("mr", "ct"):
+        folder = raw_dir / domain
+        subjects = _folders(folder)
+        if not subjects:
+            raise FileNotFoundError(
+                f"{folder}: {_lack(folder)}, expected one folder for each subject "
+                f"({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
+            )
+        scans += [FoundScan(name=s.name, domain=domain, path=s) for s in subjects]
+    return scans
+
+
+def _find_chaos(raw_dir: Path) -> list[FoundScan]:
+    sets = [raw_dir / name for name in ("Train_Sets", "Test_Sets")]
+    sets = [folder for folder in sets if folder.is_dir()] or [raw_dir]
+    scans = []
+    for domain, below in (("mr", ""), ("ct", "DICOM_anon")):
+        # Ground holds masks; the MR reader passes over files that are not DICOM.
+        subjects = [s for folder in sets for s in _folders(folder / domain.upper())]
+        if not subjects:
+            folder = sets[0] / domain.upper()
+            raise FileNotFoundError(
+                f"{folder}: {_lack(folder)}, expected one folder for each subject "
+                "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
+            )
+        scans += [
+            FoundScan(
+                name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below
+            )
+            for s in subjects
+        ]
+    return scans
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    return sorted(found, key=lambda f: (len(f.name), f.name))
+
+
+def _lack(folder: Path) -> str:
+    return "no folders in it" if folder.is_dir() else "no such folder"

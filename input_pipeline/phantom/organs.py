@@ -1,0 +1,312 @@
+"""The organs of the abdomen, each painted where visceral fat still is."""
+
+import numpy as np
+
+from input_pipeline.phantom import shapes
+from input_pipeline.phantom.build import Build, Frame
+from input_pipeline.phantom.tissues import LABELS
+
+
+def _paint(
+    canvas: shapes.Canvas,
+    shape: shapes.Shape | None,
+    label: str,
+    *,
+    over: tuple[str, ...] = ("visceral_fat",),
+) -> None:
+    """Paint the inside of a shape, but only on the labels in `over`."""
+    if shape is None:
+        return
+    box, depth = shape
+    there = canvas.labels[box]
+    free = there == LABELS[over[0]]
+    for name in over[1:]:
+        free |= there == LABELS[name]
+    if "visceral_fat" in over:
+        free &= ~canvas.reserved[box]
+    canvas.paint(box, (depth > 0) & free, LABELS[label])
+
+
+def _jitter(rng: np.random.Generator, point, deviation: float = 3.0) -> np.ndarray:
+    return np.asarray(point, float) + rng.normal(0, deviation, 3)
+
+
+def paint_great_vessels(canvas: shapes.Canvas, build: Build) -> None:
+    """Aorta, inferior vena cava, their branches to the kidneys and the mesentery."""
+    rng = canvas.rng
+    spine = build.spine_mm
+    front = spine - 17
+    aorta_mm = float(rng.uniform(8, 11.5))
+    aorta = [(160, spine - 12, 22), (70, front - 8, 12), (30, front - 13, 7),
+             (-50, front - 12, 6), (-130, front - 12, 5)]  # fmt: skip
+    _paint(canvas, canvas.tube(aorta, aorta_mm), "artery")
+    cava_mm = float(rng.uniform(9.5, 12.5))
+    cava = [(110, -4, -24), (60, 2, -26), (30, front - 20, -24), (0, front - 11, -20),
+            (-130, front - 10, -18)]  # fmt: skip
+    _paint(canvas, canvas.tube(shapes.smooth_path(cava, 3), cava_mm), "vein")
+    for side in (-1, 1):
+        hilum = (-18 + 5 * side, spine - 4, side * 44)
+        start = (-8, front - 10, side * 8)
+        _paint(canvas, canvas.tube([start, hilum], 3.0), "artery")
+        start = (-14, front - 18, -16 if side < 0 else 4)
+        middle = (-15, front - 24, 10) if side > 0 else start
+        hilum = (-20 + 5 * side, spine - 9, side * 44)
+        _paint(canvas, canvas.tube([start, middle, hilum], 4.5), "vein")
+    forward = [(6, front - 22, 8), (-5, front - 36, 7), (-70, front - 44, 2)]
+    _paint(canvas, canvas.tube(shapes.smooth_path(forward), 3.6), "artery")
+
+
+def paint_kidneys(canvas: shapes.Canvas, build: Build) -> None:
+    """Cortex, medullary pyramids, and the fat of the sinus open to the middle."""
+    rng = canvas.rng
+    for side, height in ((-1, -24.0), (1, -14.0)):
+        scale = build.organ_scale * float(rng.normal(1, 0.05))
+        centre = _jitter(rng, (height, build.spine_mm - 5, side * 62))
+        turn = (side * 0.55, side * 0.12, -0.12)
+        kidney = canvas.blob(
+            centre,
+            np.array([54, 29, 24]) * scale,
+            rotation=turn,
+            power=2.2,
+            roughness=0.04,
+        )
+        sinus = canvas.blob(
+            centre + np.array([0, -6, -side * 14]),
+            np.array([24, 11, 17]) * scale,
+            rotation=turn,
+            roughness=0.08,
+        )
+        _paint(canvas, kidney, "kidney_cortex")
+        if kidney is not None:
+            box, depth = kidney
+            pyramids = depth + 2.5 * canvas.noise(box, 11.0)
+            inner = (box, np.minimum(depth - 5, pyramids - 8))
+            _paint(canvas, inner, "kidney_medulla", over=("kidney_cortex",))
+        kidney_labels = ("kidney_cortex", "kidney_medulla")
+        _paint(canvas, sinus, "visceral_fat", over=kidney_labels)
+        pelvis = canvas.blob(
+            centre + np.array([-2, -6, -side * 17]),
+            np.array([10, 4, 9]) * scale,
+            rotation=turn,
+        )
+        _paint(canvas, pelvis, "bile")
+        if kidney is not None:
+            box, depth = kidney
+            canvas.reserved[box] |= depth > -(2 + 3.5 * build.fatness)
+
+
+def paint_liver(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
+    """Both lobes under the diaphragm, gallbladder, portal and hepatic veins."""
+    rng = canvas.rng
+    scale = build.organ_scale * (1 + 0.3 * build.liver_fat_fraction)
+    depth_mm = build.half_depth_mm
+    right_x = -0.52 * build.half_width_mm
+    _paint(
+        canvas,
+        canvas.blob(
+            _jitter(rng, (-24, -0.48 * depth_mm, -46), 4),
+            np.array([27, 14, 13]) * rng.uniform(0.8, 1.15),
+            rotation=(0.2, 0.3, -0.35),
+        ),
+        "bile",
+    )
+    right = canvas.blob(
+        _jitter(rng, (26, -2, right_x), 4),
+        np.array([76, 0.96 * depth_mm, 70]) * scale,
+        power=2.4,
+        rotation=(0.15, -0.15, 0),
+        roughness=0.04,
+    )
+    left = canvas.blob(
+        _jitter(rng, (36, -0.48 * depth_mm, 8), 4),
+        np.array([36, 34, 66]) * scale * rng.uniform(0.9, 1.12),
+        power=2.1,
+        rotation=(-0.12, -0.25, 0),
+        roughness=0.06,
+    )
+    for lobe in (right, left):
+        if lobe is None:
+            continue
+        box, depth = lobe
+        wall = -frame.beyond_mm[box] - 0.5 - 2 * build.fatness
+        depth = np.minimum(depth, np.minimum(wall, -frame.above_mm[box] - 1.5))
+        _paint(canvas, (box, depth), "liver")
+    # The fissure of the round ligament, between the lobes.
+    fissure = canvas.blob(
+        _jitter(rng, (20, -0.68 * depth_mm, -12), 2),
+        (24, 17, rng.uniform(2, 4.5)),
+        rotation=(rng.normal(-0.3, 0.15), 0, rng.normal(0, 0.2)),
+        roughness=0.15,
+    )
+    _paint(canvas, fissure, "visceral_fat", over=("liver",))
+
+    hilum = np.array([14.0, build.spine_mm - 46, -30.0])
+    within = ("visceral_fat", "liver")
+    portal = [
+        ([(-8, build.spine_mm - 40, -2), hilum], [6.5, 6.5]),
+        ([hilum, hilum + (6, 2, -25), hilum + (14, 14, -48)], [5.5, 4, 2]),
+        ([hilum, hilum + (10, -16, -20), hilum + (22, -28, -36)], [4.5, 3.5, 1.8]),
+        ([hilum, hilum + (12, -18, 14), hilum + (16, -30, 30)], [4.5, 3.5, 2]),
+        ([hilum, hilum + (-14, 6, -26), hilum + (-30, 10, -40)], [4, 3, 1.6]),
+    ]
+    roof = np.array([50.0, 2.0, -26.0])
+    hepatic = [
+        ([roof, roof + (-8, 8, -28), roof + (-26, 14, -56)], [5, 4, 1.8]),
+        ([roof, roof + (-8, -24, -14), roof + (-26, -44, -26)], [5, 4, 1.8]),
+        ([roof, roof + (-4, -24, 14), roof + (-12, -36, 34)], [4.5, 3.2, 1.6]),
+    ]
+    for points, radii in portal + hepatic:
+        path = np.array(points) + rng.normal(0, 1.5, (len(points), 3))
+        path[0] = points[0]
+        tube = canvas.tube(shapes.smooth_path(path), np.interp(
+            np.linspace(0, 1, 5 * (len(points) - 1) + 1),
+            np.linspace(0, 1, len(radii)), radii))  # fmt: skip
+        _paint(canvas, tube, "vein", over=within)
+
+
+def paint_spleen(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
+    """Between diaphragm, kidney and stomach, hollow towards the middle."""
+    rng = canvas.rng
+    scale = build.organ_scale * float(rng.uniform(0.92, 1.28))
+    centre = _jitter(
+        rng, (28, build.half_depth_mm * 0.42, 0.74 * build.half_width_mm), 4
+    )
+    spleen = canvas.blob(
+        centre,
+        np.array([48, 46, 25]) * scale,
+        rotation=(0.35, 0.25, 0.2),
+        roughness=0.05,
+    )
+    hollow = canvas.blob(
+        centre + np.array([0, -16, -36]), np.array([40, 34, 20]) * scale, roughness=0.05
+    )
+    if spleen is None:
+        return
+    box, depth = spleen
+    depth = np.minimum(depth, -frame.beyond_mm[box] - 2.0)
+    depth = np.minimum(depth, -frame.above_mm[box] - 1.5)
+    _paint(canvas, (box, depth), "spleen")
+    _paint(canvas, hollow, "visceral_fat", over=("spleen",))
+
+
+def paint_pancreas(canvas: shapes.Canvas, build: Build) -> None:
+    """Head to tail, lobulated, with the splenic vein behind it."""
+    rng = canvas.rng
+    spine = build.spine_mm
+    head = np.array([-14.0, spine - 44, -24.0]) + rng.normal(0, 3, 3)
+    path = [head + (-14, 4, -2), head, head + (14, -6, 24), head + (24, 6, 52),
+            head + (34, 22, 84)]  # fmt: skip
+    path = shapes.smooth_path(path)
+    vein = canvas.tube(path[5:] + np.array([0, 9, 0]), 3.8)
+    _paint(canvas, vein, "vein")
+    pancreas = canvas.tube(path, np.interp(np.linspace(0, 4, len(path)), range(5),
+                                           [13, 15, 11, 12, 9.5]))  # fmt: skip
+    if pancreas is not None:
+        box, depth = pancreas
+        _paint(canvas, (box, depth + 2.2 * canvas.noise(box, 8.0)), "pancreas")
+
+
+def _paint_gut(
+    canvas: shapes.Canvas,
+    shape: shapes.Shape | None,
+    *,
+    wall_mm: float,
+    gas: np.ndarray,
+) -> None:
+    """A hollow organ: wall, content, and gas where `gas` says within the content."""
+    if shape is None:
+        return
+    box, depth = shape
+    free = (canvas.labels[box] == LABELS["visceral_fat"]) & ~canvas.reserved[box]
+    content = free & (depth > wall_mm)
+    canvas.paint(box, free & (depth > 0), LABELS["bowel_wall"])
+    canvas.paint(box, content, LABELS["bowel_content"])
+    canvas.paint(box, content & gas, LABELS["gas"])
+
+
+def paint_stomach(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
+    """The patient lies on the back: gas rises to the front, under a level surface."""
+    rng = canvas.rng
+    fill = float(rng.uniform(0.75, 1.15))
+    depth_mm = build.half_depth_mm
+    path = [(58, 0.2 * depth_mm, 52), (30, -0.2 * depth_mm, 58),
+            (2, -0.5 * depth_mm, 44), (-14, -0.5 * depth_mm, 6),
+            (-8, -0.36 * depth_mm, -18)]  # fmt: skip
+    path = shapes.smooth_path(np.array(path) + rng.normal(0, 4, (5, 3)))
+    radii = np.interp(np.linspace(0, 4, len(path)), range(5), [36, 32, 22, 15, 10])
+    stomach = canvas.tube(path, radii * fill)
+    if stomach is None:
+        return
+    box, depth = stomach
+    depth = np.minimum(depth, -frame.beyond_mm[box] - 3.0)
+    depth = np.minimum(depth, -frame.above_mm[box] - 2.0)
+    depth = depth + 1.5 * canvas.noise(box, 22.0)
+    surface = -0.42 * depth_mm + rng.uniform(-10, 16)
+    # Level in the room, not in the bent coordinates of the anatomy.
+    gas = (canvas.axes[1][box[1]] < surface)[None, :, None]
+    _paint_gut(canvas, (box, depth), wall_mm=4.0, gas=gas)
+
+
+def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
+    """Ascending, transverse and descending colon with haustra, stool and gas."""
+    rng = canvas.rng
+    wide, deep = build.half_width_mm, build.half_depth_mm
+    low = float(rng.normal(-46, 8))
+    parts = [
+        [(-130, 0.2 * deep, -0.72 * wide), (-80, 0.22 * deep, -0.74 * wide),
+         (low + 6, 0.05 * deep, -0.68 * wide)],
+        [(low + 6, 0.0, -0.66 * wide), (low - 4, -0.62 * deep, -0.42 * wide),
+         (low - 12, -0.74 * deep, 0), (low + 14, -0.66 * deep, 0.42 * wide),
+         (10, -0.25 * deep, 0.76 * wide)],
+        [(16, 0.0, 0.8 * wide), (-20, 0.28 * deep, 0.82 * wide),
+         (-130, 0.22 * deep, 0.8 * wide)],
+    ]  # fmt: skip
+    for points, radius in zip(parts, (21, 18, 14), strict=True):
+        path = shapes.smooth_path(np.array(points) + rng.normal(0, 3, (len(points), 3)))
+        tube = canvas.tube(path, radius * float(rng.uniform(0.8, 1.15)))
+        if tube is None:
+            continue
+        box, depth = tube
+        depth = depth + 2.2 * canvas.noise(box, 13.0)
+        gas = canvas.noise(box, 34.0) + canvas.noise(box, 9.0) * 0.3
+        gas = gas > rng.uniform(-0.2, 0.9)
+        _paint_gut(canvas, (box, depth), wall_mm=2.4, gas=gas)
+
+
+def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
+    """Loops that wander through the front of the lower abdomen."""
+    rng = canvas.rng
+    wide, deep = build.half_width_mm, build.half_depth_mm
+    size = np.array([60, 0.42 * deep, 0.6 * wide])
+    centre = np.array([-54, -0.32 * deep, 0.08 * wide])
+    for _ in range(30):
+        point = rng.uniform(-1, 1, 3)
+        heading = rng.standard_normal(3)
+        points = []
+        for _ in range(6):
+            points.append(centre + size * point)
+            heading = 0.6 * heading + 0.8 * rng.standard_normal(3)
+            heading *= 26 / np.linalg.norm(heading * size)
+            point = point + heading
+            outside = np.abs(point) > 1
+            heading[outside] *= -1
+            point = np.clip(point, -1, 1)
+        tube = canvas.tube(shapes.smooth_path(points, 3), rng.uniform(9, 13))
+        if tube is None:
+            continue
+        box, depth = tube
+        gas = canvas.noise(box, 20.0) > 1.5
+        _paint_gut(canvas, (box, depth - 0.5), wall_mm=2.2, gas=gas)
+
+
+def paint_mesenteric_vessels(canvas: shapes.Canvas, build: Build) -> None:
+    """Thin vessels that fan out through the visceral fat from the mesentery's root."""
+    rng = canvas.rng
+    root = np.array([-10, build.spine_mm - 50, 6])
+    wide, deep = build.half_width_mm, build.half_depth_mm
+    for _ in range(16):
+        end = np.array([rng.uniform(-120, 10), rng.uniform(-0.7, 0) * deep,
+                        rng.uniform(-0.6, 0.7) * wide])  # fmt: skip
+        middle = _jitter(rng, 0.5 * (root + end), 10)
+        tube = canvas.tube(shapes.smooth_path([root, middle, end]), rng.uniform(1.2, 2))
+        _paint(canvas, tube, "vein")

@@ -1,0 +1,127 @@
+"""One phantom subject: the same random abdomen through both scanners."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from input_pipeline.phantom import anatomy, ct, mr, shapes, tissues
+from input_pipeline.phantom.build import draw_build
+
+# Sub-voxels are at most this large in plane and along the slices: fine enough for
+# cortical bone and for the dark line where fat and water share a voxel.
+_IN_PLANE_MM, _ALONG_MM = 1.6, 3.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomSubject:
+    """A random abdomen, canonical axial order (inferior to superior, anterior to
+    posterior, patient's right to left).
+
+    Attributes:
+        ct_hu: (slices, rows, columns) float32, HU.
+        mr: (slices, rows, columns, 3) float32, in phase, out of phase and T2 in
+            arbitrary scanner units; both phases share one unit.
+        labels: (slices, rows, columns) uint8, the tissue that fills most of the voxel:
+            an index of TISSUES.
+        affine: (4, 4) float64, (column, row, slice, 1) to RAS mm.
+        liver_fat_fraction: proton density fat fraction of the liver, 0 to 1.
+        contrast: 'non_contrast' or 'portal_venous', of the CT.
+        seed: what it was drawn from.
+    """
+
+    ct_hu: np.ndarray
+    mr: np.ndarray
+    labels: np.ndarray
+    affine: np.ndarray
+    liver_fat_fraction: float
+    contrast: str
+    seed: int
+
+
+def draw_subject(
+    seed: int,
+    *,
+    size: int = 128,
+    spacing_mm: float = 3.0,
+    slices: int = 24,
+    slice_mm: float = 6.0,
+    contrast: str = "non_contrast",
+) -> PhantomSubject:
+    """A random subject; the same arguments give the same voxels.
+
+    The body is at most about 370 mm wide: `size * spacing_mm` below that cuts it off,
+    as a small field of view does. Anatomy and MR are the same for either contrast.
+
+    Raises:
+        ValueError: `contrast` is unknown, or a size or spacing is not positive.
+    """
+    if contrast not in ct.CONTRASTS:
+        raise ValueError(f"contrast is {contrast!r}, expected one of {ct.CONTRASTS}")
+    if min(size, slices, spacing_mm, slice_mm) <= 0:
+        raise ValueError(
+            f"size {size}, spacing_mm {spacing_mm}, slices {slices} and slice_mm "
+            f"{slice_mm} must all be positive"
+        )
+    shape_rng, mr_rng, ct_rng, texture_rng = (
+        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)
+    )
+    plane = _centres(size, spacing_mm)
+    axes = (_centres(slices, slice_mm), plane, plane)
+    along = math.ceil(slice_mm / _ALONG_MM)
+    in_plane = max(2, math.ceil(spacing_mm / _IN_PLANE_MM))
+    factors = (along, in_plane, in_plane)
+    fine_plane = _centres(size * in_plane, spacing_mm / in_plane)
+    fine_axes = (_centres(slices * along, slice_mm / along), fine_plane, fine_plane)
+    build = draw_build(shape_rng)
+    fine = anatomy.draw_labels(shape_rng, build, fine_axes)
+    fat_fractions = {
+        "liver": build.liver_fat_fraction,
+        "marrow": build.marrow_fat_fraction,
+    }
+    texture = shapes.blurred_noise(texture_rng, (slices, size, size), 3.0 / spacing_mm)
+    affine = np.diag([-spacing_mm, -spacing_mm, slice_mm, 1.0])
+    affine[:3, 3] = -plane[0], -plane[0], axes[0][0]
+    return PhantomSubject(
+        ct_hu=ct.acquire(
+            ct_rng,
+            fine,
+            factors=factors,
+            texture=texture,
+            fat_fractions=fat_fractions,
+            contrast=contrast,
+        ),
+        mr=mr.acquire(
+            mr_rng,
+            fine,
+            factors=factors,
+            axes=axes,
+            texture=texture,
+            fat_fractions=fat_fractions,
+        ),
+        labels=majority(fine, factors),
+        affine=affine,
+        liver_fat_fraction=build.liver_fat_fraction,
+        contrast=contrast,
+        seed=seed,
+    )
+
+
+def majority(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """The label that most sub-voxels of each voxel hold; the lowest of equals."""
+    shape = [n // f for n, f in zip(fine.shape, factors, strict=True)]
+    parts = fine.reshape(
+        shape[0], factors[0], shape[1], factors[1], shape[2], factors[2]
+    )
+    parts = parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1, *shape)
+    best = np.zeros(shape, np.uint8)
+    votes = np.zeros(shape, np.uint16)
+    for label in range(len(tissues.TISSUES)):
+        count = (parts == label).sum(axis=0, dtype=np.uint16)
+        best = np.where(count > votes, np.uint8(label), best)
+        np.maximum(votes, count, out=votes)
+    return best
+
+
+def _centres(count: int, spacing: float) -> np.ndarray:
+    return ((np.arange(count) - (count - 1) / 2) * spacing).astype(np.float32)

@@ -1,0 +1,108 @@
+"""One volume to the int16 slices that are stored, and where they lie.
+
+Preparation and translation both come through here, so that the network meets at
+translation what it met in training.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from input_pipeline import intensity
+from input_pipeline.volume import (
+    Grid,
+    UnusableScan,
+    Volume,
+    grid_around,
+    resample_to_grid,
+)
+
+
+def background(modality: str) -> int:
+    """The stored value of nothing: air."""
+    return intensity.AIR_HU if modality == "CT" else 0
+
+
+def to_slices(
+    volume: Volume,
+    grid: Grid,
+    *,
+    mask: np.ndarray,
+    mask_outside: bool,
+    mr_percentile: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks, resamples in plane, scales and rounds a volume.
+
+    Args:
+        volume: in axial order (`to_axial`).
+        grid: the pixels of the result.
+        mask: (slices, rows, columns) bool of the volume: its body.
+        mask_outside: replace everything outside the body by air.
+        mr_percentile: of the body's voxels; it becomes MR_ONE.
+
+    Returns:
+        (slices, grid.rows, grid.columns, channels) int16: HU, or MR as a multiple of
+        scale / MR_ONE; and the scale, (channels,) float32, which is 1 for CT.
+
+    Raises:
+        UnusableScan: MR without a body, or with a channel that is empty there.
+    """
+    fill = background(volume.modality)
+    masked = volume
+    if mask_outside:
+        voxels = np.where(mask[..., None], volume.voxels, np.float32(fill))
+        masked = dataclasses.replace(volume, voxels=voxels)
+    samples = resample_to_grid(masked, grid, fill=fill)
+    if volume.modality == "CT":
+        return intensity.hu_to_int16(samples), np.ones(1, np.float32)
+    try:
+        scale = intensity.mr_scale(
+            volume.voxels, mask, channels=volume.channels, percentile=mr_percentile
+        )
+    except ValueError as error:
+        raise UnusableScan(f"{volume.source}: {error}") from error
+    return intensity.mr_to_int16(samples, scale), scale
+
+
+def grid_of_body(
+    volume: Volume, mask: np.ndarray, *, size: int, spacing_mm: float
+) -> Grid:
+    """A square grid around the middle of the body, which it holds whole.
+
+    Raises:
+        UnusableScan: there is no body, or it is larger than the square; says the size
+            that would do.
+    """
+    centre, extent = [], []
+    for axis, step_mm in ((1, volume.spacing_mm[0]), (2, volume.spacing_mm[1])):
+        other = (0, 3 - axis)
+        places = np.flatnonzero(mask.any(axis=other))
+        if not len(places):
+            raise UnusableScan(f"{volume.source}: no body was found in the image")
+        centre.append((places[0] + places[-1]) / 2 * step_mm)
+        extent.append((places[-1] - places[0] + 1) * step_mm)
+    if max(extent) > size * spacing_mm + 1e-3:
+        # Networks halve the image twice or more often.
+        needed = math.ceil(max(extent) / spacing_mm / 16) * 16
+        raise UnusableScan(
+            f"{volume.source}: the body is {extent[1]:.0f} mm wide and "
+            f"{extent[0]:.0f} mm deep, which does not fit into {size} pixels of "
+            f"{spacing_mm:g} mm ({size * spacing_mm:.0f} mm); data.size={needed} "
+            "holds it"
+        )
+    return grid_around(
+        volume, spacing_mm, rows=size, columns=size, centre_mm=tuple(centre)
+    )
+
+
+def grid_affine(volume: Volume, grid: Grid, *, first_slice: int = 0) -> np.ndarray:
+    """(4, 4), (column, row, slice, 1) of slices on a grid to RAS mm."""
+    row_mm, column_mm, _ = volume.spacing_mm
+    to_pixels = np.diag([grid.spacing_mm / column_mm, grid.spacing_mm / row_mm, 1, 1])
+    to_pixels[:3, 3] = (
+        grid.column_start_mm / column_mm,
+        grid.row_start_mm / row_mm,
+        first_slice,
+    )
+    return volume.affine @ to_pixels

@@ -1,0 +1,64 @@
+"""The two trivial answers that every result stands beside. Neither learns an image."""
+
+import dataclasses
+
+import numpy as np
+
+from input_pipeline.intensity import AIR_HU
+
+
+def water(body: np.ndarray) -> np.ndarray:
+    """Water inside the outline that the MR shows, air outside: float32 HU.
+
+    Args:
+        body: bool of any shape.
+    """
+    return np.where(body, np.float32(0), np.float32(AIR_HU))
+
+
+@dataclasses.dataclass(frozen=True)
+class HistogramMap:
+    """The monotone map of MR to HU that turns MR histograms into those of CT.
+
+    Attributes:
+        hu: float32 HU of stored MR values 0, 1, ..., 32767.
+    """
+
+    hu: np.ndarray
+
+    def __call__(self, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
+        """HU of one MR channel as stored (int16) in the body, air outside: float32."""
+        return np.where(body, self.hu[np.maximum(mr, 0)], np.float32(AIR_HU))
+
+
+def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> HistogramMap:
+    """Quantiles of MR in the body to the same quantiles of CT in the body.
+
+    Histogram specification (Gonzalez & Woods, Digital Image Processing): a value goes
+    by the middle of its step of the cumulative distribution; HU in between are
+    interpolated.
+
+    Args:
+        mr_counts, ct_counts: (65536,), how often each int16 from -32768 up occurs in
+            the bodies of training subjects (`input_pipeline.statistics.count_values`).
+
+    Raises:
+        ValueError: no voxels in one of them.
+    """
+    if not mr_counts.sum() or not ct_counts.sum():
+        raise ValueError(
+            f"{mr_counts.sum()} voxels of MR and {ct_counts.sum()} of CT in the bodies "
+            "of training subjects: there is no histogram to map"
+        )
+    middle = len(mr_counts) // 2
+    mr_counts = np.append(mr_counts[: middle + 1].sum(), mr_counts[middle + 1 :])
+    present = np.flatnonzero(ct_counts)
+    hu = np.interp(
+        _mid_ranks(mr_counts), _mid_ranks(ct_counts)[present], present - middle
+    )
+    return HistogramMap(hu.astype(np.float32))
+
+
+def _mid_ranks(counts: np.ndarray) -> np.ndarray:
+    """Share of the voxels below each value, plus half of those that have it."""
+    return (np.cumsum(counts) - counts / 2) / counts.sum()

@@ -1,0 +1,120 @@
+"""A generator at work: out of a checkpoint, or in the middle of training."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from input_pipeline.intensity import mr_to_unit, unit_to_hu
+from synthct_jax import checkpoint, sharding
+from synthct_jax.checkpoint import Checkpoints, Description
+from synthct_jax.cyclegan import CycleGan
+from synthct_jax.train_state import Params
+
+_BATCH = 8  # slices on each device
+
+
+class Translator:
+    """Stored MR slices to HU, by whatever weights: compiled once for a slice's size."""
+
+    def __init__(
+        self, gan: CycleGan, data: Mapping[str, Any], *, stored_channels: Sequence[str]
+    ):
+        """Takes out of `stored_channels` those of `data.mr_channels`, in their order.
+
+        Raises:
+            ValueError: one of them is not stored.
+        """
+        missing = [name for name in data["mr_channels"] if name not in stored_channels]
+        if missing:
+            raise ValueError(
+                f"no MR channel {', '.join(missing)} among {', '.join(stored_channels)}"
+            )
+        self._channels = [list(stored_channels).index(n) for n in data["mr_channels"]]
+        self._knots = data["ct_knots"]
+        # The devices of this process: others may be at something else.
+        mesh = sharding.make_mesh(jax.local_devices())
+        self._split = sharding.batch_sharding(mesh)
+        self._everywhere = sharding.replicated(mesh)
+        self._batch = _BATCH * mesh.size
+        self._translate = jax.jit(gan.translate)
+
+    def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:
+        """HU (slices, rows, columns) float32 of int16 MR (slices, rows, columns, c)."""
+        params = jax.device_put(params, self._everywhere)
+        unit = mr_to_unit(stored[..., self._channels])
+        hu = []
+        for start in range(0, len(unit), self._batch):
+            part = unit[start : start + self._batch]
+            # The last batch is filled up, or it would be compiled on its own.
+            padding = [(0, self._batch - len(part))] + [(0, 0)] * 3
+            batch = jax.device_put(np.pad(part, padding, mode="edge"), self._split)
+            ct = jax.device_get(self._translate(params, batch))[: len(part), ..., 0]
+            hu.append(unit_to_hu(ct, self._knots))
+        return np.concatenate(hu)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A generator out of a checkpoint, ready to translate.
+
+    Attributes:
+        workdir: of the run.
+        gan: the networks.
+        params: weights of to_ct.
+        step: of the checkpoint.
+        description: what the checkpoint says about itself.
+    """
+
+    workdir: Path
+    gan: CycleGan
+    params: Params
+    step: int
+    description: Description
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """`config.data` of the training."""
+        return self.description.config["data"]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the result, for reports: JSON."""
+        return {
+            "workdir": str(self.workdir.resolve()),
+            "step": self.step,
+            "trained_on": self.description.data_dir,
+            "config": self.description.config,
+            "versions": checkpoint.versions(),
+            "trained_with_versions": self.description.versions,
+        }
+
+
+def load_model(workdir: Path, step: int | None = None) -> LoadedModel:
+    """Reads the generator and the configuration of a checkpoint, and nothing else.
+
+    Args:
+        workdir: of the run.
+        step: the checkpoint; by default the best that was validated, or the latest.
+
+    Raises:
+        FileNotFoundError: there is no such run or checkpoint.
+        DamagedCheckpoint: it is not what was saved.
+    """
+    with Checkpoints.of_run(workdir) as checkpoints:
+        step = checkpoints.choose(step)
+        description = checkpoints.describe(step)
+        params = checkpoints.restore_generator(step)
+    logging.info("Checkpoint of step %d in %s", step, workdir)
+    return LoadedModel(
+        workdir=workdir,
+        gan=CycleGan.from_config(ConfigDict(description.config)),
+        params=params,
+        step=step,
+        description=description,
+    )

@@ -1,0 +1,220 @@
+"""Entry point of every mode. Short on purpose: what a mode does is in its own module.
+
+    python -m synthct_jax.main --config=configs/chaos.py --mode=prepare \\
+        --raw_dir=RAW --data_dir=DATA
+    python -m synthct_jax.main --config=configs/chaos.py --data_dir=DATA --workdir=RUN
+    python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N]
+    python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
+
+Exit status: 0 done; 75 (EX_TEMPFAIL) training was stopped by SIGTERM or SIGINT and is
+saved, the same command goes on; 2 the request cannot be met, standard error says why;
+1 everything else.
+"""
+
+import os
+import re
+import sys
+from logging import WARNING, LogRecord
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from synthct_jax import platform
+
+STOPPED = os.EX_TEMPFAIL
+MISTAKEN = 2
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="prepare, train: FILE or FILE:VARIANT, such as configs/phantom.py:in. "
+    "Any field can be overridden: --config.model.width=8. The other modes take the "
+    "configuration out of the checkpoint.",
+)
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["prepare", "train", "evaluate", "translate"], "What to do."
+)
+_RAW_DIR = flags.DEFINE_string(
+    "raw_dir", None, "prepare: the scans, in the layout of the configuration."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "prepare: where to, a new folder. train: the prepared data; the phantom draws its "
+    "own there (by default in WORKDIR/data). evaluate: other data than those of the "
+    "training.",
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "train: folder of the run; a run that is there already is resumed. evaluate, "
+    "translate: the run whose generator to use.",
+)
+_INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "translate: an MR. A DICOM folder with all phases, or NIfTI files in the order of "
+    "the model's channels, comma-separated.",
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "translate: a new folder. evaluate: WORKDIR/evaluation by default."
+)
+_STEP = flags.DEFINE_integer(
+    "step",
+    None,
+    "evaluate, translate: the checkpoint; by default the best that was validated, or "
+    "the latest.",
+    lower_bound=0,
+)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    ["train", "validation", "test"],
+    "evaluate: which subjects; by default test, or validation or train where there are "
+    "no others.",
+)
+_DEBUG = flags.DEFINE_boolean(
+    "debug", False, "Show where in the program an error is, and what libraries log."
+)
+
+# Of each mode: the flags it cannot do without, and all others that it reads.
+_READS = {
+    "prepare": (("config", "data_dir"), ("raw_dir",)),
+    "train": (("config", "workdir"), ("data_dir",)),
+    "evaluate": (("workdir",), ("data_dir", "output", "step", "split")),
+    "translate": (("workdir", "input", "output"), ("step",)),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the mode; returns the exit status."""
+    handler = logging.get_absl_handler()
+    if not _DEBUG.value:
+        handler.setFormatter(None)  # the message alone
+        handler.addFilter(_is_for_the_user)
+    try:
+        _check_flags(argv)
+        match _MODE.value:
+            case "prepare":
+                from input_pipeline import prepare
+
+                raw_dir = _path(_RAW_DIR)
+                prepare.prepare(_CONFIG.value, raw_dir, _path(_DATA_DIR))
+            case "train":
+                platform.join_other_processes()
+                from synthct_jax import train
+
+                done = train.train(
+                    _CONFIG.value, workdir=_path(_WORKDIR), data_dir=_path(_DATA_DIR)
+                )
+                return 0 if done else STOPPED
+            case "evaluate":
+                _evaluate(_path(_WORKDIR))
+            case "translate":
+                from synthct_jax import translate
+
+                translate.translate(
+                    _path(_WORKDIR), _INPUT.value, _path(_OUTPUT), step=_STEP.value
+                )
+                print(f"Synthetic CT, preview and report: {_OUTPUT.value}")
+    except (ValueError, OSError, FloatingPointError) as error:
+        if _DEBUG.value:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, FloatingPointError) else MISTAKEN
+    return 0
+
+
+def _evaluate(workdir: Path) -> None:
+    from input_pipeline.prepared import load_prepared
+    from synthct_jax import evaluate, inference, metric_writer
+
+    model = inference.load_model(workdir, _STEP.value)
+    data_dir = _path(_DATA_DIR) or Path(model.description.data_dir)
+    prepared = load_prepared(data_dir)
+    held_out_first = [
+        split
+        for split in ("test", "validation", "train")
+        if all(prepared.domains[domain].of_split(split) for domain in ("mr", "ct"))
+    ]
+    split = _SPLIT.value or held_out_first[0]
+    output = _path(_OUTPUT) or workdir / f"evaluation_{split}_{model.step:06d}"
+    translator = inference.Translator(
+        model.gan, model.data, stored_channels=prepared.domains["mr"].channels
+    )
+    evaluate.evaluate(
+        lambda mr: translator(model.params, mr),
+        data_dir=data_dir,
+        split=split,
+        output_dir=output,
+        provenance=model.provenance,
+        curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
+    )
+    print(f"Report: {output}")
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser, with every mistake as one line and its exit status."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        # A configuration file that raises comes with its traceback: the last line says
+        # what it said.
+        message = str(error)
+        if "Traceback" in message:
+            message = f"--config: {message.strip().splitlines()[-1]}"
+    except (AttributeError, KeyError) as error:  # ml_collections: no such field
+        message = _no_such_field(argv, str(error.args[0]))
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKEN)
+
+
+def _no_such_field(argv: list[str], reason: str) -> str:
+    """Names the override as it was written, and the field that was perhaps meant."""
+    name = re.search(r"\w+", reason)
+    written = [
+        argument.split("=")[0]
+        for argument in argv
+        if name and name[0] in argument.split("=")[0].split(".")
+    ]
+    meant = re.search(r'Did you mean "(\w+)"', reason)
+    return (
+        f"{written[0] if written else '--config'}: the configuration has no field "
+        f"{name[0] if name else reason!r}"
+        f"{f', did you mean {meant[1]}?' if meant else ''}"
+    )
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Raises ValueError for flags that the mode needs and has not, or does not read."""
+    if len(argv) > 1:
+        raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
+    needed, optional = _READS[_MODE.value]
+    every = {name for group in _READS.values() for names in group for name in names}
+    for name in sorted(every):
+        present = flags.FLAGS[name].present
+        if name in needed and not present:
+            raise ValueError(f"--mode={_MODE.value} needs --{name}")
+        if present and name not in needed + optional:
+            hint = ": it takes the configuration out of the checkpoint"
+            raise ValueError(
+                f"--mode={_MODE.value} does not read --{name}"
+                f"{hint if name == 'config' else ''}"
+            )
+
+
+def _is_for_the_user(record: LogRecord) -> bool:
+    """Warnings, and what we say ourselves; libraries tell how they work inside."""
+    own = Path(record.pathname).parent.parent == Path(__file__).parent.parent
+    return own or record.levelno >= WARNING
+
+
+def _path(flag: flags.FlagHolder) -> Path | None:
+    return None if flag.value is None else Path(flag.value).expanduser()
+
+
+if __name__ == "__main__":
+    # Before anything imports jax, which a configuration file may do: it reads these
+    # variables when it starts. The modes import their modules for the same reason.
+    platform.prepare_environment()
+    app.run(main, flags_parser=parse_flags)

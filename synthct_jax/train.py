@@ -1,0 +1,390 @@
+"""Training, read from the top: mesh, data, state, step, loop.
+
+In the loop a step is dispatched before the losses of the one before are fetched, so
+that reading numbers never makes the device wait. A checkpoint holds all that the next
+step depends on, and the position in the data is the step: a run that was stopped or
+killed goes on as if nothing had happened, bit for bit.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from input_pipeline import prepare, stream
+from input_pipeline.prepared import FILE, Prepared, load_prepared
+from synthct_jax import checkpoint, evaluate, metric_writer, preview, sharding
+from synthct_jax.checkpoint import Checkpoints, Description
+from synthct_jax.cyclegan import CycleGan, constant_then_linear
+from synthct_jax.inference import Translator
+from synthct_jax.metric_writer import MetricWriter
+from synthct_jax.preemption import Preemption
+from synthct_jax.progress import Progress
+from synthct_jax.train_state import TrainState
+
+# What a resumed run may change. All else would make it another experiment.
+_MAY_CHANGE = (
+    "data.workers",
+    "train.steps",
+    "train.log_every",
+    "train.save_every",
+    "train.keep_latest",
+    "train.evaluate_every",
+    "train.best_metric",
+)
+
+
+def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) -> bool:
+    """Trains in `workdir` up to `config.train.steps`, from where it was left.
+
+    Args:
+        config: see configs/default.py.
+        workdir: of the run; made when it does not exist.
+        data_dir: prepared data. The phantom draws its own there when there are none,
+            by default into `workdir`/data.
+
+    Returns:
+        Whether all steps are done; False: stopped by a signal, at a checkpoint.
+
+    Raises:
+        ValueError: the configuration does not fit the data, or the run's own.
+        FileNotFoundError: there are no prepared data.
+        FloatingPointError: a loss is not finite any more; that step is not saved.
+    """
+    gan = CycleGan.from_config(config)  # a wrong field is best heard of at once
+    mesh = sharding.make_mesh()
+    primary = jax.process_index() == 0
+    with contextlib.ExitStack() as stack:
+        if primary:
+            stack.enter_context(_only_run_in(workdir))
+
+        # Data.
+        data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
+        prepared = load_prepared(data_dir)
+        stream.check_request(prepared, config.data)
+        check_validation(config, prepared, data_dir)
+        description = Description(
+            config=config.to_dict(),
+            prepared=json.loads((data_dir / FILE).read_text()),
+            data_dir=str(data_dir.resolve()),
+            versions=checkpoint.versions(),
+            metrics={},
+        )
+
+        # State: born on its devices, or read back from the run's last checkpoint.
+        init, abstract = make_init(gan, config, mesh)
+        validates = config.train.evaluate_every > 0
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                workdir,
+                keep_latest=config.train.keep_latest,
+                best_metric=config.train.best_metric if validates else None,
+            )
+        )
+        preemption = stack.enter_context(Preemption())
+        start = checkpoints.latest_step or 0
+        if start:
+            check_resumable(checkpoints.describe(start), description, workdir)
+            state = checkpoints.restore(abstract, start)
+            logging.info("Goes on after step %d", start)
+        else:
+            state = init(jax.random.key(config.seed))
+        if start >= config.train.steps:
+            logging.info("All %d steps are done already", config.train.steps)
+            return True
+
+        # The step, compiled once.
+        shardings = jax.tree.map(lambda array: array.sharding, abstract)
+        train_step = jax.jit(
+            gan.train_step,
+            donate_argnums=0,
+            in_shardings=(shardings, sharding.batch_sharding(mesh)),
+            out_shardings=(shardings, sharding.replicated(mesh)),
+        )
+        batches = stack.enter_context(
+            contextlib.closing(
+                stream.make_stream(
+                    data_dir,
+                    config.data,
+                    seed=config.seed,
+                    global_batch=config.train.global_batch,
+                    start_step=start,
+                    process_index=jax.process_index(),
+                    process_count=jax.process_count(),
+                )
+            )
+        )
+        writer = metric_writer.create(workdir, resumed_at=start, primary=primary)
+        stack.enter_context(contextlib.closing(writer))
+        writer.write_hparams(config.to_dict())
+        progress = Progress(config.train.steps, start=start, shown=primary)
+        stack.callback(progress.finish)
+        losses = _Losses(config, writer, progress)
+        validate = _validator(gan, config, data_dir, prepared)
+        sample = preview.sampler(gan, config, data_dir) if primary else None
+
+        # The loop.
+        for step in range(start + 1, config.train.steps + 1):
+            batch = sharding.to_global(next(batches), mesh)
+            with jax.transfer_guard("disallow"):  # nothing crosses unnoticed
+                state, metrics = train_step(state, batch)
+            losses.dispatched(step, metrics)
+            reason = preemption.reached(step)
+            validate_now = validates and step % config.train.evaluate_every == 0
+            last = step == config.train.steps
+            if not (
+                reason or validate_now or last or step % config.train.save_every == 0
+            ):
+                continue
+            # Losses first: a state that came with a NaN is never saved.
+            losses.fetch()
+            validation = validate(state) if validate_now and not reason else {}
+            if validation:
+                writer.write_scalars(
+                    step, {f"validation_{k}": v for k, v in validation.items()}
+                )
+                progress.note(f"step {step}  validation  {_listed(validation)}")
+                if config.train.best_metric not in validation:
+                    logging.warning(
+                        "train.best_metric is %r, which is not among these: the best "
+                        "checkpoint is not known",
+                        config.train.best_metric,
+                    )
+            checkpoints.save(
+                state, dataclasses.replace(description, metrics=validation)
+            )
+            if sample and not reason:
+                writer.write_images(step, {"step": sample(state)})
+            if reason and not last:
+                progress.note(
+                    f"Stopped by {reason} after step {step}, which is saved: the same "
+                    "command goes on"
+                )
+                return False
+            progress.pause()
+    return True
+
+
+def make_init(
+    gan: CycleGan, config: ConfigDict, mesh: Mesh
+) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
+    """A function from a random key to a new state, and the state's shapes.
+
+    Both with the shardings of `mesh`: arrays are made where they stay.
+    """
+
+    def init(key: jax.Array) -> TrainState:
+        # Pools hold what the discriminators see, which is crops if there are any.
+        size = config.data.crop or config.data.size
+        return gan.init(key, batch=config.train.global_batch, size=size)
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    shardings = sharding.state_sharding(mesh, shapes)
+    abstract = jax.tree.map(
+        lambda array, where: jax.ShapeDtypeStruct(
+            array.shape, array.dtype, sharding=where
+        ),
+        shapes,
+        shardings,
+    )
+    # Runs once: on a CPU the compiler's own time is most of it, and less of its effort
+    # gives the same numbers five times sooner.
+    hurried = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 1} if hurried else None
+    return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
+
+
+# --- what fits to what ----------------------------------------------------------------
+
+
+def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Path:
+    """The prepared data; the phantom's are drawn when there are none.
+
+    Raises:
+        FileNotFoundError: there are none, and they cannot be drawn.
+        ValueError: no folder was named.
+    """
+    phantom = config.data.source == "phantom"
+    if data_dir is None:
+        if not phantom:
+            raise ValueError("--data_dir is missing: the folder of the prepared data")
+        data_dir = workdir / "data"
+    empty = not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir()))
+    if empty and not phantom:
+        raise FileNotFoundError(
+            f"--data_dir: there are no data in {data_dir}, prepare them with "
+            f"--mode=prepare --raw_dir=RAW --data_dir={data_dir}"
+        )
+    if empty and jax.process_index() == 0:
+        logging.info("Drawing the phantom's data into %s", data_dir)
+        prepare.prepare(config, None, data_dir)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("the data are there")
+    return data_dir
+
+
+def check_validation(config: ConfigDict, prepared: Prepared, data_dir: Path) -> None:
+    """Raises ValueError where validation is wanted and there is nobody for it."""
+    if config.train.evaluate_every and not all(
+        prepared.domains[domain].of_split("validation") for domain in ("mr", "ct")
+    ):
+        raise ValueError(
+            f"{data_dir} has no MR and CT subjects to validate on: set "
+            f"train.evaluate_every to 0, it is {config.train.evaluate_every}"
+        )
+
+
+def check_resumable(found: Description, asked: Description, workdir: Path) -> None:
+    """Raises ValueError where going on would not be the same experiment.
+
+    Only how long it lasts and what is logged and saved may change.
+    """
+    old, new = _flat(found.config), _flat(asked.config)
+    refused = []
+    for name in sorted(old.keys() | new.keys()):
+        before, now = old.get(name, "not there"), new.get(name, "not there")
+        if before == now:
+            continue
+        if name not in _MAY_CHANGE:
+            refused.append(f"{name} = {before} (now {now})")
+        elif name == "train.steps":
+            logging.warning(
+                "train.steps was %s and is %s: the learning rate decays accordingly "
+                "from here on, as it would not have in a run of %s steps",
+                *(before, now, now),
+            )
+        else:
+            logging.info("%s was %s and is %s", name, before, now)
+    if refused:
+        raise ValueError(
+            f"{workdir} was trained with {'; '.join(refused)}: go on with its own "
+            "configuration, or choose another --workdir"
+        )
+    for domain in ("mr", "ct"):
+        before, now = (
+            [
+                (subject["name"], subject["slices"])
+                for subject in description.prepared["domains"][domain]["subjects"]
+                if subject["split"] == "train"
+            ]
+            for description in (found, asked)
+        )
+        if before != now:
+            raise ValueError(
+                f"{workdir} was trained on {found.data_dir} with {len(before)} "
+                f"{domain} subjects and {sum(n for _, n in before)} slices; "
+                f"{asked.data_dir} has {len(now)} and {sum(n for _, n in now)}"
+            )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            # Lists and tuples of whatever depth are the same configuration.
+            flat[prefix + name] = json.loads(json.dumps(value))
+    return flat
+
+
+@contextlib.contextmanager
+def _only_run_in(workdir: Path) -> Iterator[None]:
+    """Holds the folder: two runs in one would overwrite each other's checkpoints."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another run is training in {workdir}") from error
+        yield
+
+
+# --- numbers on the way ---------------------------------------------------------------
+
+
+class _Losses:
+    """Fetches losses one step late, checks them, and logs their means."""
+
+    def __init__(self, config: ConfigDict, writer: MetricWriter, progress: Progress):
+        self._every, self._steps = config.train.log_every, config.train.steps
+        self._rate = constant_then_linear(
+            config.train.learning_rate, config.train.steps, config.train.decay_start
+        )
+        self._writer, self._progress = writer, progress
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def dispatched(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Step `step` is on its way; the one before it has ended or soon will."""
+        self.fetch()
+        self._pending = (step, metrics)
+
+    def fetch(self) -> None:
+        """Waits for the last step that was dispatched.
+
+        Raises:
+            FloatingPointError: one of its losses is not finite.
+        """
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        values = {name: float(v) for name, v in jax.device_get(metrics).items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise FloatingPointError(
+                f"training diverged: at step {step} the losses are {_listed(values)}. "
+                "This step is not saved; a lower train.learning_rate may help"
+            )
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        logged = step % self._every == 0 or step == self._steps
+        if logged:
+            means = {name: total / self._count for name, total in self._sums.items()}
+            values, self._sums, self._count = means, {}, 0
+        self._progress.step(step, values, logged=logged)
+        if logged:
+            extra = {"learning_rate": self._rate_after(step)}
+            if self._progress.steps_per_second:
+                extra["steps_per_second"] = self._progress.steps_per_second
+            self._writer.write_scalars(step, values | extra)
+
+    def _rate_after(self, step: int) -> float:
+        return float(self._rate(step))
+
+
+def _validator(
+    gan: CycleGan, config: ConfigDict, data_dir: Path, prepared: Prepared
+) -> Callable[[TrainState], dict[str, float]]:
+    """A function from a state to its metrics on the validation subjects.
+
+    Every process computes all of them, so that all agree on the best step.
+    """
+    translator = Translator(
+        gan, config.data, stored_channels=prepared.domains["mr"].channels
+    )
+
+    def validate(state: TrainState) -> dict[str, float]:
+        params = jax.tree.map(
+            lambda array: array.addressable_data(0), state.translator["to_ct"]
+        )
+        return evaluate.validate(
+            lambda mr: translator(params, mr), data_dir=data_dir, split="validation"
+        )
+
+    return validate
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,227 @@
+"""MR of a patient to a synthetic CT on the MR's own grid.
+
+OUT/synthetic_ct.nii.gz   HU, int16
+OUT/dicom/                the same as a CT series, in the MR's frame of reference
+OUT/preview.png           MR and synthetic CT, for a look before anything else
+OUT/report.json           what it was made from and by, statistics, warnings
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from input_pipeline import slices
+from input_pipeline.body import body_mask
+from input_pipeline.dicom_writer import write_ct_series
+from input_pipeline.intensity import AIR_HU
+from input_pipeline.nifti import write_nifti
+from input_pipeline.scan import read_scan
+from input_pipeline.volume import (
+    UnusableScan,
+    Volume,
+    grid_covering,
+    resample_from_grid,
+    to_axial,
+)
+from synthct_jax import checkpoint, preview
+from synthct_jax.inference import LoadedModel, Translator, load_model
+
+NOT_A_DEVICE = (
+    "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
+    "For research only: not a medical device, not for diagnosis or treatment."
+)
+
+# Tissues by HU, for a look at what came out: Kalender, Computed Tomography (2011).
+HU_BANDS = {
+    "air": (-1024.0, -900.0),
+    "lung_and_gas": (-900.0, -200.0),
+    "fat": (-200.0, -30.0),
+    "soft_tissue": (-30.0, 150.0),
+    "bone": (150.0, 4000.0),
+}
+
+
+def translate(
+    workdir: Path, scan: str, output: Path, *, step: int | None = None
+) -> dict[str, Any]:
+    """Translates one scan; `output` appears whole or not at all.
+
+    Args:
+        workdir: of the run whose generator is used.
+        scan: a DICOM folder, or NIfTI files, comma-separated in the order of the
+            channels: see `input_pipeline.scan.read_scan`.
+        output: a folder that does not exist, or is empty.
+        step: of the checkpoint, see `load_model`.
+
+    Returns:
+        What is in OUT/report.json.
+
+    Raises:
+        FileExistsError: there is something in `output`.
+        FileNotFoundError, ValueError: of `load_model` and `read_scan`.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"--output: {output} exists and is not an empty folder")
+    model = load_model(workdir, step)
+    mr = read_mr(scan, model.data["mr_channels"])
+    axial = to_axial(mr)
+    hu, body = synthesise(model, axial)
+
+    warnings = list(_warnings(model, axial, body))
+    for warning in warnings:
+        logging.warning("%s", warning)
+    report = {
+        "notice": NOT_A_DEVICE,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "input": scan,
+        "checkpoint": {"workdir": str(workdir.resolve()), "step": model.step},
+        "mr_channels": list(mr.channels),
+        "grid": {
+            "slices_rows_columns": list(mr.voxels.shape[:3]),
+            "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
+            "network_spacing_mm": model.data["spacing_mm"],
+        },
+        "hu": hu_statistics(hu, body),
+        "warnings": warnings,
+        "versions": checkpoint.versions(),
+        "trained_with_versions": model.description.versions,
+    }
+    with _appearing(output) as folder:
+        rounded = np.round(hu).astype(np.int16)
+        write_nifti(folder / "synthetic_ct.nii.gz", rounded, axial)
+        write_ct_series(
+            folder / "dicom",
+            rounded,
+            axial,
+            software=f"synthct_jax {report['versions']['synthct_jax']}",
+        )
+        preview.save(folder / "preview.png", axial, hu, body=body)
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def read_mr(scan: str, channels: Sequence[str]) -> Volume:
+    """`read_scan`, with the model's channels named when they do not fit.
+
+    Raises:
+        FileNotFoundError, UnusableScan, ValueError: of `read_scan`.
+    """
+    try:
+        return read_scan(scan, modality="MR", channels=tuple(channels))
+    except FileNotFoundError:
+        raise
+    except ValueError as error:
+        raise UnusableScan(
+            f"--input: {error} (the model was trained on {len(channels)} MR "
+            f"channel{'s' if len(channels) > 1 else ''}: {', '.join(channels)})"
+        ) from error
+
+
+def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """HU (slices, rows, columns) float32 on the MR's own pixels, and the body's mask.
+
+    The grid that the network sees holds the whole field of view: no patient is cropped.
+
+    Args:
+        model: of the same channels as the volume.
+        axial: MR in axial order.
+
+    Raises:
+        UnusableScan: no body was found.
+    """
+    data = model.data
+    # Positions within the planes. DICOM's decimals and NIfTI's float32 differ in the
+    # seventh digit of the spacing, which must not decide about a rounded HU.
+    row_mm, column_mm, slice_mm = (round(mm, 4) for mm in axial.spacing_mm)
+    axial = dataclasses.replace(
+        axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
+    )
+    body = body_mask(axial.voxels, "MR", axial.spacing_mm)
+    grid = grid_covering(axial, data["spacing_mm"], multiple=model.gan.stride)
+    try:
+        stored, _ = slices.to_slices(
+            axial,
+            grid,
+            mask=body,
+            mask_outside=data["mask_outside_body"],
+            mr_percentile=data["mr_percentile"],
+        )
+    except ValueError as error:
+        raise UnusableScan(f"{axial.source}: {error}") from error
+    translator = Translator(model.gan, data, stored_channels=axial.channels)
+    hu = translator(model.params, stored)[..., None]
+    hu = resample_from_grid(hu, grid, axial, fill=AIR_HU)[..., 0]
+    if data["mask_outside_body"]:  # the network was never asked what is there
+        hu = np.where(body, hu, np.float32(AIR_HU))
+    return hu, body
+
+
+def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
+    """Mean, percentiles and fractions of tissue bands in the body, for the report."""
+    inside = hu[body]
+    low, middle, high = np.percentile(inside, (1, 50, 99))
+    return {
+        "mean": round(float(inside.mean()), 1),
+        "percentile_1": round(float(low), 1),
+        "median": round(float(middle), 1),
+        "percentile_99": round(float(high), 1),
+        "fraction_of_body": {
+            name: round(float(((inside >= start) & (inside < end)).mean()), 4)
+            for name, (start, end) in HU_BANDS.items()
+        },
+    }
+
+
+def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[str]:
+    """What makes this scan unlike those of the training."""
+    trained_mm = model.data["spacing_mm"]
+    row_mm, column_mm, _ = axial.spacing_mm
+    if max(row_mm, column_mm) > 2 * trained_mm:
+        yield (
+            f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
+            f"{trained_mm:.3g} mm: the network makes up details"
+        )
+    elif min(row_mm, column_mm) < 0.5 * trained_mm:
+        yield (
+            f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
+            f"{trained_mm:.3g} mm: details of the MR are lost"
+        )
+    fraction = float(body.mean())
+    trained = model.description.prepared["domains"]["mr"]["statistics"]
+    usual = trained.get("train", {}).get("body_fraction")
+    grid_mm2 = (trained_mm * model.data["size"]) ** 2
+    scan_mm2 = body.shape[1] * row_mm * body.shape[2] * column_mm
+    if usual:
+        ratio = fraction * scan_mm2 / (usual * grid_mm2)
+        if not 0.5 <= ratio <= 2:
+            yield (
+                f"the body's mean cross-section is {ratio:.2f} times that of the "
+                "training subjects: is it the same part of the body?"
+            )
+    if fraction * scan_mm2 < 50 * 50:
+        yield f"the body found is {fraction * scan_mm2 / 100:.0f} cm2 in a mean slice"
+
+
+@contextlib.contextmanager
+def _appearing(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that takes its place when all went well."""
+    output = output.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        folder.chmod(0o755)  # mkdtemp's is the user's alone
+        yield folder
+        os.replace(folder, output)  # fails if something has come there meanwhile
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

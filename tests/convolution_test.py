@@ -1,0 +1,89 @@
+"""The CPU's convolutions are the same functions as XLA's, gradients included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from synthct_jax import cpu_convolution
+from synthct_jax.convolution import DIMENSIONS, convolve, convolve_transposed
+
+# image rows, columns, channels in and out, kernel size, stride, padding
+LAYERS = {
+    "stem": (14, 15, 2, 8, 7, 1, 0),
+    "head": (14, 15, 8, 1, 7, 1, 0),
+    "head of two channels": (14, 15, 8, 2, 7, 1, 0),
+    "downsampling": (12, 14, 8, 16, 3, 2, 1),
+    "odd downsampling": (11, 13, 8, 16, 3, 2, 1),
+    "residual": (10, 13, 8, 8, 3, 1, 0),
+    "residual, tiles fit": (10, 14, 8, 8, 3, 1, 0),
+    "first of discriminator": (16, 12, 1, 8, 4, 2, 1),
+    "odd first of discriminator": (15, 13, 1, 8, 4, 2, 1),
+    "middle of discriminator": (8, 10, 8, 16, 4, 1, 1),
+    "last of discriminator": (8, 10, 8, 1, 4, 1, 1),
+}
+
+
+def assert_same(ours, theirs, x, kernel):
+    """Equal values and gradients, to float32 rounding of Winograd's transforms."""
+
+    def with_gradient(function):
+        y, pullback = jax.vjp(function, x, kernel)
+        weights = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+        return (y, *pullback(jnp.asarray(weights)))
+
+    for a, b in zip(with_gradient(ours), with_gradient(theirs), strict=True):
+        assert a.shape == b.shape
+        error = np.linalg.norm(a - b) / np.linalg.norm(b)
+        assert error < 1e-5
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_convolution_as_matrix_products(layer):
+    rows, columns, channels_in, channels_out, size, stride, padding = LAYERS[layer]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, rows, columns, channels_in)).astype(np.float32)
+    kernel = rng.normal(size=(size, size, channels_in, channels_out))
+    kernel = kernel.astype(np.float32)
+
+    def theirs(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            [(padding, padding)] * 2,
+            dimension_numbers=DIMENSIONS,
+        )
+
+    def ours(x, kernel):
+        return convolve(x, kernel, stride=stride, padding=padding)
+
+    assert_same(ours, theirs, x, kernel)
+
+
+def test_transposed_convolution_as_matrix_product():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 5, 6, 8)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, 8, 4)).astype(np.float32)
+
+    def theirs(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1],
+            (1, 1),
+            [(1, 2)] * 2,
+            lhs_dilation=(2, 2),
+            dimension_numbers=DIMENSIONS,
+        )
+
+    assert_same(cpu_convolution.convolve_transposed, theirs, x, kernel)
+
+
+def test_bfloat16_keeps_xlas_convolution():
+    x = jnp.ones((1, 8, 8, 8), jnp.bfloat16)
+    kernel = jnp.ones((3, 3, 8, 8))
+    text = jax.jit(convolve).lower(x, kernel).as_text()
+    assert "convolution" in text
+    assert convolve(x, kernel).dtype == jnp.bfloat16
+    assert convolve_transposed(x, kernel).shape == (1, 16, 16, 8)

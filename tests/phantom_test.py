@@ -1,0 +1,254 @@
+"""The phantom: physics of both machines, anatomy, orientation, reproducibility."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from input_pipeline.phantom import TISSUES, anatomy, ct, draw_subject, mr, tissues
+from input_pipeline.phantom.build import draw_build
+
+SMALL = {"size": 64, "spacing_mm": 6.0, "slices": 16, "slice_mm": 9.0}
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return draw_subject(SEED, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def enhanced():
+    return draw_subject(SEED, **SMALL, contrast="portal_venous")
+
+
+def _where(subject, *names):
+    return np.isin(subject.labels, [TISSUES.index(name) for name in names])
+
+
+def _inside(subject, *names):
+    """Voxels of these tissues with nothing else beside them."""
+    return scipy.ndimage.binary_erosion(_where(subject, *names), np.ones((1, 3, 3)))
+
+
+def _body(subject):
+    return np.stack(
+        [scipy.ndimage.binary_fill_holes(image > 0) for image in subject.labels]
+    )
+
+
+def _block(*, left: str, right: str, left_columns: int) -> np.ndarray:
+    """Fine labels, 4 sub-voxels a voxel: `left` up to a fine column, `right` beyond."""
+    labels = np.full((40, 32, 32), TISSUES.index(right), np.uint8)
+    labels[:, :, :left_columns] = TISSUES.index(left)
+    return labels
+
+
+def _scan_mr(labels, *, liver_fat=0.05, seed=0):
+    shape = (40, 8, 8)
+    return mr.acquire(
+        np.random.default_rng(seed),
+        labels,
+        factors=(1, 4, 4),
+        axes=tuple(np.arange(n, dtype=np.float32) for n in shape),
+        texture=np.zeros(shape, np.float32),
+        fat_fractions={"liver": liver_fat, "marrow": 0.3},
+    )
+
+
+def test_shapes_and_types_are_those_promised(plain):
+    assert plain.ct_hu.shape == plain.labels.shape == (16, 64, 64)
+    assert plain.mr.shape == (16, 64, 64, 3)
+    assert plain.ct_hu.dtype == plain.mr.dtype == np.float32
+    assert plain.labels.dtype == np.uint8
+    assert plain.affine.dtype == np.float64
+    assert np.isfinite(plain.mr).all() and (plain.mr >= 0).all()
+    assert plain.ct_hu.min() >= -1024 and plain.ct_hu.max() <= 3071
+
+
+def test_a_seed_gives_the_same_voxels_whatever_numpy_global_state(plain):
+    np.random.seed(99)
+    again = draw_subject(SEED, **SMALL)
+    for field in ("ct_hu", "mr", "labels", "affine"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(plain, field))
+    assert again.liver_fat_fraction == plain.liver_fat_fraction
+
+
+def test_another_seed_is_another_abdomen(plain):
+    other = draw_subject(SEED + 1, **SMALL)
+    assert np.mean(other.labels != plain.labels) > 0.05
+    assert other.liver_fat_fraction != plain.liver_fat_fraction
+
+
+def test_subjects_range_from_thin_to_obese_and_fit_the_field_of_view():
+    builds = [draw_build(np.random.default_rng(seed)) for seed in range(200)]
+    fat = [build.fat_mm for build in builds]
+    liver = [build.liver_fat_fraction for build in builds]
+    assert min(fat) < 8 and max(fat) > 28
+    assert min(liver) < 0.02 and 0.2 < max(liver) <= 0.35
+    for build in builds:
+        assert build.half_width_mm + build.wall_mm + 1.3 * build.fat_mm < 192
+
+
+def test_every_tissue_is_in_an_abdomen():
+    rng = np.random.default_rng(0)
+    axes = tuple(
+        np.linspace(-end, end, n) for end, n in ((72, 48), (150, 160), (190, 200))
+    )
+    axes = tuple(axis.astype(np.float32) for axis in axes)
+    labels = anatomy.draw_labels(rng, draw_build(rng), axes)
+    present = {TISSUES[label] for label in np.unique(labels)}
+    assert present >= set(TISSUES) - {"heart"}
+
+
+def test_slices_run_upwards_and_columns_to_the_left_of_the_patient(plain):
+    def centre(*names):
+        return np.argwhere(_where(plain, *names)).mean(axis=0)
+
+    def ras(*names):
+        slice_, row, column = centre(*names)
+        return (plain.affine @ (column, row, slice_, 1))[:3]
+
+    middle = (np.array(plain.labels.shape) - 1) / 2
+    assert centre("liver")[2] < middle[2] - 3
+    assert centre("spleen")[2] > middle[2] + 3
+    assert centre("lung")[0] > 11 and not _where(plain, "lung")[:5].any()
+    assert centre("marrow", "cortical_bone", "spinal_canal")[1] > middle[1] + 3
+    assert ras("liver")[0] > 15 and ras("spleen")[0] < -15  # R is positive
+    assert ras("spinal_canal")[1] < -15  # A is positive
+    assert ras("lung")[2] > 20  # S is positive
+
+
+def test_affine_holds_the_spacing_and_centres_the_volume(plain):
+    np.testing.assert_allclose(np.diag(plain.affine), [-6, -6, 9, 1])
+    np.testing.assert_allclose(plain.affine @ (31.5, 31.5, 7.5, 1), [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("names", "low", "high"),
+    [
+        (("subcutaneous_fat",), -120, -85),
+        (("muscle",), 30, 70),
+        (("spleen",), 35, 60),
+        (("lung",), -900, -700),
+        (("cortical_bone", "marrow"), 130, 600),
+        (("outside",), -1005, -990),
+    ],
+)
+def test_unenhanced_hounsfield_units_are_those_of_the_tissue(plain, names, low, high):
+    assert low < plain.ct_hu[_inside(plain, *names)].mean() < high
+
+
+def test_liver_hounsfield_units_follow_its_fat(plain):
+    measured = plain.ct_hu[_inside(plain, "liver")].mean()
+    assert abs(measured - ct.liver_hu(plain.liver_fat_fraction)) < 6
+    fall = ct.liver_hu(0.0) - ct.liver_hu(0.3)
+    assert 60 < ct.liver_hu(0.0) < 70 and 45 < fall < 55
+
+
+def test_portal_venous_contrast_moves_vessels_and_organs_only_in_ct(plain, enhanced):
+    np.testing.assert_array_equal(plain.mr, enhanced.mr)
+    np.testing.assert_array_equal(plain.labels, enhanced.labels)
+
+    def rise(*names):
+        there = _inside(plain, *names)
+        return (enhanced.ct_hu[there] - plain.ct_hu[there]).mean()
+
+    assert 35 < rise("liver") < 65
+    assert 50 < rise("spleen") < 95
+    assert rise("kidney_cortex", "kidney_medulla") > 100
+    assert abs(rise("subcutaneous_fat")) < 5
+    vessels = _where(plain, "artery", "vein")
+    assert (enhanced.ct_hu[vessels] - plain.ct_hu[vessels]).mean() > 60
+
+
+def test_out_of_phase_signal_of_the_liver_falls_with_its_fat():
+    fractions = np.array([0.0, 0.05, 0.1, 0.2, 0.3])
+    labels = _block(left="liver", right="liver", left_columns=16)
+    scans = [_scan_mr(labels, liver_fat=fraction) for fraction in fractions]
+    ratios = np.array([scan[..., 1].mean() / scan[..., 0].mean() for scan in scans])
+    # Fat recovers faster than water: its share of the signal exceeds that of protons.
+    fat = fractions * mr.spoiled_gradient_echo(mr.FAT_T1_MS)
+    water = (1 - fractions) * mr.spoiled_gradient_echo(tissues.TABLE["liver"].t1_ms)
+    ideal = np.abs(1 - 2 * fat / (fat + water))
+    assert (np.diff(ratios) < -0.02).all()
+    # Not all of fat's peaks are opposed: the real fall is a little slower than ideal.
+    np.testing.assert_allclose(ratios / ratios[0], ideal, atol=0.12)
+    assert (ratios[1:] / ratios[0] > ideal[1:]).all()
+    # The out-of-phase echo comes first and has decayed less: T2*.
+    assert ratios[0] > 1
+
+
+def test_fat_and_water_cancel_in_a_shared_voxel_out_of_phase_only():
+    # The fifth voxel holds three quarters muscle and one quarter fat.
+    scan = _scan_mr(_block(left="muscle", right="subcutaneous_fat", left_columns=19))
+    in_phase, out_of_phase = (scan[..., i].mean(axis=(0, 1)) for i in (0, 1))
+    assert out_of_phase[4] < 0.45 * min(out_of_phase[3], out_of_phase[5])
+    assert in_phase[3] < in_phase[4] < in_phase[5]
+
+
+def test_dark_lines_of_the_out_of_phase_image_lie_on_borders_of_fat(plain):
+    fat = _where(plain, "subcutaneous_fat", "visceral_fat")
+    plane = np.ones((1, 3, 3))
+    border = scipy.ndimage.binary_dilation(fat, plane) & scipy.ndimage.binary_dilation(
+        _where(plain, "muscle", "liver", "spleen", "kidney_cortex"), plane
+    )
+    ratio = plain.mr[..., 1] / plain.mr[..., 0]
+    assert np.quantile(ratio[border], 0.25) < 0.7
+    assert np.quantile(ratio[_inside(plain, "subcutaneous_fat")], 0.25) > 0.75
+
+
+def test_fat_is_bright_on_in_phase_and_dark_on_ct_and_bone_the_reverse(plain):
+    def signal(channel, *names):
+        return plain.mr[..., channel][_inside(plain, *names)].mean()
+
+    fat, muscle = signal(0, "subcutaneous_fat"), signal(0, "muscle")
+    assert fat > 2 * muscle
+    assert signal(0, "lung") < 0.4 * muscle
+    assert signal(2, "spleen") > 1.5 * signal(2, "liver")  # T2
+    assert signal(2, "subcutaneous_fat") < signal(2, "liver")  # fat suppression
+    signals = mr.magnetisation({"liver": 0.05, "marrow": 0.3})
+    in_phase = signals["in_water"] + signals["in_fat"]
+    bone, marrow = tissues.LABELS["cortical_bone"], tissues.LABELS["marrow"]
+    assert in_phase[bone] < 0.1 * in_phase[marrow]
+
+
+def test_noise_of_air_is_rician(plain):
+    air = scipy.ndimage.binary_erosion(plain.labels == 0, np.ones((1, 5, 5)))
+    for channel in range(3):
+        noise = plain.mr[..., channel][air]
+        # Rayleigh: sqrt(pi / (4 - pi)).
+        np.testing.assert_allclose(noise.mean() / noise.std(), 1.913, rtol=0.03)
+
+
+def test_noise_of_ct_is_correlated_in_plane():
+    noise = ct.reconstruction_noise(np.random.default_rng(0), (8, 64, 64))
+    beside = np.mean(noise[:, :, 1:] * noise[:, :, :-1])
+    farther = np.mean(noise[:, :, 4:] * noise[:, :, :-4])
+    assert beside > 0.3 and -0.3 < farther < 0.0
+    np.testing.assert_allclose(noise.std(), 1, rtol=1e-3)
+
+
+def test_bias_field_is_shared_by_both_phases():
+    scan = _scan_mr(_block(left="gas", right="spleen", left_columns=0))
+    ratio = scan[..., 1] / scan[..., 0]
+    expected = np.exp((mr.TE_IN_MS - mr.TE_OUT_MS) / tissues.TABLE["spleen"].t2_star_ms)
+    np.testing.assert_allclose(ratio.mean(), expected, rtol=0.02)
+
+
+def test_a_water_filled_body_is_a_plausible_baseline(plain):
+    body = _body(plain)
+    assert 90 < np.abs(plain.ct_hu[body]).mean() < 150
+
+
+def test_every_tissue_says_where_its_relaxation_times_come_from():
+    known = (tissues.DE_BAZELAIRE, tissues.STANISZ, tissues.CHOSEN)
+    assert all(tissue.relaxation_source in known for tissue in tissues.TABLE.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"contrast": "arterial"}, "'arterial'"), ({"size": 0}, "size 0")],
+)
+def test_impossible_requests_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        draw_subject(0, **arguments)
