@@ -21,8 +21,8 @@ def get_config() -> ConfigDict:
     data.mask_outside_body = True  # air, couch and coil outside the body become air
     data.split = (0.7, 0.1, 0.2)  # subjects for train, validation, test
     # HU -> [-1, 1], piecewise linear through (HU, value). A plain window is two knots;
-    # here soft tissue gets most of the range, where the eye and the dose look.
-    data.ct_knots = ((-1024.0, -1.0), (-200.0, -0.7), (250.0, 0.7), (1500.0, 1.0))
+    # here the 450 HU of soft tissue get half of the range.
+    data.ct_knots = ((-1024.0, -1.0), (-200.0, -0.5), (250.0, 0.5), (1500.0, 1.0))
     data.mr_percentile = 99.5  # of the body, per volume: 0 -> -1, this -> +1
     data.crop = 0  # train on random squares of so many pixels; 0: whole slices
     data.flip = True  # left-right flip, half of the samples

@@ -101,7 +101,7 @@ def place(image: np.ndarray, placement: Placement, *, fill: float) -> np.ndarray
             placement.offset,
             output_shape=(size, size),
             order=1,
-            mode="constant",
+            mode="grid-constant",  # the outermost pixels keep their whole area
             cval=fill,
         )
     return result

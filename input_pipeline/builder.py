@@ -5,12 +5,15 @@ are stored in the order of subjects and of slices within them, so that a volume 
 as a range; the stream shuffles.
 """
 
+import contextlib
 import dataclasses
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 VERSION = "1.0.0"
 
@@ -81,13 +84,29 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 key += 1
 
 
-def write_domain(data_dir: Path, config: DomainConfig) -> None:
-    """Writes DATA/slices/DOMAIN/VERSION with the splits that have volumes."""
-    builder = Slices(data_dir=data_dir, config=config)
-    builder.download_and_prepare(
-        file_format="array_record",  # the default fails without TensorFlow, at the end
-        download_config=tfds.download.DownloadConfig(compute_stats="skip"),
-    )
+def write_domain(data_dir: Path, config: DomainConfig, *, scratch: Path) -> None:
+    """Writes DATA/slices/DOMAIN/VERSION with the splits that have volumes.
+
+    Args:
+        data_dir: the root, DATA.
+        config: what to write.
+        scratch: a folder for what TFDS leaves behind.
+    """
+    # Nothing is downloaded; TFDS's bars and announcements would say otherwise.
+    tfds.disable_progress_bar()
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder = Slices(data_dir=data_dir, config=config)
+            builder.download_and_prepare(
+                # The default format fails without TensorFlow, and only at the end.
+                file_format="array_record",
+                download_dir=scratch / "downloads",
+                download_config=tfds.download.DownloadConfig(compute_stats="skip"),
+            )
+    finally:
+        logging.set_verbosity(level)
 
 
 def domain_dir(data_dir: str | Path, domain: str) -> Path:

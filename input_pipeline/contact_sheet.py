@@ -75,8 +75,13 @@ def write_contact_sheet(
             plane = np.asarray(volume[index, :, :, channel])
             axis.imshow(plane, cmap="gray", vmin=low, vmax=high, interpolation="none")
             axis.text(
-                0.02, 0.98, str(index), transform=axis.transAxes, va="top",
-                color="yellow", fontsize=6,
+                0.02,
+                0.98,
+                str(index),
+                transform=axis.transAxes,
+                va="top",
+                color="yellow",
+                fontsize=6,
             )
     figure.text(
         0.01,

@@ -104,7 +104,7 @@ def mr_to_int16(voxels: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def mr_to_unit(stored: np.ndarray) -> np.ndarray:
-    """Stored MR (int16 or interpolated) to float32: 0 -> -1, its scale and above -> 1."""
+    """Stored MR, also interpolated, to float32: 0 -> -1, its scale and above -> 1."""
     return np.clip(stored * np.float32(2 / MR_ONE) - 1, -1, 1).astype(np.float32)
 
 

@@ -70,9 +70,7 @@ def _find_chaos(raw_dir: Path) -> list[FoundScan]:
                 "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
             )
         scans += [
-            FoundScan(
-                name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below
-            )
+            FoundScan(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
             for s in subjects
         ]
     return scans

@@ -78,7 +78,7 @@ def prepare(
             mask_outside_body=target.mask_outside_body,
             mr_percentile=target.mr_percentile,
             seed=int(config.seed),
-            domains=_write_domains(volumes, target, partial),
+            domains=_write_domains(volumes, target, partial, scratch=volumes_dir),
             label_names=_label_names() if "labels" in volumes else (),
             warnings=tuple(warnings),
         )
@@ -87,9 +87,9 @@ def prepare(
         partial.chmod(0o777 & ~_umask())  # mkdtemp's is private
         try:
             partial.rename(data_dir)
-        except OSError as error:
+        except OSError:
             _check_free(data_dir)
-            raise error
+            raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -275,7 +275,7 @@ def phantom_jobs(phantom, seed: int) -> list[subject.Phantom]:
 def _label_names() -> tuple[str, ...]:
     from input_pipeline.phantom import TISSUES
 
-    return tuple(tissue if isinstance(tissue, str) else tissue.name for tissue in TISSUES)
+    return tuple(TISSUES)
 
 
 # --- writing --------------------------------------------------------------------------
@@ -307,8 +307,15 @@ def _write_subjects(
     return volumes
 
 
+def _cores() -> int:
+    """Those this process may use, where the system says so; all of them elsewhere."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _run(jobs, target, folder, workers) -> Iterator[tuple]:
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(workers or _cores(), len(jobs))
     if workers <= 1:
         for job in jobs:
             yield job, subject.write_subject(job, target, folder)
@@ -337,6 +344,8 @@ def _write_domains(
     volumes: dict[str, list[subject.StoredVolume]],
     target: subject.Target,
     folder: Path,
+    *,
+    scratch: Path,
 ) -> dict[str, Domain]:
     channels = {"mr": target.mr_channels, "ct": ("hu",), "labels": ("label",)}
     domains = {}
@@ -353,6 +362,7 @@ def _write_domains(
                     for split, chosen in by_split.items()
                 },
             ),
+            scratch=scratch,
         )
         ordered = [v for split in SPLITS for v in by_split[split]]
         domains[name] = Domain(
@@ -384,9 +394,7 @@ def _write_domains(
     return domains
 
 
-def _summarise(
-    volumes: Sequence[subject.StoredVolume], target: subject.Target
-) -> dict:
+def _summarise(volumes: Sequence[subject.StoredVolume], target: subject.Target) -> dict:
     slices = sum(volume.slices for volume in volumes)
     return statistics.summarise(
         sum(volume.counts for volume in volumes),

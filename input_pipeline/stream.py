@@ -90,10 +90,10 @@ def make_stream(
     batches = (
         grain.experimental.ZipMapDataset(streams)
         .map(_name_pair)
-        .batch(local)
+        .batch(local, drop_remainder=True)  # else grain cannot count endless ones
         .slice(slice(start_step * process_count + process_index, None, process_count))
     )
-    threads = min(16, len(os.sched_getaffinity(0)))
+    threads = min(16, os.cpu_count() or 1)
     workers = int(data_config.workers)
     stream = batches.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-# Tests compile much and compute little: less of the compiler's effort is faster here.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
-
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Read by JAX when it is imported, here and in the processes that tests start. Tests
+# compile much and compute little: less of the compiler's effort is faster, and what
+# two of them need is compiled once.
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_experimental_ynn_fusion_type= --xla_backend_optimization_level=1"
+)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(REPOSITORY / ".pytest_cache" / "xla")
+# Two devices, so that every test of training is one of sharding as well.
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,43 @@
+"""A folder of your own scans, DICOM or NIfTI.
+
+    python -m synthct_jax.main --config=configs/folder.py:in_out --mode=prepare \
+        --raw_dir=RAW --data_dir=DATA
+    python -m synthct_jax.main --config=configs/folder.py:in_out --data_dir=DATA \
+        --workdir=RUN
+
+RAW has one folder for each subject (all of it in input_pipeline/layout.py):
+
+    RAW/mr/SUBJECT/...   DICOM files, or in_phase.nii.gz, out_of_phase.nii.gz, t2.nii.gz
+    RAW/ct/SUBJECT/...   DICOM files, or one NIfTI file in HU
+
+Variants: in, out, t2, in_out, in_out_t2. Look at DATA/mr.png and DATA/ct.png before
+training. Bodies wider than data.size * data.spacing_mm (384 mm) are refused, with the
+data.size that holds them. Values are those of configs/default.py; none was measured on
+your data.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+VARIANTS = {
+    "in_out": ("in_phase", "out_of_phase"),
+    "in": ("in_phase",),
+    "out": ("out_of_phase",),
+    "t2": ("t2",),
+    "in_out_t2": ("in_phase", "out_of_phase", "t2"),
+}
+
+
+def get_config(variant: str = "in_out") -> ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"configs/folder.py has no variant {variant!r}, expected one of: "
+            f"{', '.join(VARIANTS)}"
+        )
+    config = default.get_config()
+    config.unlock()
+    config.data.source = "folder"
+    config.data.mr_channels = VARIANTS[variant]
+    config.lock()
+    return config
