@@ -8,6 +8,32 @@ agrees.
 
 from ml_collections import ConfigDict
 
+# Variants of every experiment: the paper's inputs, what the network sees of the MR.
+MR_INPUTS = {
+    "in_out": ("in_phase", "out_of_phase"),
+    "in": ("in_phase",),
+    "out": ("out_of_phase",),
+    "t2": ("t2",),
+    "in_out_t2": ("in_phase", "out_of_phase", "t2"),
+}
+
+
+def with_input(variant: str, *, file: str, variants: dict = MR_INPUTS) -> ConfigDict:
+    """The default with a variant's MR channels, unlocked for the experiment's own.
+
+    Raises:
+        ValueError: `file` has no such variant.
+    """
+    if variant not in variants:
+        raise ValueError(
+            f"configs/{file} has no variant {variant!r}, expected one of: "
+            f"{', '.join(variants)}"
+        )
+    config = get_config()
+    config.unlock()
+    config.data.mr_channels = variants[variant]
+    return config
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()

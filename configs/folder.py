@@ -20,24 +20,11 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-VARIANTS = {
-    "in_out": ("in_phase", "out_of_phase"),
-    "in": ("in_phase",),
-    "out": ("out_of_phase",),
-    "t2": ("t2",),
-    "in_out_t2": ("in_phase", "out_of_phase", "t2"),
-}
+VARIANTS = default.MR_INPUTS
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"configs/folder.py has no variant {variant!r}, expected one of: "
-            f"{', '.join(VARIANTS)}"
-        )
-    config = default.get_config()
-    config.unlock()
+    config = default.with_input(variant, file="folder.py")
     config.data.source = "folder"
-    config.data.mr_channels = VARIANTS[variant]
     config.lock()
     return config

@@ -62,7 +62,7 @@ def test_a_run_leaves_checkpoints_numbers_and_pictures():
     rows = metric_writer.read_rows(run.workdir / "metrics.jsonl")
     losses = [row for row in rows if "cycle_mr" in row]
     assert [row["step"] for row in losses] == [2, 4, 6]
-    assert losses[0]["learning_rate"] == pytest.approx(2e-4)
+    assert losses[0]["learning_rate"] == pytest.approx(run.config.train.learning_rate)
     assert losses[-1]["learning_rate"] == 0
     assert [row["step"] for row in rows if "validation_mae" in row] == [4]
 
