@@ -14,6 +14,7 @@ _CT_LEVEL_HU = -300.0
 _MR_LEVELS = (0.025, 0.15)
 _MR_FLOOR = 0.005
 _NOISE_FACTOR = 2.3  # of the mean in air: three and a half deviations above it
+_NOISE_MOST = 0.25  # more than that is no noise: a patient who fills the corners
 
 
 def body_mask(
@@ -43,7 +44,8 @@ def body_mask(
         image = _bright_share(voxels)
         coarse = _block_mean(image, step)
         level = _mr_level(coarse) * _fall_off(coarse)[:, None, None]
-        level = np.maximum(level, _NOISE_FACTOR * _noise(coarse))
+        noise = min(_NOISE_FACTOR * _noise(coarse), _NOISE_MOST)
+        level = np.maximum(level, noise)
         closing_mm = 16.0
         # Single pixels of the rim are noise.
         blur = [0, *(1.5 / mm for mm in spacing_mm[:2])]

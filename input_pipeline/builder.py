@@ -1,6 +1,10 @@
 """Prepared slices as a TFDS data set in ArrayRecord shards.
 
-One builder, `slices`, whose configurations are the domains: mr, ct and labels. Slices
+One builder, `slices`, whose configurations are the domains: mr, ct and labels. Where
+scans come from (CHAOS' layout, a folder of one's own, the phantom) makes no difference
+to what is stored, so that is `prepare`'s to know, and a data set says it in
+prepared.json. Domains are configurations because TFDS wants one shape for all splits
+of one. Slices
 are stored in the order of subjects and of slices within them, so that a volume is read
 as a range; the stream shuffles.
 """

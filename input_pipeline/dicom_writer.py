@@ -39,6 +39,7 @@ _INHERITED = (
     "PatientWeight",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
     "StudyInstanceUID",
     "StudyDate",
     "StudyTime",
@@ -74,6 +75,7 @@ def write_ct_series(
     *,
     series_description: str = "synthetic CT",
     software: str = _NAME,
+    remark: str = "",
 ) -> list[str]:
     """Writes one CT image file a slice, slice_0001.dcm and on, along the slice normal.
 
@@ -88,6 +90,7 @@ def write_ct_series(
         volume: the MR that the synthetic CT was made of.
         series_description: 'synthetic CT' is put in front when it does not say so.
         software: name and version of what made it.
+        remark: what else its DerivationDescription says.
 
     Returns:
         The files' paths in the order of the slices.
@@ -119,7 +122,7 @@ def write_ct_series(
     os.mkdir(temporary)
     try:
         with quiet_pydicom():
-            series = _series(origin, series_description, software)
+            series = _series(origin, series_description, software, remark)
             for index, name in enumerate(names):
                 image = _image(series, origin, index, stored[index].astype("<u2"))
                 image.save_as(os.path.join(temporary, name), enforce_file_format=True)
@@ -179,7 +182,9 @@ def _decimals(values) -> list[str]:
     return [format_number_as_ds(float(round(v, 10) + 0.0)) for v in values]
 
 
-def _series(origin: DicomOrigin, description: str, software: str) -> Dataset:
+def _series(
+    origin: DicomOrigin, description: str, software: str, remark: str
+) -> Dataset:
     """What all images of the series share."""
     now = datetime.datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
@@ -212,7 +217,7 @@ def _series(origin: DicomOrigin, description: str, software: str) -> Dataset:
     image.SyntheticData = "YES"
     image.DerivationDescription = (
         "Synthetic CT: HU estimated from MR images by a neural network, "
-        "not measured with X-rays"
+        f"not measured with X-rays{remark and '; '}{remark}"
     )
     image.BurnedInAnnotation = "NO"
     image.ContributingEquipmentSequence = Sequence([_equipment(software, now)])

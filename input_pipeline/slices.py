@@ -66,9 +66,25 @@ def to_slices(
 
 
 def grid_of_body(
-    volume: Volume, mask: np.ndarray, *, size: int, spacing_mm: float
+    volume: Volume,
+    mask: np.ndarray,
+    *,
+    size: int,
+    spacing_mm: float,
+    grow_by: int | None = None,
 ) -> Grid:
     """A square grid around the middle of the body, which it holds whole.
+
+    Always this square, in preparation and translation: instance norms average over all
+    of a slice, so the air around a patient has a part in the HU inside.
+
+    Args:
+        volume: in axial order.
+        mask: (slices, rows, columns) bool of the volume: its body.
+        size: pixels of the square's sides.
+        spacing_mm: of the pixels.
+        grow_by: where the body does not fit, a square that is larger by a multiple of
+            so many pixels; None: that is an error.
 
     Raises:
         UnusableScan: there is no body, or it is larger than the square; says the size
@@ -82,7 +98,10 @@ def grid_of_body(
             raise UnusableScan(f"{volume.source}: no body was found in the image")
         centre.append((places[0] + places[-1]) / 2 * step_mm)
         extent.append((places[-1] - places[0] + 1) * step_mm)
-    if max(extent) > size * spacing_mm + 1e-3:
+    missing = max(extent) - size * spacing_mm
+    if grow_by and missing > 1e-3:
+        size += math.ceil(missing / spacing_mm / grow_by) * grow_by
+    elif missing > 1e-3:
         # Networks halve the image twice or more often.
         needed = math.ceil(max(extent) / spacing_mm / 16) * 16
         raise UnusableScan(

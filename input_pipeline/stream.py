@@ -128,7 +128,26 @@ def _name_pair(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def check_request(prepared: Prepared, data_config) -> None:
-    """Whether a prepared data set is what a configuration asks for.
+    """Whether a prepared data set can be trained on as a configuration asks.
+
+    Raises:
+        ValueError: names the field, what it asks for and what the data are.
+    """
+    check_compatible(prepared, data_config)
+    for domain in ("mr", "ct"):
+        if domain not in prepared.domains or not prepared.domains[domain].of_split(
+            "train"
+        ):
+            raise ValueError(f"the data have no {domain} subjects for training")
+    if not 0 <= data_config.crop <= prepared.size:
+        raise ValueError(
+            f"data.crop is {data_config.crop}, expected 0 to {prepared.size}, the "
+            "size of the slices"
+        )
+
+
+def check_compatible(prepared: Prepared, data_config) -> None:
+    """Whether prepared slices mean what a configuration (or a trained network) takes.
 
     Raises:
         ValueError: names the field, what it asks for and what the data are.
@@ -141,11 +160,6 @@ def check_request(prepared: Prepared, data_config) -> None:
                 f"data.{field} is {asked}, but the data were prepared with {found}; "
                 f"prepare them again or set --config.data.{field}={found}"
             )
-    for domain in ("mr", "ct"):
-        if domain not in prepared.domains or not prepared.domains[domain].of_split(
-            "train"
-        ):
-            raise ValueError(f"the data have no {domain} subjects for training")
     asked = tuple(data_config.mr_channels)
     found = prepared.domains["mr"].channels
     if not asked:
@@ -161,11 +175,6 @@ def check_request(prepared: Prepared, data_config) -> None:
             "data.mr_channels asks for out_of_phase without in_phase, but the data "
             "hold it on the scale of in_phase, which such a network would not have at "
             f"translation; prepare data with data.mr_channels={asked}"
-        )
-    if not 0 <= data_config.crop <= prepared.size:
-        raise ValueError(
-            f"data.crop is {data_config.crop}, expected 0 to {prepared.size}, the "
-            "size of the slices"
         )
 
 

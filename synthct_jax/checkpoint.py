@@ -229,6 +229,10 @@ class Checkpoints:
         validated = [s for s, value in values.items() if value is not None]
         return min(reversed(validated), key=values.__getitem__, default=latest)
 
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk."""
+        self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._manager.wait_until_finished()

@@ -52,9 +52,15 @@ def run(*arguments: str) -> None:
     """Runs a mode in a process of its own; the demo ends with it if it fails."""
     command = [sys.executable, "-m", "synthct_jax.main", *arguments]
     print(f"\n$ {shlex.join(['python', *command[1:]])}", flush=True)
-    status = subprocess.run(command).returncode
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                status = process.wait()
+                break
+            except KeyboardInterrupt:  # the mode got it too: let it save and stop
+                pass
     if status:
-        sys.exit(status)
+        sys.exit(status if status > 0 else 128 - status)
 
 
 def draw_patient(folder: Path) -> list[Path]:

@@ -90,6 +90,10 @@ def evaluate(
     return Evaluation(folder=output_dir, results=found)
 
 
+# Of what `validate` returns: what can choose the best checkpoint.
+LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
+
+
 def validate(translate: Translate, *, data_dir: Path, split: str) -> dict[str, float]:
     """A few metrics of a few slices of each subject, to choose among checkpoints.
 

@@ -126,18 +126,22 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(workdir: Path) -> None:
+    from ml_collections import ConfigDict
+
+    from input_pipeline import stream
     from input_pipeline.prepared import load_prepared
     from synthct_jax import evaluate, inference, metric_writer
 
     model = inference.load_model(workdir, _STEP.value)
     data_dir = _path(_DATA_DIR) or Path(model.description.data_dir)
     prepared = load_prepared(data_dir)
-    held_out_first = [
+    stream.check_compatible(prepared, ConfigDict(model.data))
+    # Held-out subjects first; their CT may have to be that of the training.
+    split = _SPLIT.value or next(
         split
         for split in ("test", "validation", "train")
-        if all(prepared.domains[domain].of_split(split) for domain in ("mr", "ct"))
-    ]
-    split = _SPLIT.value or held_out_first[0]
+        if prepared.domains["mr"].of_split(split)
+    )
     output = _path(_OUTPUT) or workdir / f"evaluation_{split}_{model.step:06d}"
     translator = inference.Translator(
         model.gan, model.data, stored_channels=prepared.domains["mr"].channels

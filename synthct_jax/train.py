@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 from absl import logging
+from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -62,7 +63,8 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         FloatingPointError: a loss is not finite any more; that step is not saved.
     """
     gan = CycleGan.from_config(config)  # a wrong field is best heard of at once
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(usable_devices(config.train.global_batch))
+    check_sizes(config, gan)
     primary = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         if primary:
@@ -84,6 +86,8 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         # State: born on its devices, or read back from the run's last checkpoint.
         init, abstract = make_init(gan, config, mesh)
         validates = config.train.evaluate_every > 0
+        # Entered first and left last: a second signal must not end the last save.
+        preemption = stack.enter_context(Preemption())
         checkpoints = stack.enter_context(
             Checkpoints(
                 workdir,
@@ -91,7 +95,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 best_metric=config.train.best_metric if validates else None,
             )
         )
-        preemption = stack.enter_context(Preemption())
         start = checkpoints.latest_step or 0
         if start:
             check_resumable(checkpoints.describe(start), description, workdir)
@@ -99,6 +102,11 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             logging.info("Goes on after step %d", start)
         else:
             state = init(jax.random.key(config.seed))
+        logging.info(
+            "%d parameters in the generators, %d in the discriminators",
+            parameter_overview.count_parameters(state.generators),
+            parameter_overview.count_parameters(state.discriminators),
+        )
         if start >= config.train.steps:
             logging.info("All %d steps are done already", config.train.steps)
             return True
@@ -148,24 +156,19 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
-            validation = validate(state) if validate_now and not reason else {}
+            validation = validate(state) if validate_now else {}
             if validation:
                 writer.write_scalars(
                     step, {f"validation_{k}": v for k, v in validation.items()}
                 )
                 progress.note(f"step {step}  validation  {_listed(validation)}")
-                if config.train.best_metric not in validation:
-                    logging.warning(
-                        "train.best_metric is %r, which is not among these: the best "
-                        "checkpoint is not known",
-                        config.train.best_metric,
-                    )
             checkpoints.save(
                 state, dataclasses.replace(description, metrics=validation)
             )
             if sample and not reason:
                 writer.write_images(step, {"step": sample(state)})
             if reason and not last:
+                checkpoints.wait()
                 progress.note(
                     f"Stopped by {reason} after step {step}, which is saved: the same "
                     "command goes on"
@@ -233,9 +236,65 @@ def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Pa
     return data_dir
 
 
+def usable_devices(global_batch: int) -> list[jax.Device]:
+    """All devices; in a single process, as many as a small batch divides over.
+
+    Raises:
+        ValueError: several processes, and the batch does not divide over all devices.
+    """
+    devices = jax.devices()
+    count = len(devices)
+    if global_batch % count == 0 and global_batch > 0:
+        return devices
+    if jax.process_count() > 1 or global_batch < 1:
+        raise ValueError(
+            f"train.global_batch is {global_batch}, which does not divide over "
+            f"{count} devices: the next that does is "
+            f"{(max(global_batch, 0) // count + 1) * count}"
+        )
+    used = max(n for n in range(1, count + 1) if global_batch % n == 0)
+    logging.warning(
+        "train.global_batch is %d: it is trained on %d of %d devices; a multiple of %d "
+        "would use all",
+        *(global_batch, used, count, count),
+    )
+    return devices[:used]
+
+
+def check_sizes(config: ConfigDict, gan: CycleGan) -> None:
+    """Raises ValueError for numbers that no network or schedule can be made of."""
+    for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
+        if config.model[field] < 1:
+            raise ValueError(f"model.{field} is {config.model[field]}, expected >= 1")
+    for field in ("size", "crop"):
+        if config.data[field] % gan.stride:
+            raise ValueError(
+                f"data.{field} is {config.data[field]}, expected a multiple of "
+                f"{gan.stride}: model.downsamplings is {config.model.downsamplings}"
+            )
+    if not 0 <= config.train.decay_start <= 1:
+        raise ValueError(
+            f"train.decay_start is {config.train.decay_start}, expected a fraction of "
+            "the steps, 0 to 1"
+        )
+
+
 def check_validation(config: ConfigDict, prepared: Prepared, data_dir: Path) -> None:
-    """Raises ValueError where validation is wanted and there is nobody for it."""
-    if config.train.evaluate_every and not all(
+    """Raises ValueError where validation is wanted and cannot be done as wanted."""
+    if not config.train.evaluate_every:
+        return
+    metric = config.train.best_metric
+    if metric not in evaluate.LOWER_IS_BETTER:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, expected one of those of which the "
+            f"lowest is best: {', '.join(evaluate.LOWER_IS_BETTER)}"
+        )
+    if metric != "frechet_haar" and "labels" not in prepared.domains:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, which needs the true CT of MR "
+            f"subjects; {data_dir} has none: set it to frechet_haar"
+        )
+    if not all(
         prepared.domains[domain].of_split("validation") for domain in ("mr", "ct")
     ):
         raise ValueError(
@@ -355,13 +414,10 @@ class _Losses:
             values, self._sums, self._count = means, {}, 0
         self._progress.step(step, values, logged=logged)
         if logged:
-            extra = {"learning_rate": self._rate_after(step)}
+            extra = {"learning_rate": float(self._rate(step - 1))}  # what it used
             if self._progress.steps_per_second:
                 extra["steps_per_second"] = self._progress.steps_per_second
             self._writer.write_scalars(step, values | extra)
-
-    def _rate_after(self, step: int) -> float:
-        return float(self._rate(step))
 
 
 def _validator(

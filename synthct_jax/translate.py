@@ -91,6 +91,9 @@ def translate(
             "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
             "network_spacing_mm": model.data["spacing_mm"],
         },
+        "outside_body": (
+            "set to air" if model.data["mask_outside_body"] else "as translated"
+        ),
         "hu": hu_statistics(hu, body),
         "warnings": warnings,
         "versions": checkpoint.versions(),
@@ -104,6 +107,7 @@ def translate(
             rounded,
             axial,
             software=f"synthct_jax {report['versions']['synthct_jax']}",
+            remark=f"outside the body {report['outside_body']}",
         )
         preview.save(folder / "preview.png", axial, hu, body=body)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -130,7 +134,9 @@ def read_mr(scan: str, channels: Sequence[str]) -> Volume:
 def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarray]:
     """HU (slices, rows, columns) float32 on the MR's own pixels, and the body's mask.
 
-    The grid that the network sees holds the whole field of view: no patient is cropped.
+    No patient is cropped: the network sees the square that it saw in training, around
+    the whole body, and a larger one where a body does not fit. Without a mask it sees
+    the whole field of view.
 
     Args:
         model: of the same channels as the volume.
@@ -147,7 +153,13 @@ def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarra
         axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
     )
     body = body_mask(axial.voxels, "MR", axial.spacing_mm)
-    grid = grid_covering(axial, data["spacing_mm"], multiple=model.gan.stride)
+    spacing_mm, stride = data["spacing_mm"], model.gan.stride
+    if data["mask_outside_body"]:  # nothing but air is outside this square
+        grid = slices.grid_of_body(
+            axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=stride
+        )
+    else:
+        grid = grid_covering(axial, spacing_mm, multiple=stride)
     try:
         stored, _ = slices.to_slices(
             axial,

@@ -2,15 +2,15 @@
 
 import shutil
 
+import fake_dicom
 import numpy as np
 import pydicom
 import pytest
+from fake_dicom import Geometry, landmark, write_ct, write_mr, write_series
 from pydicom.uid import RLELossless
 
 from input_pipeline.dicom import read_dicom
 from input_pipeline.volume import UnusableScan
-from tests import fake_dicom
-from tests.fake_dicom import Geometry, landmark, write_ct, write_mr, write_series
 
 BOTH = ("in_phase", "out_of_phase")
 

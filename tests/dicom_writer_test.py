@@ -4,17 +4,17 @@ import shutil
 import subprocess
 import warnings
 
+import fake_dicom
 import numpy as np
 import pydicom
 import pytest
+from fake_dicom import Geometry, write_enhanced_mr, write_mr
 from pydicom.uid import CTImageStorage
 
 from input_pipeline.dicom import read_dicom
 from input_pipeline.dicom_writer import write_ct_series
 from input_pipeline.nifti import read_nifti, write_nifti
 from input_pipeline.volume import Volume, to_axial
-from tests import fake_dicom
-from tests.fake_dicom import Geometry, write_enhanced_mr, write_mr
 
 BOTH = ("in_phase", "out_of_phase")
 

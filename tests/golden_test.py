@@ -186,6 +186,9 @@ def test_images_and_gradients_of_the_first_step(recorded, double):
         expected = nhwc(golden[f"step0/{theirs}"])
         assert relative_error(images[ours], expected) <= 1e-4, ours
     expected = networks(golden, "grad0")
+    # No ReLU of the discriminators is that close: the bound holds as it stands.
+    plain = jax.tree.map(relative_error, first_step(*networks_)[1][1], expected[1])
+    assert max(jax.tree.leaves(plain)) <= 1e-4
     errors = [
         jax.tree.map(relative_error, first_step(*rounded(networks_, seed))[1], expected)
         for seed in range(ROUNDINGS)
@@ -217,7 +220,7 @@ def test_losses_of_five_steps(recorded, double):
                 assert recorded_losses[theirs] == 0, ours
                 continue
             values = np.array([run[step][ours] for run in runs])
-            spread = values.max() - values.min()
+            spread = values.max() - values.min() if step else 0.0
             bound = max(1e-3 * recorded_losses[theirs], spread)
             error = np.abs(values - recorded_losses[theirs]).min()
             assert error <= bound, (step, ours, error, spread)

@@ -3,10 +3,10 @@
 import nibabel
 import numpy as np
 import pytest
+from fake_dicom import rotation
 
 from input_pipeline.nifti import read_nifti, write_nifti
 from input_pipeline.volume import UnusableScan, Volume, to_axial
-from tests.fake_dicom import rotation
 
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = rotation((8, -5, 12)) @ np.diag([-2.25, 1.5, 6.0])

@@ -4,11 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+from fake_dicom import files, write_ct, write_enhanced_mr, write_mr
 
 from input_pipeline.nifti import write_nifti
 from input_pipeline.scan import read_scan
 from input_pipeline.volume import UnusableScan
-from tests.fake_dicom import files, write_ct, write_enhanced_mr, write_mr
 
 BOTH = ("in_phase", "out_of_phase")
 

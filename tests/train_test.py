@@ -63,7 +63,10 @@ def test_a_run_leaves_checkpoints_numbers_and_pictures():
     losses = [row for row in rows if "cycle_mr" in row]
     assert [row["step"] for row in losses] == [2, 4, 6]
     assert losses[0]["learning_rate"] == pytest.approx(run.config.train.learning_rate)
-    assert losses[-1]["learning_rate"] == 0
+    # Of six steps the last three fall: the rate that the last one used.
+    assert losses[-1]["learning_rate"] == pytest.approx(
+        run.config.train.learning_rate / 3
+    )
     assert [row["step"] for row in rows if "validation_mae" in row] == [4]
 
     picture = matplotlib.image.imread(run.workdir / "samples" / "step_000006.png")
@@ -197,3 +200,38 @@ def test_validation_needs_subjects(tmp_path):
     with pytest.raises(ValueError, match="evaluate_every to 0, it is 4"):
         train.check_validation(tiny_config(), prepared, tmp_path)
     train.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
+
+
+def test_a_small_batch_uses_as_many_devices_as_it_divides_over():
+    assert len(train.usable_devices(4)) == 2
+    assert len(train.usable_devices(3)) == 1
+    with pytest.raises(ValueError, match="train.global_batch is 0"):
+        train.usable_devices(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("data.size", 33, "data.size is 33, expected a multiple of 2"),
+        ("model.blocks", 0, "model.blocks is 0, expected >= 1"),
+        ("train.decay_start", 1.5, "train.decay_start is 1.5"),
+    ],
+)
+def test_numbers_that_nothing_can_be_made_of_are_refused(
+    field, value, message, tmp_path
+):
+    config = tiny_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        train.train(config, workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_of_which_more_is_better_cannot_choose_the_best(tmp_path):
+    run = tiny_run()
+    with pytest.raises(ValueError, match="train.best_metric is 'psnr', expected.*mae"):
+        train.train(
+            tiny_config(best_metric="psnr"),
+            workdir=tmp_path / "run",
+            data_dir=run.data_dir,
+        )

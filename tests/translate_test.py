@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import fake_dicom
@@ -102,6 +103,20 @@ def test_air_outside_the_body_and_something_inside(translated, scan):
     body = mr > 0.2 * mr.max()
     assert (hu[:, :2] == -1024).all() and (hu[:, :, :1] == -1024).all()
     assert (hu[body] > -1024).mean() > 0.9
+
+
+def test_hu_do_not_depend_on_the_field_of_view():
+    run = tiny_run()
+    model = inference.load_model(run.workdir, STEPS)
+    volume = phantom_volume()
+    body = volume.voxels.max(axis=-1, keepdims=True) > 0.2 * volume.voxels.max()
+    voxels = np.where(body, volume.voxels, 0)
+    narrow = dataclasses.replace(volume, voxels=voxels)
+    border = ((0, 0), (12, 8), (5, 9), (0, 0))
+    wide = dataclasses.replace(volume, voxels=np.pad(voxels, border))
+    hu, _ = translate.synthesise(model, narrow)
+    in_wide, _ = translate.synthesise(model, wide)
+    np.testing.assert_allclose(in_wide[:, 12:-8, 5:-9], hu, atol=0.5)
 
 
 def test_the_preview_is_a_picture(translated):

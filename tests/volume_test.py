@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from fake_dicom import rotation
 
 from input_pipeline.volume import (
     Grid,
@@ -17,7 +18,6 @@ from input_pipeline.volume import (
     restore_order,
     to_axial,
 )
-from tests.fake_dicom import rotation
 
 
 def make(shape=(4, 5, 6), affine=None, channels=2, seed=0) -> Volume:

@@ -1,0 +1,143 @@
+"""The training step beyond the recorded numbers: sharding, options, schedules."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_run import tiny_config
+
+from synthct_jax import cyclegan, losses, sharding
+from synthct_jax.cyclegan import CycleGan
+
+SIZE = 16
+
+
+def config(**fields):
+    config = tiny_config(pool_size=4, global_batch=2)
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def batch(channels: int = 2) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "mr": rng.uniform(-1, 1, (2, SIZE, SIZE, channels)).astype(np.float32),
+        "ct": rng.uniform(-1, 1, (2, SIZE, SIZE, 1)).astype(np.float32),
+    }
+
+
+def losses_of(gan: CycleGan, channels: int = 2) -> dict[str, float]:
+    state = gan.init(jax.random.key(0), batch=2, size=SIZE)
+    _, (parts, _) = jax.jit(gan.generator_loss)(
+        state.generators, state.discriminators, batch(channels)
+    )
+    return {name: float(value) for name, value in parts.items()}
+
+
+def test_one_and_two_devices_take_the_same_steps():
+    gan = CycleGan.from_config(config())
+
+    def run(devices):
+        mesh = sharding.make_mesh(devices)
+        abstract = jax.eval_shape(
+            lambda: gan.init(jax.random.key(0), batch=2, size=SIZE)
+        )
+        state = jax.jit(
+            lambda key: gan.init(key, batch=2, size=SIZE),
+            out_shardings=sharding.state_sharding(mesh, abstract),
+        )(jax.random.key(0))
+        step = jax.jit(gan.train_step, donate_argnums=0)
+        for _ in range(3):
+            state, metrics = step(state, sharding.to_global(batch(), mesh))
+        return jax.device_get((state.generators, state.pools, metrics))
+
+    assert len(jax.devices()) == 2
+    one, two = run(jax.devices()[:1]), run(jax.devices())
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
+    three = {"mr": np.zeros((3, 4, 4, 1), np.float32)}
+    with pytest.raises(ValueError, match="3 images.*2 devices.*global_batch"):
+        sharding.to_global(three, sharding.make_mesh())
+
+
+def test_identity_is_defined_for_unequal_channels_and_off_by_default():
+    assert not any(
+        "identity" in name for name in losses_of(CycleGan.from_config(config()))
+    )
+    parts = losses_of(CycleGan.from_config(config(**{"loss.identity": 0.5})))
+    assert parts["identity_ct"] > 0 and parts["identity_mr"] > 0
+    image = jnp.asarray([1.0, 3.0]).reshape(1, 1, 1, 2)
+    assert losses.identity_input(image, 2) is image
+    assert losses.identity_input(image, 1).ravel() == 2
+    assert (losses.identity_input(image[..., :1], 3).ravel() == 1).all()
+
+
+def test_the_cycle_loss_weighs_channels_alike():
+    a = jnp.zeros((1, 2, 2, 2))
+    b = a.at[..., 0].set(1.0)
+    assert losses.mean_absolute(a, b) == 0.5
+
+
+def test_vanilla_is_the_cross_entropy_of_the_score():
+    score = jnp.asarray([0.0, 2.0])
+    expected = -np.log(1 / (1 + np.exp(-np.asarray(score)))).mean()
+    found = losses.adversarial(score, real=True, kind="vanilla")
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert losses.adversarial(score, real=False, kind="vanilla") > found
+    gan = CycleGan.from_config(config(**{"loss.adversarial": "vanilla"}))
+    assert np.isfinite(list(losses_of(gan).values())).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_number_of_mr_channels_and_either_upsampling(channels):
+    names = ("in_phase", "out_of_phase", "t2")[:channels]
+    gan = CycleGan.from_config(
+        config(**{"data.mr_channels": names, "model.upsample": "resize"})
+    )
+    state = gan.init(jax.random.key(0), batch=2, size=SIZE)
+    mr = batch(channels)["mr"]
+    ct = jax.jit(gan.translate)(state.translator["to_ct"], mr)
+    assert ct.shape == (2, SIZE, SIZE, 1)
+    assert float(jnp.abs(ct).max()) <= 1
+
+
+def test_bfloat16_computes_close_to_float32_with_float32_parameters():
+    single = CycleGan.from_config(config())
+    half = CycleGan.from_config(config(**{"model.dtype": "bfloat16"}))
+    state = half.init(jax.random.key(0), batch=2, size=SIZE)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.generators)} == {
+        jnp.dtype("float32")
+    }
+    for name, value in losses_of(single).items():
+        assert losses_of(half)[name] == pytest.approx(value, rel=0.05), name
+
+
+def test_the_moving_average_follows_and_forgets_the_initial_weights():
+    gan = dataclasses.replace(CycleGan.from_config(config()), ema_decay=0.9)
+    old, new = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
+    assert gan._averaged(old, new, jnp.asarray(0))["w"] == pytest.approx(0.9)
+    assert gan._averaged(old, new, jnp.asarray(1000))["w"] == pytest.approx(0.1)
+
+
+def test_the_rate_is_constant_and_then_falls_linearly_to_zero():
+    schedule = cyclegan.constant_then_linear(1.0, 100, 0.5)
+    rates = [float(schedule(step)) for step in (0, 49, 50, 75, 100)]
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model.upsample", "bilinear"),
+        ("model.dtype", "float16"),
+        ("loss.adversarial", "wgan"),
+    ],
+)
+def test_a_value_without_a_meaning_is_refused_by_its_field(field, value):
+    with pytest.raises(ValueError, match=f"config.{field} is '{value}', expected"):
+        CycleGan.from_config(config(**{field: value}))
