@@ -19,8 +19,6 @@ from input_pipeline.builder import open_domain
 from input_pipeline.prepared import Prepared, load_prepared
 from input_pipeline.slices import background
 
-__all__ = ["check_request", "load_prepared", "make_stream", "read_subjects"]
-
 
 def make_stream(
     data_dir: str | Path,

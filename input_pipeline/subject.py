@@ -64,7 +64,6 @@ class StoredVolume:
     Attributes:
         path: .npy, (slices, size, size, channels) int16.
         counts: of `count_values`, inside the body; None for labels.
-        warnings: about this volume.
     """
 
     domain: str
@@ -76,7 +75,6 @@ class StoredVolume:
     affine: np.ndarray
     scale: tuple[float, ...] = ()
     counts: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def write_subject(

@@ -10,8 +10,9 @@ from configs import chaos, folder, phantom
 from input_pipeline import prepare as prepare_module
 from input_pipeline import subject
 from input_pipeline.intensity import MR_ONE
-from input_pipeline.prepare import phantom_jobs, prepare, split_subjects
+from input_pipeline.prepare import prepare
 from input_pipeline.prepared import SPLITS, load_prepared
+from input_pipeline.split import phantom_jobs, split_subjects
 from input_pipeline.stream import read_subjects
 from input_pipeline.volume import UnusableScan
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from input_pipeline import stream
-from synthct_jax import checkpoint, metric_writer, sharding, train
+from synthct_jax import checkpoint, checks, metric_writer, sharding, train
 from synthct_jax.checkpoint import Checkpoints
 from synthct_jax.cyclegan import CycleGan
 
@@ -153,13 +153,13 @@ def test_another_experiment_is_refused(tmp_path, field, value, told):
     before, now = tiny_config(), tiny_config()
     now.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=told):
-        train.check_resumable(described(before), described(now), tmp_path)
+        checks.check_resumable(described(before), described(now), tmp_path)
 
 
 def test_length_and_logging_may_change(tmp_path, caplog):
     now = tiny_config(steps=100, save_every=7, log_every=3, evaluate_every=0)
     with caplog.at_level(python_logging.WARNING, logger="absl"):
-        train.check_resumable(described(tiny_config()), described(now), tmp_path)
+        checks.check_resumable(described(tiny_config()), described(now), tmp_path)
     assert "train.steps was 6 and is 100" in caplog.text
 
 
@@ -167,7 +167,7 @@ def test_a_configuration_from_json_is_the_same(tmp_path):
     config = tiny_config()
     read = checkpoint._from_json(checkpoint._to_json(config.to_dict()))
     found = dataclasses.replace(described(config), config=read)
-    train.check_resumable(found, described(config), tmp_path)
+    checks.check_resumable(found, described(config), tmp_path)
 
 
 def test_other_data_are_refused(tmp_path):
@@ -179,7 +179,7 @@ def test_other_data_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="1 ct subjects and 5 slices; /elsewhere has 1"
     ):
-        train.check_resumable(found, asked, tmp_path)
+        checks.check_resumable(found, asked, tmp_path)
 
 
 def test_missing_data_are_named(tmp_path):
@@ -198,15 +198,15 @@ def test_validation_needs_subjects(tmp_path):
     )
     prepared = dataclasses.replace(prepared, domains={**prepared.domains, "mr": mr})
     with pytest.raises(ValueError, match="evaluate_every to 0, it is 4"):
-        train.check_validation(tiny_config(), prepared, tmp_path)
-    train.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
+        checks.check_validation(tiny_config(), prepared, tmp_path)
+    checks.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
 
 
 def test_a_small_batch_uses_as_many_devices_as_it_divides_over():
-    assert len(train.usable_devices(4)) == 2
-    assert len(train.usable_devices(3)) == 1
+    assert len(checks.usable_devices(4)) == 2
+    assert len(checks.usable_devices(3)) == 1
     with pytest.raises(ValueError, match="train.global_batch is 0"):
-        train.usable_devices(0)
+        checks.usable_devices(0)
 
 
 @pytest.mark.parametrize(
