@@ -28,8 +28,12 @@ def batch(channels: int = 2) -> dict[str, np.ndarray]:
     }
 
 
+def initial(gan: CycleGan):
+    return jax.jit(lambda key: gan.init(key, batch=2, size=SIZE))(jax.random.key(0))
+
+
 def losses_of(gan: CycleGan, channels: int = 2) -> dict[str, float]:
-    state = gan.init(jax.random.key(0), batch=2, size=SIZE)
+    state = initial(gan)
     _, (parts, _) = jax.jit(gan.generator_loss)(
         state.generators, state.discriminators, batch(channels)
     )
@@ -99,7 +103,7 @@ def test_any_number_of_mr_channels_and_either_upsampling(channels):
     gan = CycleGan.from_config(
         config(**{"data.mr_channels": names, "model.upsample": "resize"})
     )
-    state = gan.init(jax.random.key(0), batch=2, size=SIZE)
+    state = initial(gan)
     mr = batch(channels)["mr"]
     ct = jax.jit(gan.translate)(state.translator["to_ct"], mr)
     assert ct.shape == (2, SIZE, SIZE, 1)
@@ -109,7 +113,7 @@ def test_any_number_of_mr_channels_and_either_upsampling(channels):
 def test_bfloat16_computes_close_to_float32_with_float32_parameters():
     single = CycleGan.from_config(config())
     half = CycleGan.from_config(config(**{"model.dtype": "bfloat16"}))
-    state = half.init(jax.random.key(0), batch=2, size=SIZE)
+    state = initial(half)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.generators)} == {
         jnp.dtype("float32")
     }
