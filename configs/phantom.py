@@ -3,6 +3,10 @@
     python -m synthct_jax.main --config=configs/phantom.py --workdir=RUN
 
 Data are drawn into --data_dir (RUN/data when it is not given) at the first start.
+
+Two cores of an AMD EPYC, no GPU: 7 minutes, 75 HU mean error in the body of six test
+subjects; water in the MR's outline gets 143. With --config.train.steps=40000 and half
+an hour 66 HU. README.md has the intervals and all of the command.
 """
 
 from ml_collections import ConfigDict
