@@ -27,23 +27,12 @@ VARIANTS = default.MR_INPUTS | {"small": default.MR_INPUTS["in_out"]}
 def get_config(variant: str = "in_out") -> ConfigDict:
     config = default.with_input(variant, file="chaos.py", variants=VARIANTS)
     config.data.source = "chaos"
-    if variant == "small":
-        _shrink(config)
+    if variant == "small":  # pixels of half the resolution
+        default.shrink(config)
+        config.data.size = 128
+        config.data.spacing_mm = 3.0
+        config.train.steps = 2_000
+        config.train.ema_decay = 0.99
+        config.train.save_every = 200
     config.lock()
     return config
-
-
-def _shrink(config: ConfigDict) -> None:
-    """The network of configs/phantom.py, and pixels of half the resolution."""
-    config.data.size = 128
-    config.data.spacing_mm = 3.0
-    config.model.width = 16
-    config.model.blocks = 1
-    config.model.downsamplings = 1
-    config.model.discriminator_width = 32
-    config.model.discriminator_layers = 2
-    config.train.steps = 2_000
-    config.train.global_batch = 1
-    config.train.learning_rate = 4e-4
-    config.train.ema_decay = 0.99
-    config.train.save_every = 200
