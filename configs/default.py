@@ -53,6 +53,8 @@ def shrink(config: ConfigDict) -> None:
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
+    # cyclegan: unpaired. supervised: the generator alone, on pairs, to compare with.
+    config.method = "cyclegan"
     config.seed = 0  # draws weights, data order, augmentation, replay pools, phantoms
 
     data = config.data = ConfigDict()

@@ -14,11 +14,17 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-VARIANTS = default.MR_INPUTS
+# The same network taught by pairs, what each input could give at best.
+SUPERVISED = {
+    f"supervised_{name}": channels for name, channels in default.MR_INPUTS.items()
+}
+VARIANTS = default.MR_INPUTS | SUPERVISED
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
-    config = default.with_input(variant, file="phantom.py")
+    config = default.with_input(variant, file="phantom.py", variants=VARIANTS)
+    if variant in SUPERVISED:
+        config.method = "supervised"
     config.data.source = "phantom"
     config.data.size = 96
     config.data.spacing_mm = 4.0

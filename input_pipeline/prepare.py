@@ -37,8 +37,8 @@ def prepare(
     """Prepares a data set.
 
     Args:
-        config: the whole configuration; `data`, `seed` and for phantoms `phantom` are
-            read.
+        config: the whole configuration; `data`, `seed` and for phantoms `phantom` and
+            `method` are read.
         raw_dir: the scans, laid out as `layout` says; not used for phantoms.
         data_dir: must not exist, or be empty.
         workers: processes; None for one a core. The result does not depend on it.
@@ -56,7 +56,9 @@ def prepare(
     _check_free(data_dir)
     warnings: list[str] = []
     if data.source == "phantom":
-        jobs = split.phantom_jobs(config.phantom, config.seed)
+        jobs = split.phantom_jobs(
+            config.phantom, config.seed, paired=config.method == "supervised"
+        )
     else:
         if raw_dir is None:
             raise ValueError(f"data.source={data.source} needs the folder of its scans")

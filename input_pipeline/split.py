@@ -86,19 +86,27 @@ def split_scans(
     ]
 
 
-def phantom_jobs(phantom, seed: int) -> list[subject.Phantom]:
-    """Training subjects have one modality each; the others both, and the labels."""
+def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[subject.Phantom]:
+    """Training subjects have one modality each; the others both, and the labels.
+
+    Args:
+        paired: the MR training subjects have their CT as well and the others are not
+            drawn. All who are drawn are the same people as without.
+    """
     everything = ("mr", "ct", "labels")
     groups = (
-        (phantom.train_mr, "train", ("mr",)),
-        (phantom.train_ct, "train", ("ct",)),
+        (phantom.train_mr, "train", ("mr", "ct") if paired else ("mr",)),
+        (phantom.train_ct, "train", () if paired else ("ct",)),
         (phantom.validation, "validation", everything),
         (phantom.test, "test", everything),
     )
     jobs = []
+    number = -1
     for count, split, domains in groups:
         for _ in range(count):
-            number = len(jobs)
+            number += 1
+            if not domains:
+                continue
             drawn = np.random.SeedSequence([seed, number]).generate_state(1)
             jobs.append(
                 subject.Phantom(

@@ -26,6 +26,7 @@ def make_stream(
     *,
     seed: int,
     global_batch: int,
+    paired: bool = False,
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -40,6 +41,8 @@ def make_stream(
         data_config: `config.data`.
         seed: draws order and augmentation.
         global_batch: slices of each domain, over all processes.
+        paired: an MR and the CT of the same slice, moved alike; off, the two streams
+            know nothing of each other.
 
     Returns:
         An iterator over {'mr': (local, H, W, channels), 'ct': (local, H, W, 1)}, both
@@ -56,6 +59,8 @@ def make_stream(
         )
     prepared = load_prepared(data_dir)
     check_request(prepared, data_config)
+    if paired:
+        _check_pairs(prepared, data_dir)
     augmentation = Augmentation(
         crop=int(data_config.crop),
         flip=bool(data_config.flip),
@@ -74,6 +79,8 @@ def make_stream(
     # Seeds of their own, by .seed(): equal ones would pair MR i with CT i for ever
     # when both have equally many slices, and shuffle(seed + 1) is the next epoch.
     seeds = np.random.SeedSequence(seed).generate_state(2)
+    if paired:  # ... which is what is wanted here
+        seeds[1] = seeds[0]
     streams = [
         grain.MapDataset.source(open_domain(data_dir, domain, "train"))
         .seed(int(domain_seed))
@@ -142,6 +149,26 @@ def check_request(prepared: Prepared, data_config) -> None:
             f"data.crop is {data_config.crop}, expected 0 to {prepared.size}, the "
             "size of the slices"
         )
+
+
+def _check_pairs(prepared: Prepared, data_dir: str | Path) -> None:
+    """Raises ValueError where training MR and CT are not the same slices of people."""
+    mr, ct = (
+        {s.name: s for s in prepared.domains[domain].of_split("train")}
+        for domain in ("mr", "ct")
+    )
+    if alone := mr.keys() ^ ct.keys():
+        raise ValueError(
+            f"{data_dir}: method=supervised needs MR and CT of the same training "
+            f"subjects, {min(alone)} has one of them only"
+        )
+    for name in mr:
+        if (mr[name].slices, mr[name].affine) != (ct[name].slices, ct[name].affine):
+            raise ValueError(
+                f"{data_dir}: method=supervised needs MR and CT on one grid, those of "
+                f"{name} have {mr[name].slices} and {ct[name].slices} slices, or "
+                "another position, spacing or orientation"
+            )
 
 
 def check_compatible(prepared: Prepared, data_config) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from input_pipeline.prepared import Prepared
 from synthct_jax import evaluate
 from synthct_jax.checkpoint import Description
-from synthct_jax.cyclegan import CycleGan
+from synthct_jax.method import Method
 
 # What a resumed run may change. All else would make it another experiment.
 _MAY_CHANGE = (
@@ -51,7 +51,7 @@ def usable_devices(global_batch: int) -> list[jax.Device]:
     return devices[:used]
 
 
-def check_sizes(config: ConfigDict, gan: CycleGan) -> None:
+def check_sizes(config: ConfigDict, gan: Method) -> None:
     """Raises ValueError for numbers that no network or schedule can be made of."""
     for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
         if config.model[field] < 1:

@@ -209,7 +209,7 @@ class CycleGan:
                 discriminators=optax.apply_updates(state.discriminators, updates),
                 generator_opt=generator_opt,
                 discriminator_opt=discriminator_opt,
-                ema=self._averaged(state.ema, generators, state.step),
+                ema=averaged(state.ema, generators, state.step, self.ema_decay),
                 pools=pools,
             ),
             parts | judged,
@@ -218,12 +218,14 @@ class CycleGan:
     def _judge(self, params: Params, image: jax.Array) -> jax.Array:
         return self.discriminator.apply({"params": params}, image)
 
-    def _averaged(self, ema: Any, generators: Any, step: jax.Array) -> Any:
-        if ema is None:
-            return None
-        # A short memory at first, so that the average forgets the initial weights.
-        decay = jnp.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, generators)
+
+def averaged(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """The moving average of weights after one more step; None stays None."""
+    if ema is None:
+        return None
+    # A short memory at first, so that the average forgets the initial weights.
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
 
 
 def constant_then_linear(rate: float, steps: int, decay_start: float) -> optax.Schedule:

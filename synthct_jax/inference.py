@@ -11,9 +11,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline.intensity import mr_to_unit, unit_to_hu
-from synthct_jax import checkpoint, sharding
+from synthct_jax import checkpoint, method, sharding
 from synthct_jax.checkpoint import Checkpoints, Description
-from synthct_jax.cyclegan import CycleGan
+from synthct_jax.method import Method
 from synthct_jax.train_state import Params
 
 _BATCH = 8  # slices on each device
@@ -23,7 +23,7 @@ class Translator:
     """Stored MR slices to HU, by whatever weights: compiled once for a slice's size."""
 
     def __init__(
-        self, gan: CycleGan, data: Mapping[str, Any], *, stored_channels: Sequence[str]
+        self, gan: Method, data: Mapping[str, Any], *, stored_channels: Sequence[str]
     ):
         """Takes out of `stored_channels` those of `data.mr_channels`, in their order.
 
@@ -72,7 +72,7 @@ class LoadedModel:
     """
 
     workdir: Path
-    gan: CycleGan
+    gan: Method
     params: Params
     step: int
     description: Description
@@ -113,7 +113,7 @@ def load_model(workdir: Path, step: int | None = None) -> LoadedModel:
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
         workdir=workdir,
-        gan=CycleGan.from_config(ConfigDict(description.config)),
+        gan=method.from_config(ConfigDict(description.config)),
         params=params,
         step=step,
         description=description,

@@ -13,7 +13,8 @@ from input_pipeline import stream
 from input_pipeline.intensity import hu_to_unit, mr_to_unit
 from input_pipeline.prepared import load_prepared
 from input_pipeline.volume import Volume
-from synthct_jax.cyclegan import CycleGan
+from synthct_jax.method import Method
+from synthct_jax.supervised import Supervised
 from synthct_jax.train_state import TrainState
 
 # (centre, width) in HU
@@ -25,13 +26,14 @@ _MARGIN_MM = 10.0  # of air around the body
 
 
 def sampler(
-    gan: CycleGan, config: ConfigDict, data_dir: Path
+    gan: Method, config: ConfigDict, data_dir: Path
 ) -> Callable[[TrainState], np.ndarray]:
     """A function from a state to a picture (height, width, 3) uint8 of fixed slices.
 
     The middle slices of the first subjects, of validation where there are any. For each
     a line MR, synthetic CT, cycled MR and a line CT, synthetic MR, cycled CT; all as
-    the networks see them, -1 black and 1 white.
+    the networks see them, -1 black and 1 white. A supervised network has no way back:
+    MR, synthetic CT and, where it is the same person's, true CT.
     """
     prepared = load_prepared(data_dir)
     stored = prepared.domains["mr"].channels
@@ -44,7 +46,10 @@ def sampler(
         hu_to_unit(_middle_slices(data_dir, "ct"), config.data.ct_knots), device
     )
     to_ct = jax.jit(lambda params, x: gan.to_ct.apply({"params": params}, x))
-    to_mr = jax.jit(lambda params, x: gan.to_mr.apply({"params": params}, x))
+    if isinstance(gan, Supervised):
+        to_mr = None
+    else:
+        to_mr = jax.jit(lambda params, x: gan.to_mr.apply({"params": params}, x))
 
     def sample(state: TrainState) -> np.ndarray:
         # This process' copy: the others do not draw.
@@ -52,21 +57,27 @@ def sampler(
             jax.tree.map(lambda array: array.addressable_data(0), state.translator),
             device,
         )
-        synthetic_ct, synthetic_mr = to_ct(here["to_ct"], mr), to_mr(here["to_mr"], ct)
+        synthetic_ct = to_ct(here["to_ct"], mr)
+        if to_mr is None:
+            return _picture([(mr, synthetic_ct, ct)])
+        synthetic_mr = to_mr(here["to_mr"], ct)
         cycled_mr = to_mr(here["to_mr"], synthetic_ct)
         cycled_ct = to_ct(here["to_ct"], synthetic_mr)
-        lines = jax.device_get(
-            [(mr, synthetic_ct, cycled_mr), (ct, synthetic_mr, cycled_ct)]
-        )
-        return _tiled(
-            [
-                [image[i, ..., c] for image in line for c in range(image.shape[-1])]
-                for i in range(len(mr))
-                for line in lines
-            ]
-        )
+        return _picture([(mr, synthetic_ct, cycled_mr), (ct, synthetic_mr, cycled_ct)])
 
     return sample
+
+
+def _picture(lines: list[tuple[jax.Array, ...]]) -> np.ndarray:
+    """Of each sample all lines, of batches of images, a panel for each channel."""
+    lines = jax.device_get(lines)
+    return _tiled(
+        [
+            [image[i, ..., c] for image in line for c in range(image.shape[-1])]
+            for i in range(len(lines[0][0]))
+            for line in lines
+        ]
+    )
 
 
 def _middle_slices(data_dir: Path, domain: str) -> np.ndarray:

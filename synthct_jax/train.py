@@ -23,10 +23,19 @@ from ml_collections import ConfigDict
 
 from input_pipeline import prepare, stream
 from input_pipeline.prepared import FILE, Prepared, load_prepared
-from synthct_jax import checkpoint, checks, evaluate, metric_writer, preview, sharding
+from synthct_jax import (
+    checkpoint,
+    checks,
+    evaluate,
+    method,
+    metric_writer,
+    preview,
+    sharding,
+)
 from synthct_jax.checkpoint import Checkpoints, Description
-from synthct_jax.cyclegan import CycleGan, constant_then_linear
+from synthct_jax.cyclegan import constant_then_linear
 from synthct_jax.inference import Translator
+from synthct_jax.method import Method
 from synthct_jax.metric_writer import MetricWriter
 from synthct_jax.preemption import Preemption
 from synthct_jax.progress import Progress
@@ -50,7 +59,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite any more; that step is not saved.
     """
-    gan = CycleGan.from_config(config)  # a wrong field is best heard of at once
+    gan = method.from_config(config)  # a wrong field is best heard of at once
     mesh = sharding.make_mesh(checks.usable_devices(config.train.global_batch))
     checks.check_sizes(config, gan)
     primary = jax.process_index() == 0
@@ -114,6 +123,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                     config.data,
                     seed=config.seed,
                     global_batch=config.train.global_batch,
+                    paired=config.method == "supervised",
                     start_step=start,
                     process_index=jax.process_index(),
                     process_count=jax.process_count(),
@@ -167,7 +177,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
 
 
 def make_init(
-    gan: CycleGan, config: ConfigDict, mesh: Mesh
+    gan: Method, config: ConfigDict, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
     """A function from a random key to a new state, and the state's shapes.
 
@@ -288,7 +298,7 @@ class _Losses:
 
 
 def _validator(
-    gan: CycleGan, config: ConfigDict, data_dir: Path, prepared: Prepared
+    gan: Method, config: ConfigDict, data_dir: Path, prepared: Prepared
 ) -> Callable[[TrainState], dict[str, float]]:
     """A function from a state to its metrics on the validation subjects.
 

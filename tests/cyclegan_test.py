@@ -1,7 +1,5 @@
 """The training step beyond the recorded numbers: sharding, options, schedules."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,10 +120,11 @@ def test_bfloat16_computes_close_to_float32_with_float32_parameters():
 
 
 def test_the_moving_average_follows_and_forgets_the_initial_weights():
-    gan = dataclasses.replace(CycleGan.from_config(config()), ema_decay=0.9)
     old, new = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
-    assert gan._averaged(old, new, jnp.asarray(0))["w"] == pytest.approx(0.9)
-    assert gan._averaged(old, new, jnp.asarray(1000))["w"] == pytest.approx(0.1)
+    average = cyclegan.averaged
+    assert average(old, new, jnp.asarray(0), 0.9)["w"] == pytest.approx(0.9)
+    assert average(old, new, jnp.asarray(1000), 0.9)["w"] == pytest.approx(0.1)
+    assert average(None, new, jnp.asarray(0), 0.9) is None
 
 
 def test_the_rate_is_constant_and_then_falls_linearly_to_zero():

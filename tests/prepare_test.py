@@ -292,6 +292,19 @@ def test_phantom_seeds_differ_between_subjects_and_follow_the_configs():
     assert len({job.seed for run in jobs[1:] for job in run}) == 10
 
 
+def test_paired_training_subjects_are_those_of_the_unpaired_mr():
+    fields = tiny_phantom().phantom
+    alone, paired = phantom_jobs(fields, 0), phantom_jobs(fields, 0, paired=True)
+    seeds = {job.name: job.seed for job in alone}
+    assert all(seeds[job.name] == job.seed for job in paired)
+    assert [job.domains for job in paired if job.split == "train"] == [
+        ("mr", "ct")
+    ] * fields.train_mr
+    assert [j for j in paired if j.split != "train"] == [
+        j for j in alone if j.split != "train"
+    ]
+
+
 def test_workers_do_not_change_a_byte(tmp_path):
     config = tiny_phantom(train_mr=1, train_ct=1, validation=0, test=1)
     for workers in (1, 2):

@@ -65,6 +65,26 @@ def pair_ids(data_dir, data, steps, seed=0):
     return ids
 
 
+def test_pairs_are_one_persons_slice_moved_alike(tmp_path):
+    config = phantom.get_config("supervised_in_out")
+    config.data.update(size=32, spacing_mm=12.0)
+    config.phantom.update(train_mr=3, train_ct=3, validation=0, test=0, slices=4)
+    prepare(config, None, tmp_path / "data", workers=1)
+    for batch in batches(tmp_path / "data", config.data, 4, paired=True):
+        # Air is air in both: of slices of two people, or moved apart, it is not.
+        air = [batch[domain][..., 0] < -0.95 for domain in ("mr", "ct")]
+        assert np.mean(air[0] == air[1]) > 0.9
+    assert_same(
+        batches(tmp_path / "data", config.data, 2, paired=True, start_step=2),
+        batches(tmp_path / "data", config.data, 4, paired=True)[2:],
+    )
+
+
+def test_pairs_of_different_people_are_refused(tiny):
+    with pytest.raises(ValueError, match="phantom_0000 has one of them only"):
+        batches(*tiny, 1, paired=True)
+
+
 def test_batches_are_float32_in_unit_range(tiny):
     (batch,) = batches(*tiny, 1)
     assert batch["mr"].shape == (4, 32, 32, 2) and batch["ct"].shape == (4, 32, 32, 1)

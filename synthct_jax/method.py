@@ -1,0 +1,23 @@
+"""What is trained: the CycleGAN, or the supervised network that bounds it."""
+
+from typing import Any
+
+from synthct_jax.cyclegan import CycleGan
+from synthct_jax.supervised import Supervised
+
+Method = CycleGan | Supervised
+_METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
+
+
+def from_config(config: Any) -> Method:
+    """Networks and training step of a configuration.
+
+    Raises:
+        ValueError: a field has a value that nothing is defined for.
+    """
+    if config.method not in _METHODS:
+        raise ValueError(
+            f"config.method is {config.method!r}, expected one of: "
+            f"{', '.join(_METHODS)}"
+        )
+    return _METHODS[config.method].from_config(config)

@@ -1,0 +1,51 @@
+"""The supervised network that stands beside the unpaired one."""
+
+import jax
+import numpy as np
+import pytest
+from tiny_run import tiny_config
+
+from synthct_jax import method
+from synthct_jax.cyclegan import CycleGan
+from synthct_jax.supervised import Supervised
+
+
+def supervised_config():
+    config = tiny_config()
+    config.method = "supervised"
+    return config
+
+
+def test_it_starts_from_the_generator_of_the_cyclegan():
+    config = supervised_config()
+    key = jax.random.key(0)
+    ours = Supervised.from_config(config).init(key, batch=2, size=32)
+    theirs = CycleGan.from_config(config).init(key, batch=2, size=32)
+    for a, b in zip(
+        jax.tree.leaves(ours.generators["to_ct"]),
+        jax.tree.leaves(theirs.generators["to_ct"]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_learns_a_pair():
+    model = method.from_config(supervised_config())
+    rng = np.random.default_rng(0)
+    mr = rng.uniform(-1, 1, (2, 32, 32, 2)).astype(np.float32)
+    batch = {"mr": mr, "ct": 0.5 * mr[..., :1] - 0.2}
+    state = model.init(jax.random.key(0), batch=2, size=32)
+    step = jax.jit(model.train_step)
+    losses = []
+    for _ in range(40):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["supervised_ct"]))
+    assert int(state.step) == 40
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_method_that_is_not_there_is_refused():
+    config = tiny_config()
+    config.method = "pix2pix"
+    with pytest.raises(ValueError, match="config.method is 'pix2pix', expected one of"):
+        method.from_config(config)
