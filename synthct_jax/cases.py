@@ -1,7 +1,7 @@
 """The subjects of an evaluation, one after another, with their truth if it is known."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +64,40 @@ def _only(
     return ((name, images) for name, images in subjects if name in names)
 
 
-def outline(stored: np.ndarray, modality: str, prepared: Prepared) -> np.ndarray:
-    domain = prepared.domains[modality.lower()]
-    affine = np.asarray(domain.subjects[0].affine)
+def translated(
+    translate: Callable[[np.ndarray], np.ndarray], mr: np.ndarray, name: str
+) -> np.ndarray:
+    """HU of stored MR by a function that is not trusted.
+
+    Raises:
+        ValueError: it is of another shape or not finite; names the subject.
+    """
+    hu = translate(mr)
+    if hu.shape != mr.shape[:3]:
+        raise ValueError(f"{name}: {mr.shape} was translated to {hu.shape}")
+    if not np.isfinite(hu).all():
+        raise ValueError(f"{name}: the translation is not finite everywhere")
+    return hu
+
+
+def spacing_mm(
+    name: str, modality: str, prepared: Prepared
+) -> tuple[float, float, float]:
+    """Of slices, rows and columns of a subject's stored volume."""
+    (subject,) = (
+        one for one in prepared.domains[modality.lower()].subjects if one.name == name
+    )
+    affine = np.asarray(subject.affine)
     slice_mm = float(np.linalg.norm(affine[:3, 2]))
-    spacing_mm = (prepared.spacing_mm, prepared.spacing_mm, slice_mm)
-    return body_mask(stored, modality, spacing_mm)
+    return slice_mm, prepared.spacing_mm, prepared.spacing_mm
+
+
+def outline(
+    stored: np.ndarray, modality: str, name: str, prepared: Prepared
+) -> np.ndarray:
+    """The body in a stored volume of a subject: bool (slices, rows, columns)."""
+    slice_mm, row_mm, column_mm = spacing_mm(name, modality, prepared)
+    return body_mask(stored, modality, (row_mm, column_mm, slice_mm))
 
 
 def spread(length: int, count: int) -> np.ndarray:

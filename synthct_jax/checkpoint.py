@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,16 +188,30 @@ class Checkpoints:
             DamagedCheckpoint: it cannot be read, or its contents have changed.
         """
         self._require(step)
-        try:
-            metadata = self._manager.item_metadata(step)["generator"]
-            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            target = jax.tree.map(
-                lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding),
-                dict(metadata),
-            )
-        except Exception as error:
-            raise self._damaged(step, "generator", error) from error
-        return self._read(step, "generator", target)
+        return self._read(step, "generator", self._on_one_device(step, "generator"))
+
+    def restore_way_back(self, step: int) -> Params | None:
+        """The weights that translate CT to MR, out of the state; None without any.
+
+        They are read with all of the state: it is one item, and its digests are
+        compared. Errors as of `restore_generator`.
+        """
+        self._require(step)
+        target = self._on_one_device(step, "state")
+        names = [f"{kind}/to_mr/" for kind in ("ema", "generators")]
+        # The moving average where there is one, as for the way there.
+        prefix = next((n for n in names if any(k.startswith(n) for k in target)), None)
+        if prefix is None:
+            return None
+        arrays = self._read(step, "state", target)
+        return flax.traverse_util.unflatten_dict(
+            {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            },
+            sep="/",
+        )
 
     def describe(self, step: int) -> Description:
         """What the checkpoint of `step` says about itself.
@@ -274,6 +289,18 @@ class Checkpoints:
                 )
         logging.info("Read %s of step %d, digests agree", item, step)
         return tree
+
+    def _on_one_device(self, step: int, item: str) -> Params:
+        """Shapes of an item as it was saved, to be restored here and now."""
+        try:
+            metadata = self._manager.item_metadata(step)[item]
+            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            return jax.tree.map(
+                lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding),
+                dict(metadata),
+            )
+        except Exception as error:
+            raise self._damaged(step, item, error) from error
 
     def _damaged(self, step: int, item: str, error: Exception) -> DamagedCheckpoint:
         reason = next(iter(str(error).splitlines()), type(error).__name__)

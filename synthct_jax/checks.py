@@ -10,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline.prepared import Prepared
-from synthct_jax import evaluate
+from synthct_jax import validation
 from synthct_jax.checkpoint import Description
 from synthct_jax.method import Method
 
@@ -74,10 +74,10 @@ def check_validation(config: ConfigDict, prepared: Prepared, data_dir: Path) -> 
     if not config.train.evaluate_every:
         return
     metric = config.train.best_metric
-    if metric not in evaluate.LOWER_IS_BETTER:
+    if metric not in validation.LOWER_IS_BETTER:
         raise ValueError(
             f"train.best_metric is {metric!r}, expected one of those of which the "
-            f"lowest is best: {', '.join(evaluate.LOWER_IS_BETTER)}"
+            f"lowest is best: {', '.join(validation.LOWER_IS_BETTER)}"
         )
     if metric != "frechet_haar" and "labels" not in prepared.domains:
         raise ValueError(

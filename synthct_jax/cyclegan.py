@@ -123,6 +123,10 @@ class CycleGan:
         """Synthetic CT (n, h, w, 1) of MR (n, h, w, c), by the weights of `to_ct`."""
         return self.to_ct.apply({"params": params}, mr)
 
+    def translate_back(self, params: Params, ct: jax.Array) -> jax.Array:
+        """Synthetic MR (n, h, w, c) of CT (n, h, w, 1), by the weights of `to_mr`."""
+        return self.to_mr.apply({"params": params}, ct)
+
     def generator_loss(
         self, generators: dict[str, Params], discriminators: dict[str, Params], b: Batch
     ) -> tuple[jax.Array, tuple[Metrics, dict[str, jax.Array]]]:

@@ -6,8 +6,6 @@ Runs the commands that a user would, and prints each of them. Interrupted, it go
 where it was; done, it says again where everything is.
 """
 
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from input_pipeline.nifti import write_nifti
 from input_pipeline.phantom import draw_subject
 from input_pipeline.volume import Volume
+from synthct_jax.child import Children
 
 CONFIG = "configs/phantom.py"
 # Not a seed of the data set: those are drawn by SeedSequence, from 32 bits.
@@ -38,7 +37,7 @@ def main(workdir: Path) -> int:
         )
     minutes = (time.monotonic() - started) / 60
     report = max(
-        workdir.glob("evaluation_*/report.html"), key=lambda p: p.stat().st_mtime
+        workdir.glob("evaluation/*/report.html"), key=lambda p: p.stat().st_mtime
     )
     print(f"\nDone in {minutes:.1f} minutes.")
     print(f"  how good it is:      {report}")
@@ -50,17 +49,9 @@ def main(workdir: Path) -> int:
 
 def run(*arguments: str) -> None:
     """Runs a mode in a process of its own; the demo ends with it if it fails."""
-    command = [sys.executable, "-m", "synthct_jax.main", *arguments]
-    print(f"\n$ {shlex.join(['python', *command[1:]])}", flush=True)
-    with subprocess.Popen(command) as process:
-        while True:
-            try:
-                status = process.wait()
-                break
-            except KeyboardInterrupt:  # the mode got it too: let it save and stop
-                pass
-    if status:
-        sys.exit(status if status > 0 else 128 - status)
+    with Children() as children:
+        if status := children.run(*arguments):
+            sys.exit(status)
 
 
 def draw_patient(folder: Path) -> list[Path]:

@@ -1,43 +1,63 @@
-"""Evaluation of a translation on prepared data, with two trivial answers beside it.
+"""Evaluation of a translation on prepared data, with trivial answers beside it.
 
-Where the truth is known (subjects with MR, CT and labels: the phantom's) errors in HU
-are computed in the body and in each tissue. On all data, unpaired ones included, the
-distribution of synthetic CT is compared with that of real CT. Subjects are read one
-after another: memory holds one of them, features, histograms, and a slice of each for
-the pictures.
+Where the truth is known (subjects with MR, CT and labels: the phantom's) errors are
+computed in the body and in its parts. On all data, unpaired ones included, synthetic CT
+are compared with real CT as collections, and with their own MR. Subjects are read one
+after another, metrics see batches of their slices: memory holds one subject, and of
+the others small summaries.
 
-A folder of results holds report.html, metrics.csv (`results.to_rows`) and metrics.json
-(`results.Results`, where the schema is documented).
+A folder of results holds report.html, metrics.csv (`results.write_csv`) and
+metrics.json (`results.Results`, where the schema is documented).
 """
 
-import contextlib
 import dataclasses
 import datetime
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from input_pipeline import stream
+from input_pipeline import folders, stream
 from input_pipeline.prepared import Prepared, load_prepared
 from input_pipeline.statistics import count_values
-from synthct_jax import baselines, report, results
-from synthct_jax.cases import Case, outline, read_cases, spread
-from synthct_jax.distribution import Distribution
-from synthct_jax.metrics import haar_features, histogram, paired
-from synthct_jax.metrics.bootstrap import mean_over_subjects
-from synthct_jax.metrics.frechet import frechet_distance
-from synthct_jax.report_figures import Slice, middle, slice_to_show
+from synthct_jax import (
+    baselines,
+    collection,
+    measure,
+    report,
+    results,
+    showcase,
+    summaries,
+)
+from synthct_jax.cases import Case, outline, read_cases, spacing_mm, translated
+from synthct_jax.collection_metrics import Summary, summarise
+from synthct_jax.metrics import path_length
+from synthct_jax.metrics.inception import Inception
 from synthct_jax.results import MODEL, Results
+from synthct_jax.showcase import Ranked, Slice
 
-Translate = Callable[[np.ndarray], np.ndarray]
-"""Stored MR, int16 (slices, rows, columns, channels), to HU (slices, rows, columns)."""
+FILES = ("metrics.json", "metrics.csv", "report.html")
 
-_VALIDATION_SLICES = 128  # of each domain, over all subjects
-_FILES = {"metrics.json", "metrics.csv", "report.html"}
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is evaluated.
+
+    Attributes:
+        translate: stored MR, int16 (slices, rows, columns, channels), to HU (slices,
+            rows, columns).
+        seen: stored MR to what the network sees of it, (slices, rows, columns,
+            channels) in [-1, 1].
+        channels: of `seen`.
+        cycle: HU back to such an MR; None where there is no way back.
+    """
+
+    translate: Callable[[np.ndarray], np.ndarray]
+    seen: Callable[[np.ndarray], np.ndarray]
+    channels: tuple[str, ...]
+    cycle: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,34 +73,40 @@ class Evaluation:
 
 
 def evaluate(
-    translate: Translate,
+    model: Model,
     *,
     data_dir: Path,
     split: str,
     output_dir: Path,
     provenance: Mapping[str, Any],
     curves: Sequence[Mapping[str, Any]],
+    inception: Inception | None = None,
 ) -> Evaluation:
     """Evaluates on all subjects of a split; an evaluation in `output_dir` is replaced.
 
     Args:
-        translate: what is evaluated.
+        model: what is evaluated.
         data_dir: prepared data.
         split: of its subjects.
         output_dir: appears whole or not at all.
         provenance: what the translation is (step, config, versions, ...); JSON.
         curves: losses of the training, rows of metrics.jsonl.
+        inception: the network for FID and KID; without it they are left out.
 
     Raises:
         FileNotFoundError, ValueError: no prepared data, no such subjects, a translation
             of another shape or not finite, or a folder that holds something else.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
-    _check_replaceable(output_dir)
+    folders.check_replaceable(output_dir, FILES, what="evaluation")
     found, slices = compute(
-        translate, data_dir=data_dir, split=split, provenance=provenance
+        model,
+        data_dir=data_dir,
+        split=split,
+        provenance=provenance,
+        inception=inception,
     )
-    with _whole_or_not_at_all(output_dir) as folder:
+    with folders.replacing(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", found)
         results.write_csv(folder / "metrics.csv", found)
         page = report.render(found, slices=slices, curves=curves)
@@ -90,75 +116,57 @@ def evaluate(
     return Evaluation(folder=output_dir, results=found)
 
 
-# Of what `validate` returns: what can choose the best checkpoint.
-LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
-
-
-def validate(translate: Translate, *, data_dir: Path, split: str) -> dict[str, float]:
-    """A few metrics of a few slices of each subject, to choose among checkpoints.
-
-    Returns:
-        'frechet_haar': between about _VALIDATION_SLICES slices of synthetic and real
-        CT, the same each time; where the truth is known 'mae', 'rmse', 'me', 'psnr',
-        'ssim' in the body too, means over subjects.
-    """
-    prepared = load_prepared(data_dir)
-    share = {
-        domain: max(1, _VALIDATION_SLICES // max(len(found.of_split(split)), 1))
-        for domain, found in prepared.domains.items()
-    }
-    real = [
-        haar_features.haar_features(ct[spread(len(ct), share["ct"]), ..., 0])
-        for _, ct in stream.read_subjects(data_dir, "ct", split)
-    ]
-    synthetic, errors = [], []
-    for case in read_cases(data_dir, prepared, split):
-        chosen = spread(len(case.mr), share["mr"])
-        hu = _translated(translate, case.mr[chosen], case.name)
-        synthetic.append(haar_features.haar_features(hu))
-        if case.truth is not None:
-            errors.append(_errors(hu, case.truth[chosen], case.labels[chosen] > 0))
-    found = {
-        "frechet_haar": frechet_distance(
-            np.concatenate(synthetic), np.concatenate(real)
-        )
-    }
-    for name in results.PAIRED if errors else ():
-        found[name] = float(np.mean([error[name] for error in errors]))
-    return found
-
-
 def compute(
-    translate: Translate,
+    model: Model,
     *,
     data_dir: Path,
     split: str,
     provenance: Mapping[str, Any],
+    inception: Inception | None = None,
 ) -> tuple[Results, list[Slice]]:
-    """The numbers of `evaluate`, and a slice of each subject to look at."""
+    """The numbers of `evaluate`, and the slices to look at."""
     prepared = load_prepared(data_dir)
     real_split = split if prepared.domains["ct"].of_split(split) else "train"
-    real = _real_distribution(data_dir, prepared, real_split)
-    answers, notes = _answers(translate, data_dir, prepared)
+    real, middles = _real_ct(data_dir, prepared, real_split, inception)
+    answers, notes = _answers(model, data_dir, prepared)
 
-    distributions = {name: Distribution() for name in answers}
+    synthetic: dict[str, list[Summary]] = {}
+    error_counts: dict[str, np.ndarray] = {}
+    floors: list[dict[str, float]] = []
     subjects: list[dict[str, Any]] = []
-    slices: list[Slice] = []
+    ranked: list[Ranked] = []
     for case in read_cases(data_dir, prepared, split):
-        body = outline(case.mr, "MR", prepared)
+        body = outline(case.mr, "MR", case.name, prepared)
+        spacing = spacing_mm(case.name, "MR", prepared)
         entry: dict[str, Any] = {"name": case.name, "slices": len(case.mr)}
         for name, answer in answers.items():
-            hu = answer(case, body)
-            distributions[name].add(hu, body)
-            if case.truth is not None:
-                entry[name] = _paired_entry(hu, case, prepared.label_names)
+            if (hu := answer(case, body)) is None:
+                continue
+            in_ct = measure.ct_outline(hu, spacing)
+            found = {"consistency": measure.consistency(in_ct, body, spacing)}
             if name == MODEL:
-                slices.append(slice_to_show(case, hu, body))
+                cycled, residual = _cycled(model, case.mr, hu)
+                if cycled is not None:
+                    found["consistency"] |= measure.cycle_errors(
+                        model.seen(case.mr), cycled, body, model.channels
+                    )
+                ranked += showcase.rank(case, hu, body, residual)
+            if case.truth is not None:
+                found |= measure.against_truth(hu, case, prepared.label_names, spacing)
+                counts = found.pop("error_counts")
+                error_counts[name] = error_counts.get(name, 0) + counts
+            entry[name] = found
+            # As real CT is seen: in its own outline, where it has one.
+            in_ct = in_ct if in_ct.any() else body
+            summary = summarise(case.name, hu, in_ct, inception)
+            synthetic.setdefault(name, []).append(summary)
+        if case.truth is not None:
+            in_ct = measure.ct_outline(case.truth, spacing)
+            floors.append(measure.consistency(in_ct, body, spacing))
         subjects.append(entry)
         logging.info("Evaluated %s", case.name)
-    slices = _beside_real(slices, real.slices)
 
-    known = [entry for entry in subjects if MODEL in entry]
+    known = [entry for entry in subjects if "body" in entry[MODEL]]
     if known and len(known) < len(subjects):
         notes.append(
             f"The truth is known of {len(known)} of {len(subjects)} subjects; errors "
@@ -177,196 +185,146 @@ def compute(
             "stored_mr_channels": list(prepared.domains["mr"].channels),
             "mr_subjects": [entry["name"] for entry in subjects],
             "mr_slices": sum(entry["slices"] for entry in subjects),
-            "ct_subjects": real.names,
-            "ct_slices": real.distribution.slices,
+            "ct_subjects": [one.name for one in real],
+            "ct_slices": sum(one.slices for one in real),
             "warnings": [*prepared.warnings, *notes],
         },
-        provenance=dict(provenance),
-        distribution={
-            name: synthetic.compare(real.distribution)
-            for name, synthetic in distributions.items()
+        provenance={
+            **provenance,
+            **({"inception": inception.sha256} if inception else {}),
         },
-        errors=_over_subjects(known, answers, "body"),
-        tissues=_tissues_over_subjects(known, answers, prepared.label_names),
+        distribution=_distribution(synthetic, real),
+        consistency=summaries.consistency(subjects, floors),
+        errors=summaries.errors(known),
+        tissues=summaries.part(known, "tissues"),
+        bands=summaries.part(known, "bands"),
+        regions=summaries.part(known, "regions"),
         subjects=subjects,
-        histograms={
-            "start_hu": histogram.RANGE_HU[0],
-            "step_hu": histogram.STEP_HU,
-            "synthetic": distributions[MODEL].counts.tolist(),
-            "real": real.distribution.counts.tolist(),
-        },
+        histograms=summaries.histograms(synthetic[MODEL], real),
+        error_histogram=summaries.error_histogram(error_counts),
+        spectra=summaries.spectra(synthetic[MODEL], real),
     )
-    return found, slices
+    return found, _slices(model, data_dir, prepared, split, ranked, middles)
 
 
 # --- answers --------------------------------------------------------------------------
 
+Answer = Callable[[Case, np.ndarray], np.ndarray | None]
+
 
 def _answers(
-    translate: Translate, data_dir: Path, prepared: Prepared
-) -> tuple[dict[str, Callable[[Case, np.ndarray], np.ndarray]], list[str]]:
-    """The model and the trivial answers: functions of a case and its MR's outline."""
-    answers: dict[str, Callable[[Case, np.ndarray], np.ndarray]] = {
-        MODEL: lambda case, body: _translated(translate, case.mr, case.name),
+    model: Model, data_dir: Path, prepared: Prepared
+) -> tuple[dict[str, Answer], list[str]]:
+    """The model and those beside it: functions of a case and its MR's outline."""
+    answers: dict[str, Answer] = {
+        MODEL: lambda case, body: translated(model.translate, case.mr, case.name),
         "water": lambda case, body: baselines.water(body),
     }
-    if not all(prepared.domains[domain].of_split("train") for domain in ("mr", "ct")):
-        return answers, [
-            "There are no training subjects of both kinds, to map histograms by"
-        ]
+    notes = []
+    if all(prepared.domains[domain].of_split("train") for domain in ("mr", "ct")):
+        answers["histogram"] = _fit_histogram_map(data_dir, prepared)
+    else:
+        notes = ["There are no training subjects of both kinds, to map histograms by"]
+    answers["bulk"] = lambda case, body: (
+        None
+        if case.truth is None
+        else path_length.bulk_density(case.truth, case.labels > 0)
+    )
+    return answers, notes
+
+
+def _fit_histogram_map(data_dir: Path, prepared: Prepared) -> Answer:
     channels = prepared.domains["mr"].channels
     channel = channels.index("in_phase") if "in_phase" in channels else 0
     counts = []
     for domain in ("mr", "ct"):
         total = 0
-        for _, images in stream.read_subjects(data_dir, domain, "train"):
-            body = outline(images, domain.upper(), prepared)
+        for name, images in stream.read_subjects(data_dir, domain, "train"):
+            body = outline(images, domain.upper(), name, prepared)
             one = images[..., [channel if domain == "mr" else 0]]
             total = total + count_values(one, body)[0]
         counts.append(total)
     histogram_map = baselines.fit_histogram_map(*counts)
-    answers["histogram"] = lambda case, body: histogram_map(case.mr[..., channel], body)
-    return answers, []
+    return lambda case, body: histogram_map(case.mr[..., channel], body)
 
 
-def _translated(translate: Translate, mr: np.ndarray, name: str) -> np.ndarray:
-    hu = translate(mr)
-    if hu.shape != mr.shape[:3]:
-        raise ValueError(f"{name}: {mr.shape} was translated to {hu.shape}")
-    if not np.isfinite(hu).all():
-        raise ValueError(f"{name}: the translation is not finite everywhere")
-    return hu
+def _cycled(
+    model: Model, mr: np.ndarray, hu: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The MR that comes back, and how far it is off, mean over channels."""
+    if model.cycle is None:
+        return None, None
+    cycled = model.cycle(hu)
+    return cycled, np.abs(cycled - model.seen(mr)).mean(axis=-1)
 
 
-# --- numbers --------------------------------------------------------------------------
+# --- collections, real CT and pictures ------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Real:
-    """Real CT: what is compared with, and a slice of each person to look at."""
-
-    distribution: Distribution
-    names: list[str]
-    slices: dict[str, np.ndarray]
-
-
-def _real_distribution(data_dir: Path, prepared: Prepared, split: str) -> _Real:
-    real, slices = Distribution(), {}
+def _real_ct(
+    data_dir: Path, prepared: Prepared, split: str, inception: Inception | None
+) -> tuple[list[Summary], dict[str, np.ndarray]]:
+    """What is compared with, and a slice of each person to look at."""
+    real, middles = [], {}
     for name, images in stream.read_subjects(data_dir, "ct", split):
-        body = outline(images, "CT", prepared)
-        real.add(images[..., 0], body)
-        slices[name] = images[middle(body), ..., 0]
-    return _Real(real, list(slices), slices)
+        body = outline(images, "CT", name, prepared)
+        real.append(summarise(name, images[..., 0], body, inception))
+        middles[name] = images[showcase.middle(body), ..., 0]
+    return real, middles
 
 
-def _errors(hu: np.ndarray, truth: np.ndarray, body: np.ndarray) -> dict[str, float]:
-    return {
-        "mae": paired.mean_absolute_error(hu, truth, body),
-        "rmse": paired.root_mean_squared_error(hu, truth, body),
-        "me": paired.mean_error(hu, truth, body),
-        "psnr": paired.peak_signal_to_noise(hu, truth, body),
-        "ssim": paired.structural_similarity(hu, truth, body),
-    }
-
-
-def _paired_entry(
-    hu: np.ndarray, case: Case, label_names: Sequence[str]
-) -> dict[str, Any]:
-    found = paired.by_label(hu, case.truth, case.labels, count=len(label_names))
-    return {
-        "body": _errors(hu, case.truth, case.labels > 0),
-        # Label 0 is what is outside of the body.
-        "tissues": dict(zip(label_names[1:], found[1:], strict=True)),
-    }
-
-
-def _over_subjects(
-    subjects: Sequence[dict[str, Any]], answers: Mapping, part: str
-) -> dict[str, dict[str, dict[str, Any]]] | None:
-    if not subjects:
-        return None
+def _distribution(
+    synthetic: Mapping[str, Sequence[Summary]], real: Sequence[Summary]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    reference = collection.Reference(real)
     return {
         answer: {
-            name: dataclasses.asdict(
-                mean_over_subjects([entry[answer][part][name] for entry in subjects])
-            )
-            for name in results.PAIRED
+            metric: dataclasses.asdict(comparison)
+            for metric, comparison in collection.compare(
+                each, reference, intervals=answer == MODEL
+            ).items()
         }
-        for answer in answers
+        for answer, each in synthetic.items()
     }
 
 
-def _tissues_over_subjects(
-    subjects: Sequence[dict[str, Any]], answers: Mapping, label_names: Sequence[str]
-) -> dict[str, dict[str, dict[str, Any]]] | None:
-    if not subjects:
-        return None
-    table: dict[str, dict[str, dict[str, Any]]] = {answer: {} for answer in answers}
-    for answer in answers:
-        for tissue in label_names[1:]:
-            found = [entry[answer]["tissues"][tissue] for entry in subjects]
-            found = [one for one in found if one is not None]
-            if found:
-                table[answer][tissue] = {
-                    "voxels": sum(one["voxels"] for one in found),
-                    **{
-                        name: dataclasses.asdict(
-                            mean_over_subjects([one[name] for one in found])
-                        )
-                        for name in ("mae", "me")
-                    },
-                }
-    return table
-
-
-def _beside_real(
-    slices: Sequence[Slice], real: Mapping[str, np.ndarray]
+def _slices(
+    model: Model,
+    data_dir: Path,
+    prepared: Prepared,
+    split: str,
+    ranked: list[Ranked],
+    middles: Mapping[str, np.ndarray],
 ) -> list[Slice]:
-    """Gives slices without a truth a CT of somebody, another person if there is one."""
-    shown = []
-    for number, one in enumerate(slices):
-        if one.truth is None:
-            names = [name for name in real if name != one.subject] or list(real)
-            name = names[number % len(names)]
-            one = dataclasses.replace(one, other_subject=name, other=real[name])
-        shown.append(one)
-    return shown
-
-
-# --- files ----------------------------------------------------------------------------
-
-
-def _check_replaceable(folder: Path) -> None:
-    """An evaluation may be replaced, anything else may not."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file, expected a folder for the evaluation")
-    others = {path.name for path in folder.iterdir()} - _FILES
-    if others:
-        raise ValueError(
-            f"{folder} holds {min(others)!r}, which no evaluation has written: it is "
-            "not replaced, name another folder"
-        )
-
-
-@contextlib.contextmanager
-def _whole_or_not_at_all(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place in the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f".{target.name}."
-    ) as parent:
-        folder = Path(parent) / "new"
-        folder.mkdir()
-        yield folder
-        _check_replaceable(target)
-        old = Path(parent) / "old"
-        if target.exists():
-            target.rename(old)
-        try:
-            folder.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
+    """The chosen slices, read and translated once more: memory held none of them."""
+    chosen = showcase.choose(ranked)
+    wanted = {one.subject for one in chosen.values()}
+    slices = {}
+    for case in read_cases(data_dir, prepared, split):
+        if case.name not in wanted:
+            continue
+        hu = translated(model.translate, case.mr, case.name)
+        cycled, _ = _cycled(model, case.mr, hu)
+        seen = model.seen(case.mr)
+        for number, (title, one) in enumerate(chosen.items()):
+            if one.subject != case.name:
+                continue
+            # Without a truth the CT of somebody, another person if there is one.
+            names = [name for name in middles if name != case.name] or list(middles)
+            other = names[number % len(names)]
+            ordered = case.truth is not None or cycled is not None
+            slices[title] = Slice(
+                rank=title if ordered else "",
+                subject=case.name,
+                index=one.index,
+                slices=len(hu),
+                mr=seen[one.index],
+                channels=model.channels,
+                synthetic=hu[one.index],
+                score=one.score if ordered else None,
+                cycled=None if cycled is None else cycled[one.index],
+                truth=None if case.truth is None else case.truth[one.index],
+                other=None if case.truth is not None else middles[other],
+                other_subject="" if case.truth is not None else other,
+            )
+    return [slices[title] for title in chosen]

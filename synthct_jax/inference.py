@@ -1,4 +1,4 @@
-"""A generator at work: out of a checkpoint, or in the middle of training."""
+"""Generators at work: out of a checkpoint, or in the middle of training."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from input_pipeline.intensity import mr_to_unit, unit_to_hu
+from input_pipeline.intensity import hu_to_unit, mr_to_unit, unit_to_hu
 from synthct_jax import checkpoint, method, sharding
 from synthct_jax.checkpoint import Checkpoints, Description
+from synthct_jax.cyclegan import CycleGan
 from synthct_jax.method import Method
 from synthct_jax.train_state import Params
 
@@ -43,20 +44,40 @@ class Translator:
         self._everywhere = sharding.replicated(mesh)
         self._batch = _BATCH * mesh.size
         self._translate = jax.jit(gan.translate)
+        self._translate_back = (
+            jax.jit(gan.translate_back) if isinstance(gan, CycleGan) else None
+        )
 
     def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:
         """HU (slices, rows, columns) float32 of int16 MR (slices, rows, columns, c)."""
+        ct = self._in_batches(self._translate, params, self.seen(stored))
+        return unit_to_hu(ct[..., 0], self._knots)
+
+    def seen(self, stored: np.ndarray) -> np.ndarray:
+        """What the network sees of stored MR: its channels, float32 in [-1, 1]."""
+        return mr_to_unit(stored[..., self._channels])
+
+    def back(self, params: Params, hu: np.ndarray) -> np.ndarray:
+        """MR like `seen` of HU (slices, rows, columns), by the weights of to_mr.
+
+        Raises:
+            ValueError: a supervised network has no way back.
+        """
+        if self._translate_back is None:
+            raise ValueError("method=supervised has no generator from CT to MR")
+        unit = hu_to_unit(hu, self._knots)[..., None]
+        return self._in_batches(self._translate_back, params, unit)
+
+    def _in_batches(self, function, params: Params, unit: np.ndarray) -> np.ndarray:
         params = jax.device_put(params, self._everywhere)
-        unit = mr_to_unit(stored[..., self._channels])
-        hu = []
+        found = []
         for start in range(0, len(unit), self._batch):
             part = unit[start : start + self._batch]
             # The last batch is filled up, or it would be compiled on its own.
             padding = [(0, self._batch - len(part))] + [(0, 0)] * 3
             batch = jax.device_put(np.pad(part, padding, mode="edge"), self._split)
-            ct = jax.device_get(self._translate(params, batch))[: len(part), ..., 0]
-            hu.append(unit_to_hu(ct, self._knots))
-        return np.concatenate(hu)
+            found.append(jax.device_get(function(params, batch))[: len(part)])
+        return np.concatenate(found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +88,7 @@ class LoadedModel:
         workdir: of the run.
         gan: the networks.
         params: weights of to_ct.
+        params_back: weights of to_mr, where they were asked for and there are any.
         step: of the checkpoint.
         description: what the checkpoint says about itself.
     """
@@ -76,6 +98,7 @@ class LoadedModel:
     params: Params
     step: int
     description: Description
+    params_back: Params | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -95,12 +118,15 @@ class LoadedModel:
         }
 
 
-def load_model(workdir: Path, step: int | None = None) -> LoadedModel:
+def load_model(
+    workdir: Path, step: int | None = None, *, way_back: bool = False
+) -> LoadedModel:
     """Reads the generator and the configuration of a checkpoint, and nothing else.
 
     Args:
         workdir: of the run.
         step: the checkpoint; by default the best that was validated, or the latest.
+        way_back: read the generator from CT to MR as well.
 
     Raises:
         FileNotFoundError: there is no such run or checkpoint.
@@ -110,6 +136,7 @@ def load_model(workdir: Path, step: int | None = None) -> LoadedModel:
         step = checkpoints.choose(step)
         description = checkpoints.describe(step)
         params = checkpoints.restore_generator(step)
+        params_back = checkpoints.restore_way_back(step) if way_back else None
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
         workdir=workdir,
@@ -117,4 +144,5 @@ def load_model(workdir: Path, step: int | None = None) -> LoadedModel:
         params=params,
         step=step,
         description=description,
+        params_back=params_back,
     )

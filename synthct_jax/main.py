@@ -5,10 +5,12 @@
     python -m synthct_jax.main --config=configs/chaos.py --data_dir=DATA --workdir=RUN
     python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N]
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
+    python -m synthct_jax.main --mode=sweep --config=configs/phantom.py \\
+        --variants=in_out,in,out --seeds=0,1,2 --workdir=SWEEP
 
-Exit status: 0 done; 75 (EX_TEMPFAIL) training was stopped by SIGTERM or SIGINT and is
-saved, the same command goes on; 2 the request cannot be met, standard error says why;
-1 everything else.
+Exit status: 0 done; 75 (EX_TEMPFAIL) training or a sweep was stopped by SIGTERM or
+SIGINT and is saved, the same command goes on; 2 the request cannot be met, standard
+error says why; 1 everything else.
 """
 
 import os
@@ -28,14 +30,17 @@ MISTAKEN = 2
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     help_string="prepare, train: FILE or FILE:VARIANT, such as configs/phantom.py:in. "
-    "Any field can be overridden: --config.model.width=8. The other modes take the "
-    "configuration out of the checkpoint.",
+    "Any field can be overridden: --config.model.width=8. sweep: FILE. The other modes "
+    "take the configuration out of the checkpoint.",
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["prepare", "train", "evaluate", "translate"], "What to do."
+    "mode",
+    "train",
+    ["prepare", "train", "evaluate", "translate", "sweep"],
+    "What to do.",
 )
 _RAW_DIR = flags.DEFINE_string(
-    "raw_dir", None, "prepare: the scans, in the layout of the configuration."
+    "raw_dir", None, "prepare, sweep: the scans, in the layout of the configuration."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -48,7 +53,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "train: folder of the run; a run that is there already is resumed. evaluate, "
-    "translate: the run whose generator to use.",
+    "translate: the run whose generator to use. sweep: folder of all its runs.",
 )
 _INPUT = flags.DEFINE_string(
     "input",
@@ -57,7 +62,9 @@ _INPUT = flags.DEFINE_string(
     "the model's channels, comma-separated.",
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "translate: a new folder. evaluate: WORKDIR/evaluation by default."
+    "output",
+    None,
+    "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default.",
 )
 _STEP = flags.DEFINE_integer(
     "step",
@@ -73,6 +80,25 @@ _SPLIT = flags.DEFINE_enum(
     "evaluate: which subjects; by default test, or validation or train where there are "
     "no others.",
 )
+_INCEPTION = flags.DEFINE_string(
+    "inception",
+    None,
+    "evaluate: file with the weights of Inception v3, for FID and KID; see "
+    "synthct_jax/metrics/inception_weights.py.",
+)
+_VARIANTS = flags.DEFINE_list(
+    "variants", None, "sweep: of the configuration, comma-separated."
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", ["0"], "sweep: each trains every variant; comma-separated."
+)
+_ONLY = flags.DEFINE_integer(
+    "only",
+    -1,
+    "sweep: just this run, counted from 0 (all variants with the first seed, then with "
+    "the next), without tables; -1: all, with tables.",
+    lower_bound=-1,
+)
 _DEBUG = flags.DEFINE_boolean(
     "debug", False, "Show where in the program an error is, and what libraries log."
 )
@@ -81,8 +107,9 @@ _DEBUG = flags.DEFINE_boolean(
 _READS = {
     "prepare": (("config", "data_dir"), ("raw_dir",)),
     "train": (("config", "workdir"), ("data_dir",)),
-    "evaluate": (("workdir",), ("data_dir", "output", "step", "split")),
+    "evaluate": (("workdir",), ("data_dir", "output", "step", "split", "inception")),
     "translate": (("workdir", "input", "output"), ("step",)),
+    "sweep": (("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
 }
 
 
@@ -117,6 +144,8 @@ def main(argv: list[str]) -> int:
                     _path(_WORKDIR), _INPUT.value, _path(_OUTPUT), step=_STEP.value
                 )
                 print(f"Synthetic CT, preview and report: {_OUTPUT.value}")
+            case "sweep":
+                return _sweep(_path(_WORKDIR))
     except (ValueError, OSError, FloatingPointError) as error:
         if _DEBUG.value:
             raise
@@ -126,35 +155,33 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(workdir: Path) -> None:
-    from ml_collections import ConfigDict
+    from synthct_jax import evaluate_run
+    from synthct_jax.metrics.inception import load_inception
 
-    from input_pipeline import stream
-    from input_pipeline.prepared import load_prepared
-    from synthct_jax import evaluate, inference, metric_writer
+    weights = _path(_INCEPTION)
+    done = evaluate_run.evaluate_run(
+        workdir,
+        step=_STEP.value,
+        data_dir=_path(_DATA_DIR),
+        split=_SPLIT.value,
+        output_dir=_path(_OUTPUT),
+        inception=None if weights is None else load_inception(weights),
+    )
+    print(f"Report: {done.report}")
 
-    model = inference.load_model(workdir, _STEP.value)
-    data_dir = _path(_DATA_DIR) or Path(model.description.data_dir)
-    prepared = load_prepared(data_dir)
-    stream.check_compatible(prepared, ConfigDict(model.data))
-    # Held-out subjects first; their CT may have to be that of the training.
-    split = _SPLIT.value or next(
-        split
-        for split in ("test", "validation", "train")
-        if prepared.domains["mr"].of_split(split)
+
+def _sweep(folder: Path) -> int:
+    from synthct_jax import sweep, sweep_folder
+
+    config = flags.FLAGS["config"]
+    plan = sweep_folder.make_plan(
+        config_flags.get_config_filename(config),
+        config_flags.get_override_values(config),
+        _VARIANTS.value,
+        _SEEDS.value,
     )
-    output = _path(_OUTPUT) or workdir / f"evaluation_{split}_{model.step:06d}"
-    translator = inference.Translator(
-        model.gan, model.data, stored_channels=prepared.domains["mr"].channels
-    )
-    evaluate.evaluate(
-        lambda mr: translator(model.params, mr),
-        data_dir=data_dir,
-        split=split,
-        output_dir=output,
-        provenance=model.provenance,
-        curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
-    )
-    print(f"Report: {output}")
+    only = None if _ONLY.value < 0 else _ONLY.value
+    return sweep.sweep(plan, folder=folder, raw_dir=_path(_RAW_DIR), only=only)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -2,26 +2,21 @@
 
 import base64
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from synthct_jax import report_figures as figures
+from synthct_jax import report_slices
+from synthct_jax import report_tables as tables
+from synthct_jax.collection import HALVES
 from synthct_jax.metrics import haar_features
-from synthct_jax.report_figures import Slice
 from synthct_jax.report_style import CSS
-from synthct_jax.results import (
-    ANSWERS,
-    DISTRIBUTION,
-    METRICS,
-    MODEL,
-    PAIRED,
-    Results,
-)
+from synthct_jax.report_tables import count, number
+from synthct_jax.results import ANSWERS, MODEL, Results
+from synthct_jax.showcase import Slice
 
-_FEW = 10  # subjects; with fewer, intervals by bootstrap are too narrow
-_DIGITS = {"mae": 1, "rmse": 1, "me": 1, "psnr": 1, "ssim": 3}
+FEW = 10  # subjects; with fewer, intervals by bootstrap are too narrow
 
 
 def render(
@@ -31,27 +26,52 @@ def render(
 
     Args:
         results: the numbers.
-        slices: one of each subject; a few are chosen.
+        slices: to show.
         curves: rows of metrics.jsonl; none is fine.
     """
     sections = [
         _head(results),
-        _section("Result", _result(results)),
-        _section("Pictures", _pictures(results, slices)),
-        _section("By tissue", _tissues(results)) if results.tissues else "",
-        _section("Hounsfield units in the body", _histograms(results)),
-        _section("Training", _training(curves)),
-        _section("What was evaluated", _evaluated(results)),
-        _section("How to read this", _definitions(results)),
+        section("Pictures", _pictures(results, slices)),
+        section("Errors against the true CT", _paired(results))
+        if results.errors
+        else "",
+        section("Against real CT, as collections", _collection(results)),
+        section("Against its own MR", _consistency(results)),
+        section("Errors by part", _parts(results)) if results.errors else "",
+        section("Hounsfield units and spectrum", _distributions(results)),
+        section("Training", _training(curves)),
+        section("What was evaluated", _evaluated(results)),
+        section("How to read this", _definitions(results)),
     ]
     step = results.provenance.get("step")
     title = "Synthetic CT evaluation" + ("" if step is None else f", step {step}")
+    return page(title, "".join(sections))
+
+
+def page(title: str, content: str) -> str:
+    """A whole page of sections."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{CSS}\n</style>\n</head>\n"
-        f"<body>\n<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
+        f"<body>\n<main>\n{content}</main>\n</body>\n</html>\n"
     )
+
+
+def section(title: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}</section>\n"
+
+
+def image(png: bytes, text: str) -> str:
+    """A picture inside the page."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+
+
+DISCLAIMER = (
+    '<p class="notice"><b>Research software, not a medical device.</b> Not for '
+    "diagnosis, not for planning a treatment.</p>\n"
+)
 
 
 # --- sections -------------------------------------------------------------------------
@@ -61,10 +81,15 @@ def _head(results: Results) -> str:
     data = results.data
     notes = []
     n = min(len(data["mr_subjects"]), len(data["ct_subjects"]))
-    if n < _FEW:
-        narrow = "intervals over so few are too narrow, and " if results.paired else ""
+    if n < FEW:
         notes.append(
-            f"Only {_count(n, 'subject')}: {narrow}other people may give other numbers."
+            f"Only {count(n, 'subject')}: "
+            + (
+                "there is no interval, and "
+                if n == 1
+                else "intervals over so few are too narrow, and "
+            )
+            + "other people may give other numbers."
         )
     if data["split"] == "train":
         notes.append("These subjects were trained on: others may fare worse.")
@@ -73,20 +98,23 @@ def _head(results: Results) -> str:
             f"The {data['split']} split has no CT: the real CT compared with are those "
             f"of the {data['real_ct_split']} split."
         )
+    if len(data["ct_subjects"]) < 2:
+        notes.append(
+            "A single real CT cannot be divided into halves: nothing says how much "
+            "real CT differ among themselves."
+        )
     notes += data["warnings"]
     step = results.provenance.get("step")
     what = [
         f"{data['source']} data, {data['split']} split",
-        f"MR of {_count(len(data['mr_subjects']), 'subject')}",
+        f"MR of {count(len(data['mr_subjects']), 'subject')}",
         "" if step is None else f"checkpoint of step {step}",
         results.made[:10],
     ]
     return (
         "<h1>Synthetic CT evaluation</h1>\n"
         f'<p class="quiet">{escape(" · ".join(filter(None, what)))}</p>\n'
-        f'<p class="verdict">{_verdict(results)}</p>\n'
-        '<p class="notice"><b>Research software, not a medical device.</b> Not for '
-        "diagnosis, not for planning a treatment.</p>\n"
+        f'<p class="verdict">{_verdict(results)}</p>\n{DISCLAIMER}'
         + "".join(f'<p class="notice">{escape(note)}</p>\n' for note in notes)
     )
 
@@ -94,6 +122,14 @@ def _head(results: Results) -> str:
 def _verdict(results: Results) -> str:
     best = results.best_baseline()
     name = escape(ANSWERS[best])
+    outside = results.outside()
+    compared = len(results.distribution[MODEL])
+    floors = ""
+    if any(entry["floor"] for entry in results.distribution[MODEL].values()):
+        floors = (
+            f" As a collection it is further from real CT than real CT are from each "
+            f"other in <b>{len(outside)} of {compared}</b> measures."
+        )
     if results.errors:
         mae = {answer: results.errors[answer]["mae"] for answer in (MODEL, best)}
         ours, trivial = mae[MODEL]["mean"], mae[best]["mean"]
@@ -101,8 +137,8 @@ def _verdict(results: Results) -> str:
         ratio = f", of which this is {100 * ours / trivial:.0f} %" if trivial else ""
         return (
             f"In the body the synthetic CT is off by <b>{ours:.0f} HU</b> on average "
-            f"over {_count(mae[MODEL]['n'], 'subject')}. That is {word} the better "
-            f"trivial answer, {name}: {trivial:.0f} HU{ratio}."
+            f"over {count(mae[MODEL]['n'], 'subject')}. That is {word} the better "
+            f"trivial answer, {name}: {trivial:.0f} HU{ratio}.{floors}"
         )
     values = {
         answer: results.distribution[answer][haar_features.NAME]["value"]
@@ -113,9 +149,126 @@ def _verdict(results: Results) -> str:
         "MR and CT are of <b>different people</b>: there is no true CT to compare "
         "with, and nothing below says that anatomy or HU are right in a person. As a "
         f"collection, the synthetic CT are {word} real CT than the better trivial "
-        f"answer, {name}: Fréchet distance <b>{_number(values[MODEL], None)}</b> "
-        f"against {_number(values[best], None)}."
+        f"answer, {name}: Fréchet distance <b>{number(values[MODEL], None)}</b> "
+        f"against {number(values[best], None)}.{floors}"
     )
+
+
+def _pictures(results: Results, slices: Sequence[Slice]) -> str:
+    parts = []
+    for one in slices:
+        caption = f"{one.subject}, slice {one.index + 1} of {one.slices}"
+        if one.truth is not None:
+            caption += f", MAE of the slice {one.score:.0f} HU"
+        else:
+            if one.score is not None:
+                caption += f", cycle residual {50 * one.score:.1f} %"
+            caption += (
+                f"; the real CT is of {one.other_subject}, for comparison of the looks "
+                "only"
+            )
+        label = f"<b>{one.rank}.</b> " if one.rank else ""
+        parts.append(
+            f"<figure>{image(report_slices.slice_figure(one), caption)}"
+            f"<figcaption>{label}{escape(caption)}</figcaption></figure>\n"
+        )
+    windows = ", ".join(
+        f"{name} level {level:g} width {width:g}"
+        for name, (level, width) in report_slices.WINDOWS.items()
+    )
+    choice = (
+        "Of all slices the best, the median and the worst. "
+        if any(one.rank for one in slices)
+        else ""
+    )
+    if results.paired:
+        choice += (
+            "Error map: orange is too dense, blue not dense enough, to "
+            f"{report_slices.ERROR_HU:g} HU. "
+        )
+    else:
+        choice += "The real CT is of <b>another person</b>, whose anatomy differs. "
+    return (
+        f'<p class="quiet">{choice}Cycle residual: what is lost from MR to CT and '
+        f"back, to {100 * report_slices.RESIDUAL:g} % of the MR's range. Windows in "
+        f"HU: {windows}.</p>\n" + "".join(parts)
+    )
+
+
+def _paired(results: Results) -> str:
+    values = {
+        answer: [
+            subject[answer]["body"]["mae"]
+            for subject in results.subjects
+            if "body" in subject.get(answer, {})
+        ]
+        for answer in results.errors
+    }
+    intervals = {answer: results.errors[answer]["mae"] for answer in values}
+    return (
+        f"<figure>{figures.strip_plot(values, intervals)}"
+        "<figcaption>MAE in the body in HU: a dot for each subject, the mean and its "
+        "interval as lines. Left is better.</figcaption></figure>\n"
+        + tables.paired(results)
+        + '<p class="quiet">The best of a line is bold. The trivial answers know no '
+        "anatomy. The true CT in three densities (air, soft tissue, bone at one HU "
+        "each) knows all of the anatomy and is what bulk-density planning would use: "
+        "a control for the path lengths.</p>\n"
+    )
+
+
+def _collection(results: Results) -> str:
+    return (
+        '<p class="quiet">No true CT is needed here. Beside each number stands what it '
+        "is between two halves of the real subjects: the bar is the range over "
+        f"{HALVES} random divisions, the dot is the synthetic CT. A small distance "
+        "is no proof of right anatomy: the mapped MR has the histogram of CT because "
+        "it was made so, however wrong its tissues.</p>\n" + tables.collection(results)
+    )
+
+
+def _consistency(results: Results) -> str:
+    return (
+        '<p class="quiet">Means over subjects with 95 % intervals; no true CT is '
+        "needed. Beside it, where known, what the true CT has, and its range over "
+        "subjects.</p>\n" + tables.consistency(results) + tables.each_subject(results)
+    )
+
+
+def _parts(results: Results) -> str:
+    return (
+        '<p class="quiet">In HU, over the voxels of the true part, mean over the '
+        "subjects that have it. ME above 0: the synthetic CT is too dense.</p>\n"
+        + tables.parts(results, "bands", "Band of true HU")
+        + tables.parts(results, "regions", "Region")
+        + "<details open><summary>Tissues</summary>\n"
+        + tables.parts(results, "tissues", "Tissue")
+        + "</details>\n"
+    )
+
+
+def _distributions(results: Results) -> str:
+    found = image(figures.histogram_figure(results.histograms), "histograms of HU")
+    text = (
+        f"<figure>{found}<figcaption>All voxels of the body, each CT in its own "
+        "outline.</figcaption></figure>\n"
+    )
+    found = image(
+        figures.spectra_figure(results.spectra, results.error_histogram),
+        "power spectra and errors",
+    )
+    more = ", and the errors against the true CT" if results.error_histogram else ""
+    return text + (
+        f"<figure>{found}<figcaption>Power by spatial frequency of synthetic and real "
+        f"CT, and their ratio{more}.</figcaption></figure>\n"
+    )
+
+
+def _training(curves: Sequence[Mapping[str, Any]]) -> str:
+    png = figures.curves_figure(curves)
+    if png is None:
+        return '<p class="quiet">No losses were recorded.</p>\n'
+    return f"<figure>{image(png, 'losses over steps')}</figure>\n"
 
 
 def _evaluated(results: Results) -> str:
@@ -125,13 +278,14 @@ def _evaluated(results: Results) -> str:
     seen = (config.get("data") or {}).get("mr_channels") or data["stored_mr_channels"]
     facts = {
         "Data": f"{data['source']}, {data['split']} split ({data['data_dir']})",
-        "MR": f"{_count(len(data['mr_subjects']), 'subject')}, {data['mr_slices']} "
+        "MR": f"{count(len(data['mr_subjects']), 'subject')}, {data['mr_slices']} "
         f"slices: {_listed(data['mr_subjects'])}",
-        "Real CT": f"{_count(len(data['ct_subjects']), 'subject')}, "
+        "Real CT": f"{count(len(data['ct_subjects']), 'subject')}, "
         f"{data['ct_slices']} slices, {people}: {_listed(data['ct_subjects'])}",
         "Slices": f"{data['size']} x {data['size']} pixels of "
         f"{data['spacing_mm']:g} mm",
         "MR channels": ", ".join(seen).replace("_", " "),
+        "Method": config.get("method", ""),
         "Checkpoint": ", ".join(
             str(part)
             for part in (
@@ -141,6 +295,7 @@ def _evaluated(results: Results) -> str:
             if part is not None
         ),
         "Trained on": provenance.get("trained_on", ""),
+        "Inception": provenance.get("inception", ""),
         "Versions": ", ".join(
             f"{name} {version}"
             for name, version in (provenance.get("versions") or {}).items()
@@ -159,205 +314,9 @@ def _evaluated(results: Results) -> str:
     return f"<dl>\n{rows}</dl>\n{more}"
 
 
-def _result(results: Results) -> str:
-    answers = results.answers
-    head = "".join(f"<th>{_title(ANSWERS[answer])}</th>" for answer in answers)
-    rows = []
-    if results.errors:
-        n = results.errors[MODEL]["mae"]["n"]
-        rows.append(
-            _part(
-                f"Errors in the body: mean over {_count(n, 'subject')}"
-                + (", 95 % interval by bootstrap over subjects" if n > 1 else ""),
-                len(answers),
-            )
-        )
-        for metric in PAIRED:
-            entries = [results.errors[answer][metric] for answer in answers]
-            cells = [
-                (entry["mean"], _interval(entry, _DIGITS[metric])) for entry in entries
-            ]
-            rows.append(_row(metric, cells, digits=_DIGITS[metric]))
-    sizes = results.distribution[MODEL][DISTRIBUTION[0]]
-    rows.append(
-        _part(
-            f"Distance of the collections: n = {sizes['slices_synthetic']} synthetic "
-            f"slices of {_count(sizes['subjects_synthetic'], 'subject')}, "
-            f"{sizes['slices_real']} real slices of "
-            f"{_count(sizes['subjects_real'], 'subject')}",
-            len(answers),
-        )
-    )
-    for metric in DISTRIBUTION:
-        cells = [
-            (results.distribution[answer][metric]["value"], "") for answer in answers
-        ]
-        rows.append(_row(metric, cells, digits=None))
-    return (
-        (_each_mae(results) if results.errors else "")
-        + '<table class="even">\n'
-        + f"<thead><tr><th></th>{head}</tr></thead>\n"
-        + f"<tbody>\n{''.join(rows)}</tbody>\n</table>\n"
-        + '<p class="quiet">The best of a line is bold. The trivial answers know no '
-        "anatomy. The mapped MR has the histogram of CT because it was made so, "
-        "however wrong its tissues: a small distance between collections is no "
-        "proof.</p>\n" + _each_subject(results)
-    )
-
-
-def _row(metric: str, cells: Sequence[tuple[float, str]], *, digits: int | None) -> str:
-    about = METRICS[metric]
-    # A mean error near 0 may be errors that cancel: there is no best one.
-    values = [value for value, _ in cells]
-    best = {"lower": min(values), "higher": max(values)}.get(about.better)
-    text = "".join(
-        f"<td{' class=best' if value == best else ''}>"
-        f"{_number(value, digits)}{f'<small>{small}</small>' if small else ''}</td>"
-        for value, small in cells
-    )
-    unit = ", ".join(part for part in (about.unit, f"{about.better} is better") if part)
-    return f"<tr><td>{escape(about.title)}<small>{unit}</small></td>{text}</tr>\n"
-
-
-def _part(text: str, answers: int) -> str:
-    return f'<tr class="part"><td colspan="{answers + 1}">{escape(text)}</td></tr>\n'
-
-
-def _each_mae(results: Results) -> str:
-    values = {
-        answer: [
-            subject[answer]["body"]["mae"]
-            for subject in results.subjects
-            if answer in subject
-        ]
-        for answer in results.answers
-    }
-    intervals = {answer: results.errors[answer]["mae"] for answer in values}
-    return (
-        f"<figure>{figures.strip_plot(values, intervals)}"
-        "<figcaption>MAE in the body in HU: a dot for each subject, the mean and its "
-        "interval as lines. Left is better.</figcaption></figure>\n"
-    )
-
-
-def _each_subject(results: Results) -> str:
-    known = [subject for subject in results.subjects if MODEL in subject]
-    if not known:
-        return ""
-    head = "".join(f"<th>{METRICS[metric].title}</th>" for metric in PAIRED)
-    rows = "".join(
-        f"<tr><td>{escape(subject['name'])}</td><td>{subject['slices']}</td>"
-        + "".join(
-            f"<td>{_number(subject[MODEL]['body'][metric], _DIGITS[metric])}</td>"
-            for metric in PAIRED
-        )
-        + "</tr>\n"
-        for subject in known
-    )
-    return (
-        "<details><summary>Each subject</summary>\n<table>\n<thead><tr><th>Subject</th>"
-        f"<th>Slices</th>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
-        "</details>\n"
-    )
-
-
-def _tissues(results: Results) -> str:
-    table = results.tissues
-    body = sum(entry["voxels"] for entry in table[MODEL].values())
-    worst = max(entry["mae"]["mean"] for entry in table[MODEL].values()) or 1.0
-    trivial = [answer for answer in results.answers if answer != MODEL]
-    head = "".join(
-        f"<th>MAE<small>{escape(ANSWERS[answer])}</small></th>" for answer in trivial
-    )
-    rows = []
-    largest_first = sorted(table[MODEL].items(), key=lambda item: -item[1]["voxels"])
-    for tissue, entry in largest_first:
-        part = f"--part:{100 * entry['mae']['mean'] / worst:.0f}%"
-        others = [table[answer][tissue]["mae"]["mean"] for answer in trivial]
-        rows.append(
-            f"<tr><td>{escape(tissue.replace('_', ' '))}</td>"
-            f"<td>{100 * entry['voxels'] / body:.1f} %</td><td>{entry['mae']['n']}</td>"
-            f'<td class="bar" style="{part}">{_number(entry["mae"]["mean"], 0)}</td>'
-            f'<td class="quiet">{_interval(entry["mae"], 0) or "–"}</td>'
-            f"<td>{_signed(entry['me']['mean'])}</td>"
-            + "".join(f"<td>{_number(value, 0)}</td>" for value in others)
-            + "</tr>\n"
-        )
-    return (
-        '<p class="quiet">In HU, over the voxels of the true tissue, mean over the '
-        "subjects that have it. ME above 0: the synthetic CT is too dense.</p>\n"
-        '<table class="dense">\n<thead><tr><th>Tissue</th>'
-        "<th>Share of<small>the body</small></th><th>n<small>subjects</small></th>"
-        "<th>MAE<small>synthetic CT</small></th><th>95 %<small>interval</small></th>"
-        f"<th>ME<small>synthetic CT</small></th>{head}</tr></thead>\n"
-        f"<tbody>\n{''.join(rows)}</tbody>\n</table>\n"
-    )
-
-
-def _pictures(results: Results, slices: Sequence[Slice]) -> str:
-    stored = results.data["stored_mr_channels"]
-    config = results.provenance.get("config") or {}
-    seen = (config.get("data") or {}).get("mr_channels") or stored
-    channels = {name: stored.index(name) for name in seen if name in stored}
-    parts = []
-    for rank, one in figures.choose(slices):
-        place = f"slice {one.index + 1} of {one.slices}"
-        if one.truth is not None:
-            caption = f"{one.subject}, {place}, MAE of the subject {one.mae:.0f} HU"
-        else:
-            caption = (
-                f"MR and synthetic CT of {one.subject}, {place}; the real CT is of "
-                f"{one.other_subject}, for comparison of the looks only"
-            )
-        image = _image(figures.slice_figure(one, channels), caption)
-        label = f"<b>{rank}.</b> " if rank else ""
-        parts.append(
-            f"<figure>{image}<figcaption>{label}{escape(caption)}</figcaption></figure>\n"
-        )
-    soft, wide = (
-        f"level {level:g}, width {width:g} HU"
-        for level, width in (figures.SOFT_TISSUE, figures.WIDE)
-    )
-    if results.paired:
-        choice = (
-            "Of each subject the slice with its median error. Error map: orange is too "
-            f"dense, blue not dense enough, to {figures.ERROR_HU:g} HU."
-        )
-    else:
-        choice = (
-            "The middle slice of each. Right: a real CT of <b>another person</b>, "
-            "whose anatomy differs."
-        )
-    return (
-        f'<p class="quiet">{choice} Soft tissue: {soft}; wide: {wide}.</p>\n'
-        + "".join(parts)
-    )
-
-
-def _histograms(results: Results) -> str:
-    image = _image(figures.histogram_figure(results.histograms), "histograms of HU")
-    return (
-        f"<figure>{image}<figcaption>All voxels of the body: synthetic CT in the "
-        "outline that the MR shows, real CT in its own.</figcaption></figure>\n"
-    )
-
-
-def _training(curves: Sequence[Mapping[str, Any]]) -> str:
-    png = figures.curves_figure(curves)
-    if png is None:
-        return '<p class="quiet">No losses were recorded.</p>\n'
-    return f"<figure>{_image(png, 'losses over steps')}</figure>\n"
-
-
 def _definitions(results: Results) -> str:
-    names = (PAIRED if results.errors else ()) + DISTRIBUTION
-    rows = "".join(
-        f"<dt>{escape(METRICS[name].title)}</dt>"
-        f"<dd>{escape(METRICS[name].definition)}</dd>\n"
-        for name in names
-    )
     return (
-        f"<dl>\n{rows}</dl>\n"
+        f"{tables.definitions(results)}"
         "<p>A collection of synthetic CT can look like real CT (small distances) and "
         "still show the wrong tissue in a person; only errors against a true CT tell. "
         "The trivial answers: 0 HU everywhere in the outline of the MR; and the "
@@ -366,46 +325,6 @@ def _definitions(results: Results) -> str:
         '<p class="quiet">All numbers: metrics.json and metrics.csv beside this page.'
         "</p>\n"
     )
-
-
-# --- pieces ---------------------------------------------------------------------------
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}</section>\n"
-
-
-def _image(png: bytes, text: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
-
-
-def _number(value: float, digits: int | None) -> str:
-    """With so many decimals; None: three significant digits, of what is not tiny."""
-    if not math.isfinite(value):
-        return "∞" if value == math.inf else "none"
-    if digits is None and 0 < value < 0.001:
-        return "&lt; 0.001"
-    text = f"{value:.{digits}f}" if digits is not None else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.0f}".replace("-", "−")
-
-
-def _interval(entry: Mapping[str, Any], digits: int) -> str:
-    if entry["low"] is None:
-        return ""
-    return f"{_number(entry['low'], digits)} to {_number(entry['high'], digits)}"
-
-
-def _title(text: str) -> str:
-    return escape(text[0].upper() + text[1:])
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,187 +1,21 @@
-"""Pictures of a report: slices in HU windows, histograms, curves; all as PNG."""
+"""Plots of a report: subjects, histograms, spectra, curves; PNG, or SVG where said."""
 
-import dataclasses
 import io
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import matplotlib.colors
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from input_pipeline.intensity import mr_to_unit
-from synthct_jax.cases import Case
+from synthct_jax import catalogue
 from synthct_jax.metrics import histogram
-from synthct_jax.results import ANSWERS, METRICS, MODEL
+from synthct_jax.results import ANSWERS, MODEL
 
-SOFT_TISSUE = (40.0, 400.0)  # level, width in HU
-WIDE = (300.0, 2000.0)
-_MR = (0.0, 2.0)  # level, width of [-1, 1]
-ERROR_HU = 300.0  # where the colours of the error map end
-
-_PANEL = "#14161a"
 _SYNTHETIC, _REAL = "#e8743b", "#3b8fd6"
 _GREY = "#7d8590"  # readable on white and on black
-# Dark where there is no error, so that errors are what one sees.
-_ERRORS = matplotlib.colors.LinearSegmentedColormap.from_list(
-    "errors", ["#8fd3ff", "#2f7fd0", _PANEL, "#d8612c", "#ffd08a"]
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Slice:
-    """A slice of a subject to look at.
-
-    Attributes:
-        subject: its name.
-        index, slices: which of how many slices, from inferior.
-        mr: (rows, columns, channels) int16 as stored.
-        synthetic: (rows, columns) HU.
-        truth: (rows, columns) HU of the same subject, where known.
-        mae: of the whole subject in the body, where known.
-        other, other_subject: where the truth is not known, HU of somebody else's CT,
-            for the looks.
-    """
-
-    subject: str
-    index: int
-    slices: int
-    mr: np.ndarray
-    synthetic: np.ndarray
-    truth: np.ndarray | None = None
-    mae: float | None = None
-    other: np.ndarray | None = None
-    other_subject: str = ""
-
-
-def slice_to_show(case: Case, hu: np.ndarray, body: np.ndarray) -> Slice:
-    """A typical slice: that with the subject's median error, else that in the middle.
-
-    Args:
-        hu: synthetic, (slices, rows, columns).
-        body: bool, the outline.
-    """
-    index, mae = middle(body), None
-    if case.truth is not None:
-        inside = case.labels > 0
-        errors = np.where(inside, np.abs(hu - case.truth), 0)
-        mae = float(errors.sum(dtype=np.float64) / inside.sum())
-        voxels = inside.sum(axis=(1, 2))
-        filled = np.flatnonzero(voxels)
-        each = errors.sum(axis=(1, 2))[filled] / voxels[filled]
-        index = int(filled[np.argsort(each, kind="stable")[len(filled) // 2]])
-    return Slice(
-        subject=case.name,
-        index=index,
-        slices=len(hu),
-        mr=case.mr[index],
-        synthetic=hu[index].copy(),
-        truth=None if case.truth is None else case.truth[index],
-        mae=mae,
-    )
-
-
-def middle(body: np.ndarray) -> int:
-    """The middle one of the slices (slices, rows, columns) that show the body."""
-    filled = np.flatnonzero(body.any(axis=(1, 2)))
-    return int(filled[len(filled) // 2]) if len(filled) else len(body) // 2
-
-
-def choose(slices: Sequence[Slice]) -> list[tuple[str, Slice]]:
-    """Best, median and worst subject by MAE; without truth, three from end to end."""
-    known = [one for one in slices if one.mae is not None]
-    if not known:
-        places = sorted({0, len(slices) // 2, len(slices) - 1})
-        return [("", slices[place]) for place in places]
-    known.sort(key=lambda one: one.mae)
-    if len(known) == 1:
-        return [("The only subject", known[0])]
-    chosen = [("Best subject", known[0]), ("Worst subject", known[-1])]
-    if len(known) > 2:
-        chosen.insert(1, ("Median subject", known[len(known) // 2]))
-    return chosen
-
-
-def slice_figure(one: Slice, channels: Mapping[str, int]) -> bytes:
-    """MR, synthetic CT, true CT (or somebody else's) in two windows, error map.
-
-    Args:
-        channels: names of the MR channels to show, and where they are in `one.mr`.
-    """
-    columns = (len(channels) + 1) // 2
-    paired = one.truth is not None
-    reference = one.truth if paired else one.other
-    zoom = _around_body(one.mr, reference)
-    mr, synthetic = mr_to_unit(one.mr[zoom]), one.synthetic[zoom]
-    reference = reference[zoom]
-
-    side, title, gap = 2.3, 0.27, 0.06  # inches
-    large = 2 * side + gap - 0.25  # leaves room for the bar of colours
-    width = (columns + 2) * (side + gap) + gap + (large + gap) * paired
-    height = 2 * (side + title) + gap
-    figure = matplotlib.figure.Figure(figsize=(width, height), facecolor=_PANEL)
-
-    def axis_at(column: int, row: int, size: float = side):
-        left = gap + column * (side + gap)
-        bottom = height - title - row * (side + title) - size
-        box = left / width, bottom / height, size / width, size / height
-        return figure.add_axes(box)
-
-    for number, (name, place) in enumerate(channels.items()):
-        axis = axis_at(*divmod(number, 2))
-        _show(axis, mr[..., place], _MR, f"MR {name.replace('_', ' ')}")
-    what = "true CT" if paired else "another person's CT"
-    windows = {"soft tissue": SOFT_TISSUE, "wide": WIDE}
-    for row, (label, window) in enumerate(windows.items()):
-        _show(axis_at(columns, row), synthetic, window, f"synthetic CT, {label}")
-        _show(axis_at(columns + 1, row), reference, window, f"{what}, {label}")
-    if paired:
-        axis = axis_at(columns + 2, 0, large)
-        error = synthetic - reference.astype(np.float32)
-        shown = axis.imshow(error, cmap=_ERRORS, vmin=-ERROR_HU, vmax=ERROR_HU)
-        _name(axis, "synthetic − true CT")
-        box = axis.get_position()
-        bar = figure.colorbar(
-            shown,
-            cax=figure.add_axes(
-                (box.x0 + 0.2 * box.width, 0.05, 0.6 * box.width, 0.018)
-            ),
-            orientation="horizontal",
-            ticks=[-ERROR_HU, 0, ERROR_HU],
-        )
-        bar.ax.set_xticklabels([f"−{ERROR_HU:g} HU", "0", f"+{ERROR_HU:g} HU"])
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(colors="white", labelsize=9, length=0, pad=2)
-    return _png(figure)
-
-
-def _around_body(mr: np.ndarray, ct: np.ndarray) -> tuple[slice, slice]:
-    """A square that holds both bodies and a margin: air is not worth its pixels."""
-    filled = (mr.max(axis=-1) > 0.05 * max(mr.max(), 1)) | (ct > -500)
-    places = [np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0)]
-    if not all(len(place) for place in places):
-        return slice(None), slice(None)
-    extent = max(int(place[-1] - place[0]) + 1 for place in places)
-    side = min(*filled.shape, round(1.16 * extent))
-    starts = [
-        min(max(int(place[0] + place[-1] + 1 - side) // 2, 0), length - side)
-        for place, length in zip(places, filled.shape, strict=True)
-    ]
-    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
-
-
-def _show(axis, image: np.ndarray, window: tuple[float, float], title: str) -> None:
-    level, width = window
-    axis.imshow(image, cmap="gray", vmin=level - width / 2, vmax=level + width / 2)
-    _name(axis, title)
-
-
-def _name(axis, title: str) -> None:
-    axis.set_title(title, color="white", fontsize=10, pad=4)
-    axis.set_axis_off()
 
 
 def strip_plot(
@@ -267,7 +101,47 @@ def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
         axis.set_xlabel("HU")
         _plain(axis)
     soft.legend(frameon=False, labelcolor=_GREY, loc="upper right")
-    return _png(figure, transparent=True)
+    return png(figure, transparent=True)
+
+
+def spectra_figure(
+    spectra: Mapping[str, Any], errors: Mapping[str, Any] | None
+) -> bytes:
+    """Power spectra, their ratio, and where there is a truth the histogram of errors.
+
+    Args:
+        spectra, errors: `Results.spectra` and `Results.error_histogram`.
+    """
+    panels = 2 if errors is None else 3
+    figure = matplotlib.figure.Figure(figsize=(9.6, 2.9), layout="constrained")
+    power, ratio, *rest = figure.subplots(1, panels)
+    frequencies = np.asarray(spectra["frequencies"])
+    for kind, colour in (("real", _REAL), ("synthetic", _SYNTHETIC)):
+        power.plot(frequencies, spectra[kind], color=colour, lw=1.8, label=f"{kind} CT")
+    power.set_title("power spectrum, log10")
+    power.legend(frameon=False, labelcolor=_GREY, fontsize=8)
+    difference = np.subtract(spectra["synthetic"], spectra["real"])
+    ratio.axhline(0, color=_GREY, lw=0.8)
+    ratio.plot(frequencies, difference, color=_SYNTHETIC, lw=1.8)
+    ratio.set_title("synthetic / real, log10")
+    largest = max(0.5, 1.1 * float(np.abs(difference).max()))
+    ratio.set_ylim(-largest, largest)
+    for axis in (power, ratio):
+        axis.set_xlabel("cycles per pixel")
+    for axis in rest:
+        counts = np.asarray(errors[MODEL], np.float64)
+        start, step = errors["start_hu"], errors["step_hu"]
+        edges = start + step * np.arange(len(counts) + 1)
+        share = 100 * counts / max(counts.sum(), 1)
+        axis.stairs(share, edges, color=_SYNTHETIC, fill=True, alpha=0.6)
+        axis.axvline(0, color=_GREY, lw=0.8)
+        axis.set_yscale("log")
+        axis.set_ylim(1e-2)
+        axis.set_title("% of the body by error")
+        axis.set_xlabel("synthetic − true CT, HU")
+    for axis in (power, ratio, *rest):
+        _plain(axis)
+    return png(figure, transparent=True)
 
 
 def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -307,7 +181,7 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
         axis.set_visible(False)
     for axis in axes[max(0, len(panels) - columns) : len(panels)]:
         axis.set_xlabel("step")
-    return _png(figure, transparent=True)
+    return png(figure, transparent=True)
 
 
 def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -324,12 +198,18 @@ def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
         kind, _, domain = name.rpartition("_")
         if name.startswith("validation_"):
             metric = name.removeprefix("validation_")
-            known = METRICS.get(metric)
-            title = known.title if known else metric.replace("_", " ")
+            title = _short_title(metric)
             validation[f"validation: {title}"] = [name]
         elif domain in ("ct", "mr"):
             panels.setdefault(f"{kind.replace('_', ' ')} loss", []).append(name)
     return panels | validation
+
+
+def _short_title(metric: str) -> str:
+    try:
+        return catalogue.named(metric).title
+    except KeyError:  # of validation alone
+        return metric.replace("_", " ")
 
 
 def _plain(axis) -> None:
@@ -342,7 +222,7 @@ def _plain(axis) -> None:
         text.set_fontsize(9.5)
 
 
-def _png(figure: matplotlib.figure.Figure, *, transparent: bool = False) -> bytes:
+def png(figure: matplotlib.figure.Figure, *, transparent: bool = False) -> bytes:
     file = io.BytesIO()
     # No software version inside: the same numbers give the same bytes.
     figure.savefig(

@@ -5,12 +5,14 @@ CSS = """
   color-scheme: light dark;
   --ink: #1c2128; --quiet: #5d6671; --line: #d9dee4; --page: #f6f7f9; --card: #fff;
   --accent: #c4561f; --notice: #fff4e0; --notice-line: #e0a94f; --bar: #e8743b33;
+  --floor: #3b8fd655;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ink: #e3e7ec; --quiet: #98a2ae; --line: #323841; --page: #15181c;
     --card: #1d2127; --accent: #f0925f; --notice: #332a17; --notice-line: #8f6a26;
     --bar: #e8743b44;
+    --floor: #3b8fd677;
   }
 }
 * { box-sizing: border-box }
@@ -43,7 +45,6 @@ th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--li
 th { font-weight: 600; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 tbody tr:last-child td { border-bottom: 0 }
-table.even th:not(:first-child) { width: 23% }
 table.dense td { padding: 3px 10px; white-space: nowrap }
 table.dense th { white-space: nowrap }
 table.dense th small { white-space: normal }
@@ -57,6 +58,8 @@ td.best small { font-weight: 400 }
 td.bar {
   background: linear-gradient(to left, var(--bar) var(--part), transparent var(--part));
 }
+.outside { color: var(--accent) !important }
+svg.place { display: block; margin-left: auto }
 svg text { fill: currentColor; font-size: 13px }
 svg .quiet { fill: var(--quiet); font-size: 12px }
 img { display: block; max-width: 100%; height: auto; margin: 6px 0; border-radius: 6px }

@@ -26,11 +26,11 @@ from input_pipeline.prepared import FILE, Prepared, load_prepared
 from synthct_jax import (
     checkpoint,
     checks,
-    evaluate,
     method,
     metric_writer,
     preview,
     sharding,
+    validation,
 )
 from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import constant_then_linear
@@ -154,15 +154,13 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
-            validation = validate(state) if validate_now else {}
-            if validation:
+            found = validate(state) if validate_now else {}
+            if found:
                 writer.write_scalars(
-                    step, {f"validation_{k}": v for k, v in validation.items()}
+                    step, {f"validation_{k}": v for k, v in found.items()}
                 )
-                progress.note(f"step {step}  validation  {_listed(validation)}")
-            checkpoints.save(
-                state, dataclasses.replace(description, metrics=validation)
-            )
+                progress.note(f"step {step}  validation  {_listed(found)}")
+            checkpoints.save(state, dataclasses.replace(description, metrics=found))
             if sample and not reason:
                 writer.write_images(step, {"step": sample(state)})
             if reason and not last:
@@ -312,7 +310,7 @@ def _validator(
         params = jax.tree.map(
             lambda array: array.addressable_data(0), state.translator["to_ct"]
         )
-        return evaluate.validate(
+        return validation.validate(
             lambda mr: translator(params, mr), data_dir=data_dir, split="validation"
         )
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from input_pipeline import stream
+from input_pipeline.intensity import mr_to_unit
 from input_pipeline.prepared import Domain, Prepared, Subject
-from synthct_jax import evaluate, results
+from synthct_jax import evaluate, results, validation
+from synthct_jax.evaluate import Model
 from synthct_jax.metrics import haar_features
 
 NAMES = ("outside", "fat", "muscle", "bone", "absent")
@@ -87,7 +89,8 @@ def data(monkeypatch, tmp_path):
             assert subjects, "such a split must not be read"
             return ((s.name, people[s.name][domain]) for s in subjects)
 
-        monkeypatch.setattr(evaluate, "load_prepared", lambda data_dir: prepared)
+        for module in (evaluate, validation):
+            monkeypatch.setattr(module, "load_prepared", lambda data_dir: prepared)
         monkeypatch.setattr(stream, "read_subjects", read_subjects)
         by_slice = {
             mr.tobytes(): ct[..., 0]
@@ -103,9 +106,18 @@ def data(monkeypatch, tmp_path):
     return make
 
 
-def run(translate, where, folder, **changed):
+def model_of(translate, cycle=None) -> Model:
+    return Model(
+        translate=translate,
+        seen=lambda mr: mr_to_unit(mr[..., [1]]),
+        channels=("in_phase",),
+        cycle=cycle,
+    )
+
+
+def run(translate, where, folder, *, cycle=None, **changed):
     arguments = where | {"provenance": PROVENANCE, "curves": []} | changed
-    return evaluate.evaluate(translate, output_dir=folder, **arguments)
+    return evaluate.evaluate(model_of(translate, cycle), output_dir=folder, **arguments)
 
 
 def test_a_perfect_translation_has_no_error(data, tmp_path):
@@ -113,12 +125,15 @@ def test_a_perfect_translation_has_no_error(data, tmp_path):
     found = run(perfect, where, tmp_path / "out").results
     errors = found.errors["model"]
     assert [errors[name]["mean"] for name in ("mae", "rmse", "me")] == [0, 0, 0]
-    assert errors["ssim"]["mean"] == pytest.approx(1)
     assert errors["psnr"]["mean"] == np.inf
-    distribution = found.distribution["model"]
-    assert distribution[haar_features.NAME]["value"] == pytest.approx(0, abs=1e-9)
+    assert errors["bone_dice"]["mean"] == 1 and errors["bone_hd95"]["mean"] == 0
+    assert errors["path_length_mae"]["mean"] == pytest.approx(0, abs=1e-6)
+    # SSIM needs seven slices, these volumes have five.
+    assert errors["ssim"]["n"] == 0
+    assert not found.outside()
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["errors"]["model"]["psnr"]["mean"] is None  # no infinity in JSON
+    assert results.read_json(tmp_path / "out" / "metrics.json").data == found.data
 
 
 def test_a_planted_shift_of_30_hu_is_reported_as_such(data, tmp_path):
@@ -143,25 +158,47 @@ def test_trivial_answers_stand_beside_it_and_can_be_beaten(data, tmp_path):
     assert found.tissues["histogram"]["fat"]["me"]["mean"] > 100
     assert mae["model"] < min(mae["water"], mae["histogram"])
     assert found.best_baseline() == "water"
-    assert "MAE in the body: 20.0 HU (3 subjects)" in results.summary(found)
+    assert "MAE in the body: 20.0 HU (20.0 to 20.0), 3 subjects" in results.summary(
+        found
+    )
 
 
-def test_unpaired_data_get_distances_only_with_their_n(data, tmp_path):
+def test_unpaired_data_get_no_errors_and_say_so(data, tmp_path):
     where, _ = data(test=4, labels=False)
     evaluation = run(
         lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), where, tmp_path / "out"
     )
     found = evaluation.results
     assert not found.paired and found.errors is None and found.tissues is None
+    assert "bulk" not in found.answers  # needs the truth
     entry = found.distribution["model"][haar_features.NAME]
-    assert entry["value"] > 0
-    assert (entry["subjects_synthetic"], entry["slices_synthetic"]) == (2, 10)
-    assert (entry["subjects_real"], entry["slices_real"]) == (2, 10)
+    assert entry["value"] > 0 and entry["low"] < entry["value"] < entry["high"]
+    # Two real CT: one against the other is the floor, at that size is the value.
+    assert entry["subjects"] == (1, 1) and entry["slices"] == (5, 5)
+    assert entry["floor"]["subjects"] == (1, 1)
     page = evaluation.report.read_text()
     assert "different people" in page and "another person" in page
-    assert "10 synthetic slices of 2 subjects" in page
     assert "Only 2 subjects" in page
     assert "<td>MAE" not in page
+
+
+def test_what_is_lost_on_the_way_back_is_reported_by_channel(data, tmp_path):
+    where, perfect = data()
+    back = {}
+
+    def translate(mr):
+        hu = perfect(mr)
+        back[hu.tobytes()] = mr_to_unit(mr[..., [1]])
+        return hu
+
+    def cycle(hu):
+        return back[hu.tobytes()] - 0.1  # 5 % of [-1, 1]
+
+    found = run(translate, where, tmp_path / "out", cycle=cycle).results
+    assert found.consistency["model"]["cycle_in_phase"]["mean"] == pytest.approx(5)
+    assert "cycle_in_phase" not in found.consistency["water"]
+    outline = found.consistency["model"]["outline_dice"]
+    assert outline["mean"] == outline["floor"]["mean"] > 0.9
 
 
 def test_without_ct_in_the_split_those_of_training_are_taken_and_said(data, tmp_path):
@@ -177,16 +214,20 @@ def test_files_hold_the_same_numbers(data, tmp_path):
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["format"] == results.FORMAT
     assert stored["provenance"] == PROVENANCE
-    assert stored["errors"]["water"] == found.errors["water"]
+    for name in ("mae", "rmse", "psnr", "path_length_mae"):
+        assert stored["errors"]["water"][name] == found.errors["water"][name]
     assert stored["subjects"][0]["model"]["tissues"]["absent"] is None
     with (tmp_path / "out" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     body = {
         row["answer"]: float(row["value"])
         for row in rows
-        if row["metric"] == "mae" and not row["tissue"] and not row["subject"]
+        if row["metric"] == "mae" and row["part"] == "body" and not row["subject"]
     }
     assert body == {name: entry["mae"]["mean"] for name, entry in found.errors.items()}
+    assert {"collection", "consistency", "tissues", "bands", "regions"} < {
+        row["part"] for row in rows
+    }
     assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
 
 
@@ -205,9 +246,9 @@ def test_the_report_is_one_file_without_network(data, tmp_path):
     assert "http:" not in page and "https:" not in page and "@import" not in page
     assert "not a medical device" in page
     assert "/runs/&lt;a&amp;b&gt;" in page
-    for rank in ("Best subject", "Median subject", "Worst subject"):
-        assert rank in page
-    assert page.count("<img") == 5  # three subjects, histograms, curves
+    for rank in ("Best", "Median", "Worst"):
+        assert f"<b>{rank}.</b>" in page
+    assert page.count("<img") == 6  # three slices, histograms, spectra, curves
 
 
 def test_an_evaluation_is_replaced_and_anything_else_is_not(data, tmp_path):
@@ -253,23 +294,23 @@ def test_a_broken_translation_is_refused(data, tmp_path, translate, message):
 
 def test_validation_is_light_and_ranks(data, monkeypatch):
     where, perfect = data()
-    monkeypatch.setattr(evaluate, "_VALIDATION_SLICES", 6)
+    monkeypatch.setattr(validation, "_SLICES", 6)
     seen = []
 
     def shifted(mr):
         seen.append(len(mr))
         return perfect(mr) + 30
 
-    found = evaluate.validate(shifted, **where)
+    found = validation.validate(shifted, **where)
     assert seen == [2, 2, 2]
     assert found["mae"] == found["me"] == 30
-    best = evaluate.validate(perfect, **where)
+    best = validation.validate(perfect, **where)
     assert best["mae"] == 0
-    assert best["frechet_haar"] == pytest.approx(0, abs=1e-9)
+    assert best["frechet_haar"] == pytest.approx(0, abs=1e-6)
     assert best["frechet_haar"] < found["frechet_haar"]
 
 
 def test_validation_of_unpaired_data_has_the_frechet_distance(data):
     where, _ = data(test=4, labels=False)
-    found = evaluate.validate(lambda mr: mr[..., 1] / 100.0, **where)
+    found = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
     assert list(found) == ["frechet_haar"]

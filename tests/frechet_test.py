@@ -1,12 +1,15 @@
-"""The Frechet distance against its closed form, and the features that it compares."""
+"""The Frechet distance against its closed form, and its extrapolation."""
 
 import numpy as np
 import pytest
 import scipy.linalg
-import scipy.ndimage
 
-from synthct_jax.metrics import haar_features
-from synthct_jax.metrics.frechet import frechet_distance
+from synthct_jax.metrics.frechet import (
+    MIN_SAMPLES,
+    MIN_SUBJECTS,
+    frechet_distance,
+    frechet_distance_infinite,
+)
 
 
 def samples(mean: np.ndarray, covariance: np.ndarray, *, n: int, seed: int):
@@ -52,74 +55,67 @@ def test_what_has_no_covariance_is_refused():
         frechet_distance(np.zeros((3, 4)), np.zeros((3, 5)))
 
 
-def abdomens(n: int, *, seed: int) -> np.ndarray:
-    """Slices like abdomens: fat around muscle, organs, a bone; (n, 48, 48) HU."""
+def from_one_distribution(n: int, *, seed: int) -> np.ndarray:
+    """Vectors of 12 features of very different spread."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:48, 0:48] - 23.5
-    slices = []
-    for _ in range(n):
-        wide, high = rng.uniform(17, 22), rng.uniform(13, 17)
-        radius = np.hypot(x / wide, y / high)
-        hu = np.where(radius < 1, -100.0, -1024.0)
-        hu[radius < rng.uniform(0.8, 0.9)] = 55
-        left, size = rng.uniform(-8, -4), rng.uniform(4, 6)
-        hu[np.hypot(x - left, y) < size] = rng.normal(90, 10)
-        hu[np.hypot(x, y - 0.5 * high) < rng.uniform(2, 3)] = 400
-        slices.append(np.where(radius < 1, hu + rng.normal(0, 12, hu.shape), hu))
-    return np.array(slices)
+    return rng.normal(size=(n, 12)) / np.arange(1, 13) + 3
 
 
-FAULTS = {
-    "shifted by 30 HU": lambda hu: np.where(hu > -900, hu + 30, hu),
-    "blurred": lambda hu: scipy.ndimage.gaussian_filter(hu, (0, 1, 1)),
-    "noisy": lambda hu: hu + np.random.default_rng(9).normal(0, 40, hu.shape),
-    "inverted": lambda hu: np.where(hu > -900, -hu, hu),
-    "checkered": lambda hu: hu + 30 * (np.indices(hu.shape).sum(axis=0) % 2 * 2 - 1),
-    "moved": lambda hu: np.roll(hu, 4, axis=2),
-    "without bone": lambda hu: np.where(hu > 250, 55, hu),
-    "one slice repeated": lambda hu: np.repeat(hu[:1], len(hu), axis=0),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_features_see_planted_faults_beyond_what_people_differ(fault):
-    real, other = (
-        haar_features.haar_features(abdomens(80, seed=seed)) for seed in (0, 1)
+def mean_of_pairs(distance, n: int) -> float:
+    return np.mean(
+        [
+            distance(*(from_one_distribution(n, seed=seed + k) for k in (0, 1)))
+            for seed in range(0, 20, 2)
+        ]
     )
-    spoiled = haar_features.haar_features(FAULTS[fault](abdomens(80, seed=1)))
-    assert frechet_distance(real, spoiled) > 2 * frechet_distance(real, other)
 
 
-# Every ninth feature of the slice below; other numbers need another version.
-VERSION_1 = [
-    1.8286549097864566,
-    -4.171497446582855,
-    -3.059317184650334,
-    -6.907755278982137,
-    -2.6699959347601,
-    1.4880141907501858,
-    0.4867183174077345,
-    0.0,
-]
+def test_between_equal_distributions_it_falls_with_n_and_extrapolated_is_near_zero():
+    plain = [mean_of_pairs(frechet_distance, n) for n in (40, 160, 640)]
+    assert plain[0] > 3 * plain[1] > 9 * plain[2] > 0
+    for n, expected in zip((40, 160, 640), plain, strict=True):
+        assert abs(mean_of_pairs(frechet_distance_infinite, n)) < 0.25 * expected
 
 
-def test_features_are_those_of_version_1():
-    z, y, x = np.mgrid[0:1, 0:40, 0:36]
-    hu = 300.0 * np.sin(x / 5) * np.cos(y / 7) - 100
-    features = haar_features.haar_features(hu)
-    assert haar_features.NAME == "frechet_haar_v1"
-    assert features.shape == (1, haar_features.DIMENSION)
-    assert features.dtype == np.float64
-    assert features[0, ::9] == pytest.approx(VERSION_1, rel=1e-9)
+def test_extrapolated_is_the_distance_of_the_distributions():
+    a, b = (from_one_distribution(300, seed=seed) for seed in (0, 1))
+    spread = np.sum(1 / np.arange(1, 13) ** 2)
+    expected = 12 * 0.3**2 + 0.5**2 * spread  # mean moved, deviations halved
+    b = (b - 3) / 2 + 3.3
+    plain, found = frechet_distance(a, b), frechet_distance_infinite(a, b)
+    assert found == pytest.approx(expected, rel=0.05)
+    assert abs(found - expected) < abs(plain - expected)
+    assert found == frechet_distance_infinite(a, b)
+    assert found != frechet_distance_infinite(a, b, seed=1)
 
 
-def test_features_of_a_slice_do_not_depend_on_the_others_nor_on_the_type():
-    hu = np.round(abdomens(3, seed=5))
-    features = haar_features.haar_features(hu)
-    alone = haar_features.haar_features(hu[1:2].astype(np.int16))
-    np.testing.assert_array_equal(alone[0], features[1])
+def people(count: int, slices: int, *, seed: int) -> np.ndarray:
+    """Slices that differ between people, and little between those of one."""
+    rng = np.random.default_rng(seed)
+    own = rng.normal(size=(count, 1, 6))
+    return (own + 0.2 * rng.normal(size=(count, slices, 6))).reshape(-1, 6)
 
 
-def test_slices_too_small_for_the_scales_are_refused():
-    with pytest.raises(ValueError, match="16 rows"):
-        haar_features.haar_features(np.zeros((2, 8, 32)))
+def test_extrapolation_over_people_removes_what_that_over_slices_cannot():
+    plain, by_slices, by_people = [], [], []
+    for seed in range(0, 20, 2):
+        a, b = people(10, 12, seed=seed), people(10, 12, seed=seed + 1)
+        of_a, of_b = np.repeat(np.arange(10), 12), np.repeat(np.arange(10, 20), 12)
+        plain.append(frechet_distance(a, b))
+        by_slices.append(frechet_distance_infinite(a, b))
+        by_people.append(frechet_distance_infinite(a, b, groups_a=of_a, groups_b=of_b))
+    assert np.mean(by_slices) > 0.8 * np.mean(plain)
+    assert abs(np.mean(by_people)) < 0.3 * np.mean(plain)
+
+
+def test_too_few_to_extrapolate_give_no_number():
+    a, b = (from_one_distribution(MIN_SAMPLES, seed=seed) for seed in (0, 1))
+    assert np.isfinite(frechet_distance_infinite(a, b))
+    assert np.isnan(frechet_distance_infinite(a[1:], b))
+    names = np.arange(MIN_SAMPLES) % MIN_SUBJECTS
+    assert np.isfinite(frechet_distance_infinite(a, b, groups_a=names, groups_b=names))
+    assert np.isnan(frechet_distance_infinite(a, b, groups_a=names, groups_b=names % 3))
+    with pytest.raises(ValueError, match="one set"):
+        frechet_distance_infinite(a, b, groups_a=names)
+    with pytest.raises(ValueError, match=r"\(32,\) and \(31,\)"):
+        frechet_distance_infinite(a, b, groups_a=names, groups_b=names[1:])

@@ -50,6 +50,100 @@ def test_counts_add_up_over_the_mask_and_its_ends():
     assert (histogram.density(counts) * histogram.STEP_HU).sum() == pytest.approx(1)
 
 
+def test_counts_are_those_of_numpy_at_edges_and_for_any_number_of_slices():
+    hu = np.random.default_rng(0).normal(0, 700, (19, 20, 24)).astype(np.float32)
+    edges = np.arange(-1024, 1537, 20, dtype=np.float32)
+    below, above = np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)
+    hu[:1] = np.resize([edges, below, above], (1, 20, 24))
+    mask = np.random.default_rng(1).random(hu.shape) < 0.7
+    mask[:1] = True
+    inside = np.clip(hu[mask], -1024, 1536).astype(np.float64)
+    expected = np.histogram(inside, edges.astype(np.float64))[0]
+    counts = histogram.count_hu(hu, mask)
+    np.testing.assert_array_equal(counts, expected)
+    assert counts.dtype == np.int64
+    whole = np.round(hu)
+    np.testing.assert_array_equal(
+        histogram.count_hu(whole.astype(np.int16), mask),
+        histogram.count_hu(whole[:16], mask[:16])
+        + histogram.count_hu(whole[16:], mask[16:]),
+    )
+    with pytest.raises(ValueError, match=r"HU \(19, 20, 24\), mask \(18, 20, 24\)"):
+        histogram.count_hu(hu, mask[1:])
+
+
+# scipy 1.17.1, scipy.stats.wasserstein_distance(20 * k, 20 * k, P, Q) for k = 0 ... 11;
+# opencv 5.0.0, cv2.compareHist(P, Q, cv2.HISTCMP_...) of their shares in float32.
+P = np.array([95, 331, 701, 900, 701, 331, 95, 16, 2, 0, 0, 0])
+Q = np.array([31, 85, 184, 321, 447, 500, 447, 321, 184, 125, 71, 49])
+WASSERSTEIN = 44.263977980931706
+CORREL = 0.3980842206184166
+CHISQR_ALT = 1.1544496454006168
+INTERSECT = 0.5262315566551523
+BHATTACHARYYA = 0.44230236061747535
+
+
+def test_distances_of_histograms_are_those_of_scipy_and_opencv():
+    assert histogram.wasserstein(P, Q) == pytest.approx(WASSERSTEIN, rel=1e-12)
+    assert histogram.correlation(P, Q) == pytest.approx(CORREL, rel=1e-6)
+    assert histogram.chi_square(P, Q) == pytest.approx(CHISQR_ALT, rel=1e-6)
+    assert histogram.intersection(P, Q) == pytest.approx(INTERSECT, rel=1e-6)
+    overlap = np.exp(-histogram.bhattacharyya(P, Q))
+    assert np.sqrt(1 - overlap) == pytest.approx(BHATTACHARYYA, rel=1e-6)
+
+
+DISTANCES = {  # and what they are between equal and between disjoint histograms
+    histogram.wasserstein: (0, 5 * histogram.STEP_HU),
+    histogram.bhattacharyya: (0, np.inf),
+    histogram.correlation: (1, -1 / 7),
+    histogram.chi_square: (0, 4),
+    histogram.intersection: (1, 0),
+}
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_ends_of_the_ranges(distance):
+    same, apart = DISTANCES[distance]
+    p, q = np.zeros(8, int), np.zeros(8, int)
+    p[1], q[6] = 30, 7
+    assert distance(3 * P, P) == pytest.approx(same, abs=1e-12)
+    assert distance(p, q) == pytest.approx(apart)
+    assert distance(Q, P) == pytest.approx(distance(P, Q))
+    with pytest.raises(ValueError, match="no voxels"):
+        distance(p, 0 * q)
+    with pytest.raises(ValueError, match="bins differ"):
+        distance(p, q[1:])
+
+
+def test_a_planted_shift_is_found_in_hu():
+    hu = np.random.default_rng(2).normal(40, 150, (3, 60, 60))
+    counts = [histogram.count_hu(hu + s, np.full(hu.shape, True)) for s in (0, 30)]
+    assert histogram.wasserstein(*counts) == pytest.approx(30, abs=0.5)
+
+
+def test_bands_are_all_of_the_range_and_end_where_bins_do():
+    bands = list(histogram.BANDS.values())
+    ends = [low for low, _ in bands] + [bands[-1][1]]
+    assert ends[1:] == [high for _, high in bands]
+    assert (ends[0], ends[-1]) == histogram.RANGE_HU
+    assert all((end - ends[0]) % histogram.STEP_HU == 0 for end in ends)
+    counts = np.random.default_rng(3).integers(1, 99, len(histogram.CENTRES_HU))
+    parts = [histogram.of_band(counts, name) for name in histogram.BANDS]
+    np.testing.assert_array_equal(np.concatenate(parts), counts)
+    shares = [histogram.share(counts, name) for name in histogram.BANDS]
+    assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("hu", "band"),
+    [(-985, "air"), (-830, "lung"), (-104, "fat"), (60, "soft_tissue"), (725, "bone")],
+)
+def test_tissues_are_in_their_bands(hu, band):
+    counts = histogram.count_hu(np.full((1, 4, 4), hu), np.full((1, 4, 4), True))
+    assert histogram.share(counts, band) == 1
+    assert histogram.of_band(counts, band).sum() == 16
+
+
 def test_the_interval_is_deterministic_and_holds_the_mean():
     values = [90.0, 100, 110, 95, 130]
     found = mean_over_subjects(values)

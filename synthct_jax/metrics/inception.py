@@ -1,0 +1,351 @@
+"""Pool features of the Inception v3 network: the Frechet distance between them is FID.
+
+Szegedy et al., CVPR 2016, as Heusel et al., NeurIPS 2017 use it: the TensorFlow graph
+of 2015-12-05, with the weights that the user names (`inception_weights`). Its graph is
+not quite the paper's: average pools do not count the padding, and the last block takes
+a maximum where the others take a mean. Those of torchvision's weights are the paper's.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synthct_jax.metrics import inception_weights
+from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.inception_weights import FID, TORCHVISION
+
+NAMES = {FID: "fid", TORCHVISION: "frechet_inception_torchvision"}
+"""By layout, of the Frechet distance between features: one of them is FID."""
+
+DIMENSION = 2048
+SIZE = 299
+"""Rows and columns of the images that the network was trained with."""
+
+WINDOW_HU = (-1000.0, 1550.0)
+"""What becomes the grey levels 0 ... 255: from air to cortical bone, 10 HU a level.
+
+One window, for it has to show lung, fat, muscle and bone at once, and in grey: the
+network was trained with photographs, and no weights know windows as colours. A level is
+less than the noise of a slice of the abdomen (10 to 30 HU), so that rounding hides no
+more contrast than the scanner does. Air below -1000 HU, as outside of the body, and
+metal are at the ends.
+"""
+
+_SLICES = 4  # at a time: about 0.2 GB
+_EPSILON = 1e-3  # of the batch normalisation
+# Of torch's names for what Flax names otherwise.
+_TORCH = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Inception:
+    """A network with its weights.
+
+    Attributes:
+        layout: of the weights, FID or TORCHVISION.
+        sha256: of the file that they were read from, hexadecimal.
+        variables: of `InceptionV3`.
+    """
+
+    layout: str
+    sha256: str
+    variables: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the Frechet distance between features: 'fid' for the layout FID only."""
+        return NAMES[self.layout]
+
+    def features(self, hu: np.ndarray) -> np.ndarray:
+        """One vector a slice, of the image that `to_images` makes of it.
+
+        Args:
+            hu: (slices, rows, columns), of any number of rows and columns.
+
+        Returns:
+            (slices, DIMENSION) float64, computed in float32.
+
+        Raises:
+            ValueError: another shape, no slices, or values that are not finite.
+        """
+        hu = np.asarray(hu)
+        if hu.ndim != 3 or not hu.size:
+            raise ValueError(
+                f"images are {hu.shape}, expected (slices, rows, columns), none of "
+                "them 0"
+            )
+        if not np.isfinite(hu).all():
+            raise ValueError("images have values that are not finite, expected HU")
+        function = functools.partial(_features, self.variables, layout=self.layout)
+        return over_slices(function, hu, slices=_SLICES).astype(np.float64)
+
+
+def load_inception(path: Path) -> Inception:
+    """Reads the weights: formats and layouts are those of `inception_weights`.
+
+    Args:
+        path: of the file. Its classifier tells the layout, and is not used.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not all of an Inception v3, or
+            more than that.
+    """
+    path = Path(path)
+    tensors = inception_weights.read_tensors(path)
+    layout = inception_weights.layout(path, tensors)
+    slots = flax.traverse_util.flatten_dict(_slots())
+    names = {slot: _torch_name(slot) for slot in slots}
+    inception_weights.check(
+        path, tensors, {names[slot]: _torch_shape(slots[slot].shape) for slot in slots}
+    )
+    variables = {}
+    for slot, name in names.items():
+        value = tensors[name].astype(np.float32)
+        variables[slot] = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
+    return Inception(
+        layout=layout,
+        sha256=inception_weights.sha256(path),
+        variables=jax.device_put(flax.traverse_util.unflatten_dict(variables)),
+    )
+
+
+def to_images(hu: jax.Array, *, layout: str) -> jax.Array:
+    """What the network sees of slices.
+
+    WINDOW_HU becomes 0 ... 255, rounded to whole grey levels as in a file of an image,
+    in three equal channels. Slices are stretched to SIZE x SIZE by bilinear
+    interpolation without smoothing (aliasing included, as in the published values:
+    Parmar et al., CVPR 2022). For FID pixel i is at i x rows / SIZE of the slice, as in
+    TensorFlow 1, torch-fidelity, and torchmetrics with antialias=False (pixel centres
+    are not aligned), and grey levels become (x - 128) / 128; for torchvision's weights
+    centres are aligned and they become 2 x / 255 - 1, as in pytorch-fid.
+
+    Args:
+        hu: (slices, rows, columns).
+        layout: FID or TORCHVISION.
+
+    Returns:
+        (slices, SIZE, SIZE, 3) float32 in [-1, 1].
+    """
+    low, high = WINDOW_HU
+    grey = jnp.clip(hu.astype(jnp.float32), low, high) - low
+    grey = jnp.round(grey * np.float32(255 / (high - low)))
+    for axis in (2, 1):
+        grey = _resize(grey, axis, centred=layout == TORCHVISION)
+    unit = (grey - 128) / 128 if layout == FID else 2 * (grey / 255) - 1
+    return jnp.repeat(unit[..., np.newaxis], 3, axis=-1)
+
+
+def _resize(x: jax.Array, axis: int, *, centred: bool) -> jax.Array:
+    length = x.shape[axis]
+    scale = np.float32(length / SIZE)
+    places = np.arange(SIZE, dtype=np.float32)
+    if centred:
+        places = np.maximum((places + np.float32(0.5)) * scale - np.float32(0.5), 0)
+    else:
+        places = places * scale
+    before = places.astype(np.int32)
+    after = np.minimum(before + 1, length - 1)
+    share = (places - before).reshape([-1] + [1] * (x.ndim - 1 - axis))
+    low, high = jnp.take(x, before, axis), jnp.take(x, after, axis)
+    return low + (high - low) * share
+
+
+@functools.partial(jax.jit, static_argnames="layout")
+def _features(variables: Mapping[str, Any], hu: jax.Array, *, layout: str) -> jax.Array:
+    return InceptionV3(layout).apply(variables, to_images(hu, layout=layout))
+
+
+def _slots() -> dict[str, Any]:
+    """Shapes of the variables, which are the same in both layouts."""
+    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
+    return jax.eval_shape(InceptionV3(FID).init, jax.random.key(0), image)
+
+
+def _torch_name(slot: tuple[str, ...]) -> str:
+    _, *modules, leaf = slot
+    return ".".join([*modules, _TORCH[leaf]])
+
+
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
+
+
+# --- the graph: modules have the names of torch's -------------------------------------
+
+
+class InceptionV3(nn.Module):
+    """Images (n, rows, columns, 3) in [-1, 1] to pool features (n, DIMENSION).
+
+    Fully convolutional: 75 rows and columns or more.
+
+    Attributes:
+        layout: of the weights: FID or TORCHVISION.
+    """
+
+    layout: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        fid = self.layout == FID
+        average = functools.partial(_average, count_padding=not fid)
+        x = ConvBn(32, 3, stride=2, padding="VALID", name="Conv2d_1a_3x3")(x)
+        x = ConvBn(32, 3, padding="VALID", name="Conv2d_2a_3x3")(x)
+        x = ConvBn(64, 3, name="Conv2d_2b_3x3")(x)
+        x = _shrink(x)
+        x = ConvBn(80, 1, name="Conv2d_3b_1x1")(x)
+        x = ConvBn(192, 3, padding="VALID", name="Conv2d_4a_3x3")(x)
+        x = _shrink(x)
+        x = MixedA(32, average, name="Mixed_5b")(x)
+        x = MixedA(64, average, name="Mixed_5c")(x)
+        x = MixedA(64, average, name="Mixed_5d")(x)
+        x = MixedB(name="Mixed_6a")(x)
+        x = MixedC(128, average, name="Mixed_6b")(x)
+        x = MixedC(160, average, name="Mixed_6c")(x)
+        x = MixedC(160, average, name="Mixed_6d")(x)
+        x = MixedC(192, average, name="Mixed_6e")(x)
+        x = MixedD(name="Mixed_7a")(x)
+        x = MixedE(average, name="Mixed_7b")(x)
+        x = MixedE(_maximum if fid else average, name="Mixed_7c")(x)
+        return x.mean(axis=(1, 2))
+
+
+class ConvBn(nn.Module):
+    """Convolution, batch normalisation with its running statistics, and ReLU."""
+
+    features: int
+    size: int | tuple[int, int]
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        # Published values are of float32, which accelerators would round to fewer bits.
+        convolution = nn.Conv(
+            self.features,
+            size,
+            self.stride,
+            self.padding,
+            use_bias=False,
+            precision=jax.lax.Precision.HIGHEST,
+            name="conv",
+        )
+        normalisation = nn.BatchNorm(
+            use_running_average=True, epsilon=_EPSILON, name="bn"
+        )
+        return nn.relu(normalisation(convolution(x)))
+
+
+class MixedA(nn.Module):
+    """Branches of 1 x 1, 5 x 5, twice 3 x 3, and of a pool."""
+
+    pool_features: int
+    pool: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        one = ConvBn(64, 1, name="branch1x1")(x)
+        five = ConvBn(48, 1, name="branch5x5_1")(x)
+        five = ConvBn(64, 5, name="branch5x5_2")(five)
+        double = ConvBn(64, 1, name="branch3x3dbl_1")(x)
+        double = ConvBn(96, 3, name="branch3x3dbl_2")(double)
+        double = ConvBn(96, 3, name="branch3x3dbl_3")(double)
+        pool = ConvBn(self.pool_features, 1, name="branch_pool")(self.pool(x))
+        return jnp.concatenate([one, five, double, pool], axis=-1)
+
+
+class MixedB(nn.Module):
+    """To half the size: 3 x 3, twice 3 x 3, and a maximum."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        half = {"stride": 2, "padding": "VALID"}
+        three = ConvBn(384, 3, name="branch3x3", **half)(x)
+        double = ConvBn(64, 1, name="branch3x3dbl_1")(x)
+        double = ConvBn(96, 3, name="branch3x3dbl_2")(double)
+        double = ConvBn(96, 3, name="branch3x3dbl_3", **half)(double)
+        return jnp.concatenate([three, double, _shrink(x)], axis=-1)
+
+
+class MixedC(nn.Module):
+    """Branches of 1 x 1, 7 x 7 in two parts, twice 7 x 7 in four, and of a pool."""
+
+    width: int
+    pool: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = self.width
+        one = ConvBn(192, 1, name="branch1x1")(x)
+        seven = ConvBn(width, 1, name="branch7x7_1")(x)
+        seven = ConvBn(width, (1, 7), name="branch7x7_2")(seven)
+        seven = ConvBn(192, (7, 1), name="branch7x7_3")(seven)
+        double = ConvBn(width, 1, name="branch7x7dbl_1")(x)
+        double = ConvBn(width, (7, 1), name="branch7x7dbl_2")(double)
+        double = ConvBn(width, (1, 7), name="branch7x7dbl_3")(double)
+        double = ConvBn(width, (7, 1), name="branch7x7dbl_4")(double)
+        double = ConvBn(192, (1, 7), name="branch7x7dbl_5")(double)
+        pool = ConvBn(192, 1, name="branch_pool")(self.pool(x))
+        return jnp.concatenate([one, seven, double, pool], axis=-1)
+
+
+class MixedD(nn.Module):
+    """To half the size: 3 x 3, 7 x 7 in two parts and 3 x 3, and a maximum."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        half = {"stride": 2, "padding": "VALID"}
+        three = ConvBn(192, 1, name="branch3x3_1")(x)
+        three = ConvBn(320, 3, name="branch3x3_2", **half)(three)
+        seven = ConvBn(192, 1, name="branch7x7x3_1")(x)
+        seven = ConvBn(192, (1, 7), name="branch7x7x3_2")(seven)
+        seven = ConvBn(192, (7, 1), name="branch7x7x3_3")(seven)
+        seven = ConvBn(192, 3, name="branch7x7x3_4", **half)(seven)
+        return jnp.concatenate([three, seven, _shrink(x)], axis=-1)
+
+
+class MixedE(nn.Module):
+    """Branches of 1 x 1, two that end in 1 x 3 beside 3 x 1, and of a pool."""
+
+    pool: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        one = ConvBn(320, 1, name="branch1x1")(x)
+        three = ConvBn(384, 1, name="branch3x3_1")(x)
+        three_a = ConvBn(384, (1, 3), name="branch3x3_2a")(three)
+        three_b = ConvBn(384, (3, 1), name="branch3x3_2b")(three)
+        double = ConvBn(448, 1, name="branch3x3dbl_1")(x)
+        double = ConvBn(384, 3, name="branch3x3dbl_2")(double)
+        double_a = ConvBn(384, (1, 3), name="branch3x3dbl_3a")(double)
+        double_b = ConvBn(384, (3, 1), name="branch3x3dbl_3b")(double)
+        pool = ConvBn(192, 1, name="branch_pool")(self.pool(x))
+        branches = [one, three_a, three_b, double_a, double_b, pool]
+        return jnp.concatenate(branches, axis=-1)
+
+
+def _shrink(x: jax.Array) -> jax.Array:
+    return nn.max_pool(x, (3, 3), (2, 2))
+
+
+def _average(x: jax.Array, *, count_padding: bool) -> jax.Array:
+    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=count_padding)
+
+
+def _maximum(x: jax.Array) -> jax.Array:
+    return nn.max_pool(x, (3, 3), padding="SAME")

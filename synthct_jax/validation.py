@@ -1,0 +1,54 @@
+"""A light evaluation during training, to choose among checkpoints."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from input_pipeline import stream
+from input_pipeline.prepared import load_prepared
+from synthct_jax.cases import read_cases, spread, translated
+from synthct_jax.metrics import haar_features, paired
+from synthct_jax.metrics.frechet import frechet_distance
+
+# Of what `validate` returns: what can choose the best checkpoint.
+LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
+
+_SLICES = 128  # of each domain, over all subjects
+
+
+def validate(
+    translate: Callable[[np.ndarray], np.ndarray], *, data_dir: Path, split: str
+) -> dict[str, float]:
+    """A few metrics of a few slices of each subject.
+
+    Returns:
+        'frechet_haar': between about _SLICES slices of synthetic and real CT, the same
+        each time; where the truth is known 'mae', 'rmse', 'me', 'psnr' in the body too,
+        means over subjects.
+    """
+    prepared = load_prepared(data_dir)
+    share = {
+        domain: max(1, _SLICES // max(len(found.of_split(split)), 1))
+        for domain, found in prepared.domains.items()
+    }
+    real = [
+        haar_features.haar_features(ct[spread(len(ct), share["ct"]), ..., 0])
+        for _, ct in stream.read_subjects(data_dir, "ct", split)
+    ]
+    synthetic, errors = [], []
+    for case in read_cases(data_dir, prepared, split):
+        chosen = spread(len(case.mr), share["mr"])
+        hu = translated(translate, case.mr[chosen], case.name)
+        synthetic.append(haar_features.haar_features(hu))
+        if case.truth is not None:
+            body = case.labels[chosen] > 0
+            errors.append(paired.errors(hu, case.truth[chosen], body))
+    found = {
+        "frechet_haar": frechet_distance(
+            np.concatenate(synthetic), np.concatenate(real)
+        )
+    }
+    for name in errors[0] if errors else ():
+        found[name] = float(np.mean([error[name] for error in errors]))
+    return found

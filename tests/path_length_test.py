@@ -1,0 +1,185 @@
+"""Water-equivalent path lengths: rays whose lengths are known from geometry."""
+
+import numpy as np
+import pytest
+
+from synthct_jax.metrics import path_length
+
+SPACING_MM = (5.0, 1.5, 2.0)
+SHAPE = (2, 90, 70)
+
+
+def cylinder(radius_mm: float, *, shift_mm: float = 0.0) -> np.ndarray:
+    """Along the slices, in the middle of the volume, each pixel's share of it.
+
+    Args:
+        shift_mm: of the cylinder, to the right.
+    """
+    fine = 8
+    y, x = (
+        ((np.arange(size * fine) + 0.5) / fine - size / 2) * spacing
+        for size, spacing in zip(SHAPE[1:], SPACING_MM[1:], strict=True)
+    )
+    inside = (y[:, None] ** 2 + (x - shift_mm) ** 2 < radius_mm**2).astype(float)
+    share = inside.reshape(SHAPE[1], fine, SHAPE[2], fine).mean(axis=(1, 3))
+    return np.broadcast_to(share, SHAPE)
+
+
+def test_paths_through_water_are_the_chords_of_the_circle():
+    radius = 50.0
+    water = -1000 * (1 - cylinder(radius))
+    paths, offsets = path_length.water_equivalent_paths(
+        water, np.ones(SHAPE, bool), SPACING_MM, angles=8
+    )
+    assert paths.shape[:2] == (2, 8)
+    chords = 2 * np.sqrt(np.maximum(radius**2 - offsets**2, 0))
+    well_inside = np.abs(offsets) < radius - 5
+    assert np.abs(paths - chords)[:, well_inside].max() < 1  # half a pixel
+    areas = (paths * np.abs(np.diff(offsets)[:, :1])).sum(axis=-1)
+    np.testing.assert_allclose(areas, np.pi * radius**2, rtol=3e-3)
+
+
+def test_directions_see_the_slice_from_where_they_should():
+    body = np.ones((1, 40, 40), bool)
+    hu = np.full((1, 40, 40), -1000.0)
+    hu[0, 10, 30] = 0  # up and to the right of the middle
+    paths, offsets = path_length.water_equivalent_paths(
+        hu, body, (1.0, 1.0, 1.0), angles=4
+    )
+    y, x = 10 - 19.5, 30 - 19.5
+    directions = np.arange(4) * np.pi / 4
+    found = offsets[np.arange(4), paths[0].argmax(axis=-1)]
+    expected = x * np.cos(directions) - y * np.sin(directions)
+    assert np.abs(found - expected).max() < 0.75
+
+
+def test_30_hu_too_dense_are_paths_too_long_by_three_percent():
+    body = cylinder(50) > 0.5
+    truth = np.where(body, 0.0, -1024)
+    found = path_length.path_length_errors(
+        np.where(body, 30.0, -1024), truth, body, SPACING_MM
+    )
+    excess = 30 * 0.042 / 42.6
+    assert found["me_mm"] == pytest.approx(excess * found["mean_mm"], rel=1e-4)
+    assert found["mae_mm"] == pytest.approx(found["me_mm"])
+    assert found["mae_percent"] == pytest.approx(100 * excess, rel=1e-4)
+    # The mean chord of a circle is a half pi of its radius.
+    assert found["mean_mm"] == pytest.approx(np.pi / 2 * 50, rel=0.02)
+
+
+def test_a_shifted_body_lacks_what_leaves_the_outline():
+    truth = np.full(SHAPE, -1024.0)
+    truth[:, 20:60, 10:50] = 0  # 60 mm high, 80 mm wide
+    synthetic = np.roll(truth, 3, axis=2)  # by 6 mm
+    found = path_length.path_length_errors(
+        synthetic, truth, truth == 0, SPACING_MM, angles=2
+    )
+    # Rays down the slice: 3 of 40 miss the box. Rays to the right: 6 mm less for each.
+    air = 1 - 0.001
+    lost_mm = (40 * 2 * (3 / 40 * 60) + 40 * 1.5 * 6) / (40 * 2 + 40 * 1.5) * air
+    assert found["me_mm"] == pytest.approx(-lost_mm, rel=1e-5)
+    assert found["mae_mm"] == pytest.approx(lost_mm, rel=1e-5)
+    assert found["mean_mm"] == pytest.approx((80 * 60 + 60 * 80) / 140, rel=1e-5)
+    assert found["rays"] == 2 * (40 + 40)
+
+
+def test_what_is_outside_the_body_and_the_number_of_slices_do_not_matter():
+    rng = np.random.default_rng(0)
+    body = np.broadcast_to(cylinder(50)[:1] > 0.5, (19, *SHAPE[1:]))
+    truth = rng.normal(0, 100, body.shape).astype(np.float32)
+    synthetic = truth + rng.normal(0, 100, body.shape).astype(np.float32)
+    found = path_length.path_length_errors(synthetic, truth, body, SPACING_MM, angles=3)
+    spoiled = np.where(body, synthetic, 3000).astype(np.float32)
+    assert found == path_length.path_length_errors(
+        spoiled, truth, body, SPACING_MM, angles=3
+    )
+    parts = [
+        path_length.path_length_errors(
+            synthetic[part], truth[part], body[part], SPACING_MM, angles=3
+        )
+        for part in (slice(10), slice(10, 19))
+    ]
+    assert found["rays"] == sum(part["rays"] for part in parts)
+    assert found["mae_mm"] == pytest.approx(
+        (10 * parts[0]["mae_mm"] + 9 * parts[1]["mae_mm"]) / 19, rel=1e-6
+    )
+
+
+def test_short_paths_do_not_count():
+    body = np.zeros((1, 40, 40), bool)
+    body[0, 10:14, 10:14] = True
+    hu = np.zeros((1, 40, 40))
+    found = path_length.path_length_errors(hu, hu, body, (1.0, 1.0, 1.0))
+    assert found["rays"] == 0
+    assert np.isnan(found["mae_mm"])
+
+
+# Mass fractions of ICRU Report 44; spongy bone of Woodard & White 1986.
+TISSUES = {
+    "air": (0.001205, "C .01 N 75.5 O 23.2 Ar 1.3"),
+    "lung": (0.26, "H 10.3 C 10.5 N 3.1 O 74.9 Na .2 P .2 S .3 Cl .3 K .2"),
+    "fat": (0.95, "H 11.4 C 59.8 N .7 O 27.8 Na .1 S .1 Cl .1"),
+    "water": (1.0, "H 11.19 O 88.81"),
+    "muscle": (1.05, "H 10.2 C 14.3 N 3.4 O 71 Na .1 P .2 S .3 Cl .1 K .4"),
+    "spongy": (
+        1.18,
+        "H 8.5 C 40.4 N 2.8 O 36.7 Na .1 Mg .1 P 3.4 S .2 Cl .2 K .1 Ca 7.4 Fe .1",
+    ),
+    "cortical": (1.92, "H 3.4 C 15.5 N 4.2 O 43.5 Na .1 Mg .2 P 10.3 S .3 Ca 22.5"),
+}
+# Z, A, and the mean excitation energy in eV (ICRU Report 49, in compounds).
+ELEMENTS = {
+    "H": (1, 1.008, 19.2),
+    "C": (6, 12.011, 81),
+    "N": (7, 14.007, 82),
+    "O": (8, 15.999, 106),
+    "Na": (11, 22.990, 168),
+    "Mg": (12, 24.305, 176),
+    "P": (15, 30.974, 195),
+    "S": (16, 32.06, 204),
+    "Cl": (17, 35.45, 180),
+    "Ar": (18, 39.948, 188),
+    "K": (19, 39.098, 215),
+    "Ca": (20, 40.078, 216),
+    "Fe": (26, 55.845, 323),
+}
+
+
+def attenuation_and_stopping_power(tissue: str) -> tuple[float, float]:
+    """For 120 kV (Schneider et al. 2000) and protons of 100 MeV, in its own units."""
+    density, text = TISSUES[tissue]
+    words = text.split()
+    share = np.array(words[1::2], float)
+    z, a, excitation = np.array([ELEMENTS[name] for name in words[::2]]).T
+    per_atom = share / share.sum() / a
+    electrons = per_atom * z
+    attenuation = per_atom @ (z + 1.24e-3 * z**2.86 + 3.06e-5 * z**4.62)
+    log_excitation = electrons @ np.log(excitation) / electrons.sum()
+    beta2 = 1 - (1 + 100 / 938.272) ** -2
+    bethe = np.log(2 * 510998.95 * beta2 / (1 - beta2)) - beta2 - log_excitation
+    return density * attenuation, density * electrons.sum() * bethe
+
+
+def test_stopping_powers_are_those_of_the_stoichiometric_calibration():
+    water = attenuation_and_stopping_power("water")
+    for tissue in TISSUES:
+        attenuation, power = attenuation_and_stopping_power(tissue)
+        hu = 1000 * (attenuation / water[0] - 1)
+        found = path_length.relative_stopping_power(np.array(hu))
+        assert found == pytest.approx(power / water[1], abs=6e-4), tissue
+
+
+def test_bulk_density_has_three_values_in_the_body():
+    truth = np.array([-1000.0, -800, -100, 40, 260, 1200, 40])
+    body = np.array([True] * 6 + [False])
+    found = path_length.bulk_density(truth, body)
+    assert found.tolist() == [-1000, -1000, 0, 0, 480, 480, -1024]
+    assert found.dtype == np.float32
+
+
+def test_what_has_no_paths_is_refused():
+    hu = np.zeros((1, 8, 8))
+    with pytest.raises(ValueError, match="the body is empty"):
+        path_length.path_length_errors(hu, hu, hu > 0, (1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match=r"body \(1, 8\)"):
+        path_length.path_length_errors(hu, hu, hu[:, 0] > -1, (1.0, 1.0, 1.0))

@@ -1,0 +1,102 @@
+"""Structural similarity as the SynthRAD challenges and scikit-image have it."""
+
+import numpy as np
+import pytest
+
+from synthct_jax.metrics import similarity
+
+
+def images(slices: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Synthetic CT, true CT and a mask, (slices, 24, 20)."""
+    z, y, x = np.mgrid[0:slices, 0:24, 0:20].astype(float)
+    truth = 60 * np.sin(x / 3 + z) + 40 * np.cos(y / 4)
+    truth += 900 * ((x - 9) ** 2 + (y - 11) ** 2 < 16)
+    synthetic = 0.9 * truth + 30 * np.cos(x * y / 17) - 12
+    return synthetic, truth, (x - 9) ** 2 + (y - 12) ** 2 < 70
+
+
+# scikit-image 0.26.0, of both images clipped to -1024 ... 3000, -1024 outside the mask,
+# plus 1024: map = structural_similarity(truth, synthetic, data_range=4024,
+# full=True)[1]; map[3:-3, 3:-3, 3:-3][mask[3:-3, 3:-3, 3:-3]].mean().
+@pytest.mark.parametrize(
+    ("slices", "masked", "expected"),
+    [
+        (12, False, 0.9871961664529304),
+        (12, True, 0.996734166341495),
+        (29, True, 0.9967342975870676),
+    ],
+)
+def test_ssim_is_that_of_scikit_image(slices, masked, expected):
+    synthetic, truth, mask = images(slices)
+    mask = mask if masked else np.ones_like(mask)
+    found = similarity.structural_similarity(synthetic, truth, mask)
+    assert found == pytest.approx(expected, rel=1e-7)
+
+
+# The steps of ImageMetrics.ms_ssim in image_metrics.py of
+# github.com/SynthRAD2025/evaluation (commit 17cac47), float64, scipy 1.17.1.
+@pytest.mark.parametrize(
+    ("masked", "expected"),
+    [(False, 0.9945764187374404), (True, 0.9987185863197097)],
+)
+def test_ms_ssim_is_that_of_synthrad_2025(masked, expected):
+    synthetic, truth, mask = images()
+    mask = mask if masked else np.ones_like(mask)
+    found = similarity.multiscale_structural_similarity(synthetic, truth, mask)
+    assert found == pytest.approx(expected, rel=1e-7)
+
+
+BOTH = [
+    similarity.structural_similarity,
+    similarity.multiscale_structural_similarity,
+]
+
+
+@pytest.mark.parametrize("measure", BOTH)
+def test_equal_images_are_similar_and_inverted_ones_are_not(measure):
+    _, truth, mask = images()
+    assert measure(truth, truth, mask) == pytest.approx(1, abs=1e-6)
+    assert measure(-truth, truth, mask) < 0.9
+
+
+@pytest.mark.parametrize("measure", BOTH)
+def test_only_the_mask_counts(measure):
+    synthetic, truth, mask = images()
+    spoiled = np.where(mask, synthetic, 1e4)
+    assert measure(spoiled, truth, mask) == measure(synthetic, truth, mask)
+
+
+def test_stored_integers_are_as_good():
+    synthetic, truth, mask = images()
+    stored = [np.round(image).astype(np.int16) for image in (synthetic, truth)]
+    floats = [image.astype(np.float64) for image in stored]
+    for measure in BOTH:
+        assert measure(*stored, mask) == measure(*floats, mask)
+
+
+def test_fewer_slices_than_the_window_have_no_ssim():
+    synthetic, truth, mask = (volume[:6] for volume in images())
+    assert np.isnan(similarity.structural_similarity(synthetic, truth, mask))
+    # Filled up to 97, they have an MS-SSIM.
+    found = similarity.multiscale_structural_similarity(synthetic, truth, mask)
+    assert 0.9 < found < 1
+
+
+def test_a_mask_far_from_the_middle_has_no_ms_ssim():
+    synthetic, truth, mask = images()
+    mask = mask & (np.arange(20) < 6)
+    assert np.isnan(similarity.multiscale_structural_similarity(synthetic, truth, mask))
+
+
+def test_what_cannot_be_compared_is_refused():
+    synthetic, truth, mask = images()
+    with pytest.raises(ValueError, match=r"shapes differ.*\(2, 24, 20\)"):
+        similarity.structural_similarity(synthetic[:2], truth, mask)
+    with pytest.raises(ValueError, match="mask is empty"):
+        similarity.structural_similarity(synthetic, truth, np.zeros_like(mask))
+    with pytest.raises(ValueError, match="7 rows and columns or more"):
+        similarity.structural_similarity(synthetic[:, :6], truth[:, :6], mask[:, :6])
+    at_the_face = np.zeros_like(mask)
+    at_the_face[:3] = True
+    with pytest.raises(ValueError, match="near the faces"):
+        similarity.structural_similarity(synthetic, truth, at_the_face)

@@ -1,0 +1,273 @@
+"""Spectra against plain sums and scikit-learn, and the faults they are there to see."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from synthct_jax.metrics import logistic, spectrum
+
+SIZE = 64
+LOW, HIGH = spectrum.RANGE_HU
+
+
+def people(count: int, *, seed: int, slices: int = 5) -> np.ndarray:
+    """(people, slices, SIZE, SIZE) HU: fat around muscle with organs, and noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] - SIZE / 2
+    volumes = np.empty((count, slices, SIZE, SIZE), np.float32)
+    for person in volumes:
+        wide, high, fat = rng.uniform(24, 28), rng.uniform(17, 21), rng.uniform(3, 5)
+        for hu in person:
+            outside = np.hypot(x / wide, y / high) >= 1
+            hu[:] = -100
+            hu[np.hypot(x / (wide - fat), y / (high - fat)) < 1] = 50
+            for _ in range(6):
+                left, top, size = rng.uniform((-14, -9, 2), (14, 9, 6))
+                hu[np.hypot(x - left, y - top) < size] = rng.uniform(-100, 150)
+            hu[:] = scipy.ndimage.gaussian_filter(hu, 0.6)
+            hu += rng.normal(0, 10, hu.shape)
+            hu[outside] = -1024
+    return volumes
+
+
+def spectra(volumes: np.ndarray) -> list[np.ndarray]:
+    found = spectrum.radial_power(volumes.reshape(-1, SIZE, SIZE))
+    return list(found.reshape(*volumes.shape[:2], -1))
+
+
+@pytest.fixture(scope="module")
+def real() -> np.ndarray:
+    return people(8, seed=0)
+
+
+@pytest.fixture(scope="module")
+def others() -> np.ndarray:
+    return people(8, seed=1)
+
+
+BODY = -500  # HU; what is denser
+BOARD = np.indices((SIZE, SIZE)).sum(axis=0) % 2 * 2 - 1
+FAULTS = {
+    "blurred": lambda hu: scipy.ndimage.gaussian_filter(hu, (0, 0, 0.5, 0.5)),
+    "noisy": lambda hu: np.where(
+        hu > BODY, hu + np.random.default_rng(9).normal(0, 30, hu.shape), hu
+    ),
+    "checkered": lambda hu: np.where(hu > BODY, hu + 5 * BOARD, hu),
+}
+
+
+# --- the spectrum ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 50), (2, 33, 61)])
+def test_power_is_that_of_sums_over_the_whole_transform(shape):
+    hu = np.random.default_rng(0).normal(0, 200, shape)
+    bins = 7
+    tapers = []
+    for length in shape[1:]:
+        place = (np.arange(length) + 0.5) / length
+        edge = np.minimum(np.minimum(place, 1 - place) / 0.25, 1)
+        tapers.append(0.5 - 0.5 * np.cos(np.pi * edge))
+    window = np.outer(*tapers)
+    # Odd sizes have a row or a column of air added, the small one more than that.
+    size = max(shape[1] + shape[1] % 2, 2 * bins), shape[2] + shape[2] % 2
+    unit = (np.clip(hu, LOW, HIGH) - LOW) / (HIGH - LOW)
+    power = np.abs(np.fft.fft2(unit * window, size)) ** 2 / (window**2).sum()
+    radius = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1]))
+    ends = np.arange(bins + 1) / (2 * bins) + 1e-9
+    expected = [
+        power[:, (radius > low) & (radius <= high)].mean(axis=1)
+        for low, high in zip(ends[:-1], ends[1:], strict=True)
+    ]
+    found = spectrum.radial_power(hu, bins=bins)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, np.transpose(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [20, 64, 150])
+def test_white_noise_is_flat_and_the_same_for_slices_of_any_size(size):
+    hu = np.random.default_rng(1).normal(0, 20, (16, size, size))
+    found = spectrum.radial_power(hu).mean(axis=0)
+    # Below, there is the tapered mean of the range.
+    high = found[spectrum.frequencies() > 0.3]
+    expected = (20 / (HIGH - LOW)) ** 2
+    np.testing.assert_allclose(high.mean(), expected, rtol=0.08)
+    np.testing.assert_allclose(high, expected, rtol=0.25)
+
+
+def test_a_number_of_slices_that_does_not_divide_changes_nothing(real):
+    hu = real.reshape(-1, SIZE, SIZE)[:19]
+    for measure in (spectrum.radial_power, spectrum.checkerboard_energy):
+        together = measure(hu)
+        np.testing.assert_array_equal(measure(hu[:3]), together[:3])
+        np.testing.assert_array_equal(
+            measure(hu[18:].astype(np.float64)), together[18:]
+        )
+
+
+def test_blur_lowers_and_noise_raises_high_frequencies_beyond_what_people_differ(
+    real, others
+):
+    of_real, of_others = (np.concatenate(spectra(one)) for one in (real, others))
+    found = {
+        name: np.concatenate(spectra(spoil(others))) for name, spoil in FAULTS.items()
+    }
+    floor = abs(spectrum.high_frequency_ratio(of_others, of_real))
+    blurred = spectrum.high_frequency_ratio(found["blurred"], of_real)
+    noisy = spectrum.high_frequency_ratio(found["noisy"], of_real)
+    assert blurred < -3 * floor and noisy > 3 * floor
+    distance = spectrum.spectral_distance(of_others, of_real)
+    assert spectrum.spectral_distance(found["blurred"], of_real) > 2 * distance
+    assert spectrum.spectral_distance(found["noisy"], of_real) > 2 * distance
+    slopes = [spectrum.slope(p) for p in (found["blurred"], of_real, found["noisy"])]
+    assert slopes[0] < slopes[1] < slopes[2]
+
+
+def test_ratios_are_signed_logarithms_of_mean_power():
+    real = np.array([[1e-2, 4.0, 7.0, 2.0], [3e-2, 2.0, 1.0, 2.0]])
+    synthetic = real.mean(axis=0, keepdims=True) * [1, 10, 100, 0.1]
+    found = spectrum.log_ratio(synthetic, real)
+    np.testing.assert_allclose(found, [0, 1, 2, -1], atol=1e-4)
+    assert spectrum.spectral_distance(synthetic, real) == pytest.approx(1, abs=1e-4)
+    high = spectrum.high_frequency_ratio(synthetic, real)
+    assert high == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_slope_is_that_of_a_power_law():
+    power = 3.0 * spectrum.frequencies() ** -2.5
+    assert spectrum.slope(power) == pytest.approx(-2.5, abs=1e-3)
+    assert spectrum.slope(np.stack([power, 9 * power])) == pytest.approx(-2.5, abs=1e-3)
+
+
+def test_slices_of_air_have_a_finite_spectrum():
+    air = np.concatenate([np.full((3, 32), -1024.0)] * 32).reshape(3, 32, 32)
+    power = spectrum.radial_power(air)
+    assert (power == 0).all()
+    assert spectrum.spectral_distance(power, power) == 0
+    np.testing.assert_array_equal(spectrum.checkerboard_energy(air), 0)
+
+
+def test_what_has_no_spectrum_is_refused():
+    with pytest.raises(ValueError, match="16 rows"):
+        spectrum.radial_power(np.zeros((2, 8, 32)))
+    with pytest.raises(ValueError, match="period is 3"):
+        spectrum.checkerboard_energy(np.zeros((2, 32, 32)), period=3)
+    with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 5\)"):
+        spectrum.log_ratio(np.ones((2, 4)), np.ones((2, 5)))
+    with pytest.raises(ValueError, match="0 and 2 spectra"):
+        spectrum.log_ratio(np.ones((0, 4)), np.ones((2, 4)))
+
+
+# --- checkerboards --------------------------------------------------------------------
+
+
+ROW, COLUMN = np.indices((SIZE, SIZE))
+PATTERNS = {
+    "board": (2, BOARD),
+    "rows": (2, ROW % 2 * 2 - 1),
+    "columns": (2, COLUMN % 2 * 2 - 1),
+    "dots": (2, (ROW % 2) * (COLUMN % 2) * 4 - 1),
+    "coarse board": (4, (ROW // 2 + COLUMN // 2) % 2 * 2 - 1),
+    "coarse rows": (4, ROW // 2 % 2 * 2 - 1),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_of_a_few_hu_stands_out_at_its_own_period(real, pattern):
+    hu = real[:2].reshape(-1, SIZE, SIZE)
+    period, signs = PATTERNS[pattern]
+    spoiled = np.where(hu > BODY, hu + (5 if period == 2 else 15) * signs, hu)
+    plain, found = (
+        {p: spectrum.checkerboard_energy(one, period=p).mean() for p in (2, 4)}
+        for one in (hu, spoiled)
+    )
+    assert found[period] > plain[period] + 0.4
+    assert found[6 - period] == pytest.approx(plain[6 - period], abs=0.05)
+
+
+@pytest.mark.parametrize("fault", ["blurred", "noisy"])
+def test_other_faults_are_no_checkerboards(real, fault):
+    hu = real[:2].reshape(-1, SIZE, SIZE)
+    spoiled = FAULTS[fault](real[:2]).reshape(-1, SIZE, SIZE)
+    found = [spectrum.checkerboard_energy(one).mean() for one in (hu, spoiled)]
+    assert found[1] == pytest.approx(found[0], abs=0.3)
+
+
+def test_repeated_pixels_of_a_coarser_image_do_not_look_sound(real):
+    hu = real[:2].reshape(-1, SIZE, SIZE)
+    coarse = hu[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
+    found = [spectrum.checkerboard_energy(one).mean() for one in (hu, coarse)]
+    assert abs(found[1] - found[0]) > 0.3
+
+
+# --- telling apart --------------------------------------------------------------------
+
+
+def test_the_regression_is_that_of_scikit_learn():
+    i, j = np.mgrid[0:24, 0:4]
+    x = np.sin(2.0 * i + 5 * j**2) + 0.6 * (i % 3 == 0) * (j < 2)
+    w, offset = logistic.fit(x, np.arange(24) % 3 == 0)
+    # scikit-learn 1.9.1, LogisticRegression(C=1.0, class_weight='balanced', tol=1e-12,
+    # max_iter=10000).fit(x, y): coef_ and intercept_.
+    coefficients = [-1.27551313, -0.55051731, 0.45636090, -0.18151355]
+    np.testing.assert_allclose(w, coefficients, atol=1e-6)
+    assert offset == pytest.approx(0.24253939, abs=1e-6)
+
+
+def test_the_regression_ends_where_classes_are_separable():
+    x = np.array([[-30.0], [-20], [25], [40]])
+    w, offset = logistic.fit(x, np.array([False, False, True, True]))
+    assert 0 < w[0] < 1 and abs(offset) < 5
+
+
+@pytest.mark.parametrize("fault", ["blurred", "noisy"])
+def test_spectra_with_a_fault_are_told_apart_and_sound_ones_are_not(
+    real, others, fault
+):
+    assert spectrum.separability(spectra(FAULTS[fault](others)), spectra(real)) > 0.9
+    assert 0.3 < spectrum.separability(spectra(others), spectra(real)) < 0.7
+
+
+def test_the_same_people_are_not_told_apart(real):
+    names = [f"person_{i}" for i in range(8)]
+    found = spectrum.separability(
+        spectra(real), spectra(real), groups_synthetic=names, groups_real=names
+    )
+    assert found == 0.5
+
+
+def test_what_is_peculiar_to_a_person_does_not_count_as_told_apart():
+    """Each person has a spectrum of his own, which says nothing of the others."""
+    rng = np.random.default_rng(3)
+    own = rng.normal(0, 1, (12, 1, 24))
+    slices = 10 ** (own + rng.normal(0, 0.01, (12, 20, 24)))
+    people = list(slices)
+    found = spectrum.separability(people[:6], people[6:])
+    assert 0.15 < found < 0.85
+    # Slices of one person on both sides of a fold would give it away.
+    singles = [person[i : i + 1] for person in people for i in range(20)]
+    assert spectrum.separability(singles[:120], singles[120:]) > 0.95
+
+
+def test_a_resampled_person_is_in_one_fold():
+    rng = np.random.default_rng(4)
+    own = rng.normal(0, 1, (6, 1, 24))
+    slices = 10 ** (own + rng.normal(0, 0.01, (6, 20, 24)))
+    drawn = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
+    arguments = list(slices[drawn[:6]]), list(slices[drawn[6:]])
+    found = spectrum.separability(
+        *arguments, groups_synthetic=drawn[:6], groups_real=drawn[6:]
+    )
+    assert found < 0.85 < spectrum.separability(*arguments)
+
+
+def test_a_single_subject_gives_no_number(real):
+    assert np.isnan(spectrum.separability(spectra(real[:1]), spectra(real)))
+    assert np.isnan(
+        spectrum.separability(
+            spectra(real[:2]),
+            spectra(real[2:4]),
+            groups_synthetic=["a", "a"],
+            groups_real=["b", "c"],
+        )
+    )
