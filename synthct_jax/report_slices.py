@@ -116,5 +116,5 @@ def _show(axis, image: np.ndarray, window: tuple[float, float], title: str) -> N
 
 
 def _name(axis, title: str) -> None:
-    axis.set_title(title, color="white", fontsize=10, pad=4)
+    axis.set_title(title, color="white", fontsize=9, pad=4)
     axis.set_axis_off()
