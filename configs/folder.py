@@ -10,10 +10,12 @@ RAW has one folder for each subject (all of it in input_pipeline/layout.py):
     RAW/mr/SUBJECT/...   DICOM files, or in_phase.nii.gz, out_of_phase.nii.gz, t2.nii.gz
     RAW/ct/SUBJECT/...   DICOM files, or one NIfTI file in HU
 
-Variants: in, out, t2, in_out, in_out_t2. Look at DATA/mr.png and DATA/ct.png before
-training. Bodies wider than data.size * data.spacing_mm (384 mm) are refused, with the
-data.size that holds them. Values are those of configs/default.py; none was measured on
-your data.
+With contrast medium in all CT or in none: what is in the CT, the network learns to add.
+
+Variants: in, out, t2, in_out, in_out_t2. T2 may be on a grid of its own. Look at
+DATA/mr.png and DATA/ct.png before training. Bodies wider than data.size *
+data.spacing_mm (384 mm) are refused, with the data.size that holds them. Values are
+those of configs/default.py; none was measured on your data.
 """
 
 from ml_collections import ConfigDict

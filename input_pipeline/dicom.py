@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.ndimage
 from pydicom.dataset import Dataset
 
+from input_pipeline.alignment import onto_grid
 from input_pipeline.dicom_frames import (
     Frame,
     find_frames,
@@ -27,6 +27,7 @@ MR_CHANNELS = ("in_phase", "out_of_phase", "t2")
 CT_CHANNELS = ("hu",)
 AIR_HU = -1024.0
 _SAME_POSITION_MM = 0.01
+_PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,9 @@ def read_dicom(
     (`phases.py`), never by folder names. Slices are sorted by position, values rescaled
     slice by slice (MR without a rescale slope stays as it is), CT padding and
     everything below -1024 HU becomes -1024. A T2 image asked for together with the
-    phases is brought onto their grid by linear interpolation when both have the same
-    frame of reference; it is 0 where it does not reach.
+    phases is brought onto their grid (`alignment.onto_grid`) when both have the same
+    frame of reference; it is 0 where it does not reach. All images must be of one
+    patient, as far as their headers name one.
 
     Args:
         folder: a folder, or a single (multi-frame) file.
@@ -225,6 +227,7 @@ def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
         elif channel != "t2" and reference[0] != "t2":
             _check_same_positions(reference, (channel, frames, affine))
         stacks.append((channel, frames, affine))
+        _check_one_patient(stacks[0], stacks[-1])
     # The phases are the reference wherever T2 stands in the order asked for.
     reference = next((s for s in stacks if s[0] != "t2"), stacks[0])
     voxels, on_reference = [], []
@@ -276,6 +279,25 @@ def _check_plain(frame: Frame) -> None:
 def _reference(frame: Frame) -> tuple[str, str, int | None]:
     number = None if frame.number is None else frame.number + 1
     return frame.text("SOPClassUID"), frame.text("SOPInstanceUID"), number
+
+
+def _check_one_patient(reference, other) -> None:
+    """What a header does not say is not held against it."""
+    (name, (frame, *_), _), (other_name, (other_frame, *_), _) = reference, other
+    keywords = list(_PERSON)
+    frames_of_reference = {
+        one.text("FrameOfReferenceUID") for one in (frame, other_frame)
+    }
+    if len(frames_of_reference) > 1 or "" in frames_of_reference:
+        keywords.append("StudyInstanceUID")
+    for keyword in keywords:
+        one, another = frame.text(keyword), other_frame.text(keyword)
+        if one and another and one != another:
+            raise UnusableScan(
+                f"{os.path.dirname(other_frame.path)}: {keyword} of {other_name} is "
+                f"{another!r} and that of {name} is {one!r}; expected one patient in "
+                "one study"
+            )
 
 
 def _check_same_positions(reference, other) -> None:
@@ -346,22 +368,21 @@ def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
 
 
 def _onto(values, frames, affine, reference) -> np.ndarray:
-    """T2 (slices, rows, columns) by linear interpolation on the phases' grid."""
+    """T2 (slices, rows, columns) on the phases' grid."""
     name, others, other_affine = reference
+    folder = os.path.dirname(frames[0].path)
     uids = [stack[0].text("FrameOfReferenceUID") for stack in (frames, others)]
     if not uids[0] or uids[0] != uids[1]:
         raise UnusableScan(
-            f"{os.path.dirname(frames[0].path)}: its frame of reference is "
-            f"{uids[0] or 'absent'} and that of {name} is {uids[1] or 'absent'}; "
-            "expected the same, or images on the same grid"
+            f"{folder}: its frame of reference is {uids[0] or 'absent'} and that of "
+            f"{name} is {uids[1] or 'absent'}; expected the same, or images on the "
+            "same grid"
         )
-    # affine_transform wants (slice, row, column) of the output -> of the input.
-    flip = np.eye(4)[[2, 1, 0, 3]]
-    return scipy.ndimage.affine_transform(
+    return onto_grid(
         values,
-        flip @ np.linalg.inv(affine) @ other_affine @ flip,
-        output_shape=(len(others), *size(others[0])),
-        order=1,
-        mode="constant",
-        cval=0.0,
+        affine,
+        shape=(len(others), *size(others[0])),
+        grid_affine=other_affine,
+        source=folder,
+        grid_source=name,
     )

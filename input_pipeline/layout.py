@@ -8,6 +8,12 @@ MR and CT are different people.
     RAW/Train_Sets/MR/ID/T2SPIR/DICOM_anon/*.dcm
     RAW/Train_Sets/CT/ID/DICOM_anon/*.dcm
 
+`chaos_noncontrast`: the MR of CHAOS, whose CT are all with contrast medium, beside CT
+without, from elsewhere; a folder or a link to one. CHAOS' own CT are not read.
+
+    RAW/Train_Sets/MR/ID/...        as above
+    RAW/Noncontrast_CT/SUBJECT/...  DICOM files, or a single .nii.gz or .nii
+
 `folder`: a folder of your own, with one folder for each subject. The same name in `mr`
 and `ct` means the same person, who is then never split between training and test.
 
@@ -20,6 +26,8 @@ and `ct` means the same person, who is then never split between training and tes
 
 import dataclasses
 from pathlib import Path
+
+NONCONTRAST = "Noncontrast_CT"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,13 @@ def find_scans(raw_dir: Path, source: str) -> list[FoundScan]:
     """
     if not raw_dir.is_dir():
         raise FileNotFoundError(f"{raw_dir}: no such folder")
-    return _find_chaos(raw_dir) if source == "chaos" else _find_folder(raw_dir)
+    match source:
+        case "chaos":
+            return _find_chaos(raw_dir, "mr") + _find_chaos(raw_dir, "ct")
+        case "chaos_noncontrast":
+            return _find_chaos(raw_dir, "mr") + _find_noncontrast(raw_dir)
+        case _:
+            return _find_folder(raw_dir)
 
 
 def _find_folder(raw_dir: Path) -> list[FoundScan]:
@@ -56,24 +70,36 @@ def _find_folder(raw_dir: Path) -> list[FoundScan]:
     return scans
 
 
-def _find_chaos(raw_dir: Path) -> list[FoundScan]:
+def _find_chaos(raw_dir: Path, domain: str) -> list[FoundScan]:
     sets = [raw_dir / name for name in ("Train_Sets", "Test_Sets")]
     sets = [folder for folder in sets if folder.is_dir()] or [raw_dir]
-    scans = []
-    for domain, below in (("mr", ""), ("ct", "DICOM_anon")):
-        # Ground holds masks; the MR reader passes over files that are not DICOM.
-        subjects = [s for folder in sets for s in _folders(folder / domain.upper())]
-        if not subjects:
-            folder = sets[0] / domain.upper()
-            raise FileNotFoundError(
-                f"{folder}: {_lack(folder)}, expected one folder for each subject "
-                "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
-            )
-        scans += [
-            FoundScan(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
-            for s in subjects
-        ]
-    return scans
+    # Ground holds masks; the MR reader passes over files that are not DICOM.
+    below = "DICOM_anon" if domain == "ct" else ""
+    subjects = [s for folder in sets for s in _folders(folder / domain.upper())]
+    if not subjects:
+        folder = sets[0] / domain.upper()
+        raise FileNotFoundError(
+            f"{folder}: {_lack(folder)}, expected one folder for each subject "
+            "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
+        )
+    return [
+        FoundScan(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
+        for s in subjects
+    ]
+
+
+def _find_noncontrast(raw_dir: Path) -> list[FoundScan]:
+    folder = raw_dir / NONCONTRAST
+    subjects = _folders(folder)
+    if not subjects:
+        raise FileNotFoundError(
+            f"{folder}: {_lack(folder)}, expected one folder for each subject, with "
+            "its CT without contrast medium"
+        )
+    return [
+        FoundScan(name=f"noncontrast_ct_{s.name}", domain="ct", path=s)
+        for s in subjects
+    ]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import nibabel
 import numpy as np
 
+from input_pipeline.alignment import onto_grid
 from input_pipeline.volume import UnusableScan, Volume, restore_order
 
 AIR_HU = -1024.0
@@ -37,13 +38,15 @@ def read_nifti(
 ) -> Volume:
     """Reads one file a channel, as stored: array axes i, j, k are column, row, slice.
 
-    Values are scaled as the header says. CT below -1024 HU becomes -1024.
+    Values are scaled as the header says. CT below -1024 HU becomes -1024. T2 beside
+    the phases may lie on another grid, and is brought onto theirs
+    (`alignment.onto_grid`).
 
     Raises:
         FileNotFoundError: names the file.
         UnusableScan: a file is no NIfTI image, is truncated, is not one 3-D volume of
             finite numbers on an orthogonal grid, or lies on another grid than the
-            first; the message names the file, or both.
+            others, T2 elsewhere; the message names the file, or both.
         ValueError: not one file for each channel.
     """
     paths = [os.fspath(path) for path in paths]
@@ -52,20 +55,33 @@ def read_nifti(
             f"{len(paths)} file{'s' if len(paths) != 1 else ''} given, "
             f"{len(channels)} channels expected: {', '.join(channels)}"
         )
-    voxels, origins = [], []
-    for path in paths:
-        values, origin = _read_one(path)
-        if origins:
-            _check_same_grid(paths[0], origins[0], path, origin)
-        voxels.append(np.maximum(values, AIR_HU) if modality == "CT" else values)
-        origins.append(origin)
+    read = [_read_one(path) for path in paths]
+    # The phases are the reference wherever T2 stands in the order asked for.
+    first = next((i for i, channel in enumerate(channels) if channel != "t2"), 0)
+    _, origin = read[first]
+    voxels = []
+    for path, channel, (values, other) in zip(paths, channels, read, strict=True):
+        if modality == "CT":
+            values = np.maximum(values, AIR_HU)
+        elif channel == "t2" and not _same_grid(origin, other):
+            values = onto_grid(
+                values,
+                other.affine,
+                shape=origin.shape,
+                grid_affine=origin.affine,
+                source=path,
+                grid_source=paths[first],
+            )
+        else:
+            _check_same_grid(paths[first], origin, path, other)
+        voxels.append(values)
     return Volume(
         voxels=np.stack(voxels, axis=-1),
-        affine=origins[0].affine,
+        affine=origin.affine,
         modality=modality,
         channels=tuple(channels),
         source=",".join(paths),
-        origin=origins[0],
+        origin=origin,
     )
 
 
@@ -169,15 +185,23 @@ def _check_same_grid(path, origin, other_path, other) -> None:
             f"{path} has (slices, rows, columns) {origin.shape} and {other_path} has "
             f"{other.shape}, expected one grid"
         )
-    far = np.array([*origin.shape[::-1], 1])
-    corners = np.array([[0, 0, 0, 1], far]).T
-    apart = np.abs((origin.affine - other.affine) @ corners).max()
-    axes = np.abs((origin.affine - other.affine)[:3, :3]).max()
-    if max(apart, axes) > _SAME_GRID_MM:
+    if not _same_grid(origin, other):
         raise UnusableScan(
-            f"{path} and {other_path} lie up to {max(apart, axes):.4f} mm apart, "
+            f"{path} and {other_path} lie up to {_apart(origin, other):.4f} mm apart, "
             f"expected one grid to {_SAME_GRID_MM} mm"
         )
+
+
+def _same_grid(origin: NiftiOrigin, other: NiftiOrigin) -> bool:
+    return origin.shape == other.shape and _apart(origin, other) <= _SAME_GRID_MM
+
+
+def _apart(origin: NiftiOrigin, other: NiftiOrigin) -> float:
+    """Largest distance of corners of one shape along an axis, or of their affines."""
+    far = np.array([*origin.shape[::-1], 1])
+    corners = np.array([[0, 0, 0, 1], far]).T
+    difference = origin.affine - other.affine
+    return max(np.abs(difference @ corners).max(), np.abs(difference[:3, :3]).max())
 
 
 def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> None:

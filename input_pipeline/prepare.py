@@ -24,7 +24,7 @@ from input_pipeline.contact_sheet import write_contact_sheet
 from input_pipeline.prepared import SPLITS, Domain, Prepared, Subject
 from input_pipeline.volume import UnusableScan
 
-SOURCES = ("chaos", "folder", "phantom")
+SOURCES = ("chaos", "folder", "chaos_noncontrast", "phantom")
 
 
 def prepare(

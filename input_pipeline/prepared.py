@@ -56,7 +56,7 @@ class Prepared:
     """A prepared data set.
 
     Attributes:
-        source: chaos, folder or phantom.
+        source: chaos, folder, chaos_noncontrast or phantom.
         size: rows and columns of a slice.
         spacing_mm: of both.
         mask_outside_body: air, couch and coil were replaced by air.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from input_pipeline.alignment import check_one_body
 from input_pipeline.dicom import CT_CHANNELS, MR_CHANNELS, read_dicom
 from input_pipeline.dicom_frames import find_frames, quiet_pydicom
 from input_pipeline.nifti import read_nifti
@@ -18,6 +19,8 @@ def read_scan(
     channels: Sequence[str] | None = None,
 ) -> Volume:
     """Reads a scan as it is stored; `volume.to_axial` turns it to the canonical order.
+
+    T2 beside the phases is brought onto their grid, and must show the same body.
 
     Args:
         scan: a folder of DICOM files (both phases in it or in folders below it, as
@@ -35,7 +38,12 @@ def read_scan(
         ValueError: the number of files is not that of the channels, or a channel or
             modality is unknown.
     """
-    scan = os.fspath(scan)
+    volume = _read(os.fspath(scan), modality, channels)
+    check_one_body(volume)
+    return volume
+
+
+def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
     known = {"MR": MR_CHANNELS, "CT": CT_CHANNELS}.get(modality)
     if known is None:
         raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")

@@ -238,8 +238,9 @@ def pairs(variants: Sequence[str]) -> list[tuple[str, str]]:
 
     What the second phase adds, what T2 adds, and how far each is from its ceiling.
     """
-    asked = [("in_out", "in"), ("in_out", "out"), ("in_out_t2", "in_out")]
-    asked += [(f"{SUPERVISED}{a}", f"{SUPERVISED}{b}") for a, b in asked]
+    inputs = [("in_out", "in"), ("in_out", "out"), ("in_out_t2", "in_out")]
+    kinds = (("", ""), ("", "_noncontrast"), (SUPERVISED, ""))
+    asked = [(f"{x}{a}{y}", f"{x}{b}{y}") for x, y in kinds for a, b in inputs]
     asked += [
         (name, SUPERVISED + name) for name in variants if SUPERVISED + name in variants
     ]

@@ -101,6 +101,27 @@ def test_the_generator_that_translates_is_readable_alone(tmp_path, ema):
     jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
+@pytest.mark.parametrize("ema", [True, False])
+def test_the_way_back_is_that_of_the_same_weights(tmp_path, ema):
+    state = a_state(ema=ema)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, a_description())
+    with Checkpoints.of_run(tmp_path) as checkpoints:
+        params = checkpoints.restore_way_back(1)
+    expected = (state.ema if ema else state.generators)["to_mr"]
+    assert jax.tree.structure(params) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+
+def test_a_supervised_network_has_no_way_back(tmp_path):
+    state = a_state(ema=False)
+    state = state.replace(generators={"to_ct": state.generators["to_ct"]})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, a_description())
+    with Checkpoints.of_run(tmp_path) as checkpoints:
+        assert checkpoints.restore_way_back(1) is None
+
+
 def test_the_description_comes_back(tmp_path):
     description = a_description(mae=3.0, broken=math.nan)
     with Checkpoints(tmp_path) as checkpoints:

@@ -1,6 +1,6 @@
 import pytest
 
-from configs import chaos, folder, phantom
+from configs import chaos, default, folder, phantom
 from input_pipeline.prepare import SOURCES
 
 FILES = {"chaos": chaos, "folder": folder, "phantom": phantom}
@@ -17,6 +17,15 @@ def test_variants_are_what_the_network_sees(name):
     assert channels["t2"] == ("t2",)
     assert module.get_config().data.source == name
     assert name in SOURCES
+
+
+@pytest.mark.parametrize("module", [chaos, phantom])
+def test_every_input_is_there_without_contrast_medium_too(module):
+    for variant in default.MR_INPUTS:
+        one, other = (module.get_config(variant + end) for end in ("", "_noncontrast"))
+        assert one.data.mr_channels == other.data.mr_channels
+        assert one != other
+    assert chaos.get_config("in_noncontrast").data.source in SOURCES
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -183,9 +183,11 @@ def test_origin_holds_the_headers_in_slice_order(tmp_path):
 # --- T2 beside the phases -------------------------------------------------------------
 
 
-def write_t2(folder, frame="1.2.826.0.1.3680043.8.498.2", **geometry):
+def write_t2(folder, frame="1.2.826.0.1.3680043.8.498.2", header=None, **geometry):
     def edit(image, index):
-        return setattr_(image, FrameOfReferenceUID=frame, ScanningSequence="SE")
+        return setattr_(
+            image, FrameOfReferenceUID=frame, ScanningSequence="SE", **(header or {})
+        )
 
     write_mr(
         folder,
@@ -223,6 +225,59 @@ def test_t2_of_another_frame_of_reference_is_refused(tmp_path):
     write_mr(tmp_path / "T1DUAL")
     write_t2(tmp_path / "T2SPIR", frame="1.2.3", step_mm=7.0)
     with pytest.raises(UnusableScan, match="frame of reference is 1.2.3"):
+        read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientID", "P-18"),
+        ("PatientName", "CHAOS^MR_SET_2"),
+        ("PatientBirthDate", "19600102"),
+        ("PatientSex", "M"),
+    ],
+)
+@pytest.mark.parametrize("step_mm", [6.0, 7.0])
+def test_t2_of_another_patient_is_refused_on_whatever_grid(
+    tmp_path, keyword, value, step_mm
+):
+    write_mr(tmp_path / "T1DUAL")
+    write_t2(tmp_path / "T2SPIR", header={keyword: value}, step_mm=step_mm)
+    with pytest.raises(UnusableScan, match=f"{keyword} of t2 is '.*{value[-3:]}'"):
+        read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
+    # What is not said is not held against it: anonymised scans say little.
+    write_t2(tmp_path / "T2SPIR", header={keyword: ""}, step_mm=step_mm)
+    read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
+
+
+def test_another_study_is_refused_where_no_frame_of_reference_joins_them(tmp_path):
+    write_mr(tmp_path / "T1DUAL")
+    other = {"StudyInstanceUID": "1.2.9"}
+    write_t2(tmp_path / "T2SPIR", frame="1.2.3")
+    read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))  # on the same grid
+    write_t2(tmp_path / "T2SPIR", frame="1.2.3", header=other)
+    with pytest.raises(UnusableScan, match="StudyInstanceUID of t2 is '1.2.9'"):
+        read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
+    write_t2(tmp_path / "T2SPIR", header=other)
+    read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
+
+
+def test_phases_of_two_patients_are_refused(tmp_path):
+    write_mr(tmp_path / "a", echoes_ms=(4.6,), subfolders=("",))
+    write_mr(
+        tmp_path / "b",
+        echoes_ms=(2.3,),
+        subfolders=("",),
+        edit=lambda image, index: setattr_(image, PatientID="P-18"),
+    )
+    with pytest.raises(UnusableScan, match="b/echo0: PatientID of out_of_phase"):
+        read_dicom(tmp_path, modality="MR", channels=BOTH)
+
+
+def test_t2_of_another_part_of_the_body_is_refused(tmp_path):
+    write_mr(tmp_path / "T1DUAL")
+    write_t2(tmp_path / "T2SPIR", first_lps=tuple(Geometry().lps(3, 0, 0)))
+    with pytest.raises(UnusableScan, match="T2SPIR.*: it reaches the middle of 2 of 5"):
         read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
 
 

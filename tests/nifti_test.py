@@ -178,7 +178,7 @@ def test_other_files_are_refused(tmp_path):
         read(tmp_path / "d.nii")
 
 
-def test_channels_on_two_grids_are_refused_naming_both_files(tmp_path):
+def test_phases_on_two_grids_are_refused_naming_both_files(tmp_path):
     save(tmp_path / "a.nii")
     moved = AFFINE.copy()
     moved[1, 3] += 0.01
@@ -186,8 +186,45 @@ def test_channels_on_two_grids_are_refused_naming_both_files(tmp_path):
     save(tmp_path / "c.nii", shape=(9, 12, 6))
     for name in ("b.nii", "c.nii"):
         with pytest.raises(UnusableScan, match="expected one grid") as error:
-            read(tmp_path / "a.nii", tmp_path / name, channels=("in_phase", "t2"))
+            read(
+                tmp_path / "a.nii",
+                tmp_path / name,
+                channels=("in_phase", "out_of_phase"),
+            )
         assert "a.nii" in str(error.value) and name in str(error.value)
+
+
+def test_t2_on_another_grid_is_brought_onto_that_of_the_phases(tmp_path):
+    save(tmp_path / "a.nii")
+    phase = read(tmp_path / "a.nii", channels=("in_phase",))
+    # Twice as coarse along the slices, half a slice lower, and a slice more.
+    coarse = AFFINE @ np.diag([1, 1, 2, 1])
+    coarse[:, 3] = AFFINE @ [0, 0, -1, 1]
+    slices = phase.voxels.shape[0] // 2 + 2
+    save(
+        tmp_path / "t2.nii", affine=coarse, shape=(*phase.voxels.shape[2:0:-1], slices)
+    )
+    t2 = read(tmp_path / "t2.nii", channels=("t2",))
+    volume = read(tmp_path / "t2.nii", tmp_path / "a.nii", channels=("t2", "in_phase"))
+    np.testing.assert_array_equal(volume.affine, phase.affine)
+    np.testing.assert_array_equal(volume.voxels[..., 1:], phase.voxels)
+    assert volume.origin.shape == phase.origin.shape
+    for index in range(phase.voxels.shape[0]):
+        low = t2.voxels[(index + 1) // 2, ..., 0]
+        high = t2.voxels[(index + 2) // 2, ..., 0]
+        np.testing.assert_allclose(
+            volume.voxels[index, ..., 0], (low + high) / 2, rtol=1e-5, atol=1e-3
+        )
+
+
+def test_t2_of_another_part_of_the_body_is_refused_naming_both_files(tmp_path):
+    save(tmp_path / "a.nii")
+    moved = AFFINE.copy()
+    moved[:3, 3] += 500
+    save(tmp_path / "t2.nii", affine=moved)
+    with pytest.raises(UnusableScan, match="reaches the middle of 0 of") as error:
+        read(tmp_path / "a.nii", tmp_path / "t2.nii", channels=("in_phase", "t2"))
+    assert "a.nii" in str(error.value) and "t2.nii: it" in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])

@@ -157,6 +157,9 @@ def test_only_pairs_that_are_asked_for_are_compared(paper):
         ("supervised_in_out_t2", "supervised_in_out"),
         *((name, f"supervised_{name}") for name in every[:5]),
     ]
+    assert sweep_table.pairs(["in_noncontrast", "in_out_noncontrast", "in_out"]) == [
+        ("in_out_noncontrast", "in_noncontrast")
+    ]
 
 
 def test_a_liver_that_follows_its_fat_is_told_from_one_that_does_not(paper):

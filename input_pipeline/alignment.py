@@ -1,0 +1,121 @@
+"""A T2 image on the grid of the phases, by where both lie in the patient.
+
+Another sequence has slices and pixels of its own, and another breath-hold: it is
+resampled by the affines, not registered. What files say of their patient is checked by
+the readers. Affines may be wrong, and NIfTI files name no patient: here it is checked
+that both show one body in one place. Somebody else of the same build may pass.
+"""
+
+import numpy as np
+import scipy.ndimage
+
+from input_pipeline.body import body_mask
+from input_pipeline.volume import UnusableScan, Volume, to_axial
+
+_LEAST_REACH = 0.5  # of the slices
+# Dice of the outlines. Of a CHAOS subject 0.98 with the own T2, 0.79 with that 40 mm
+# off in both directions; 0.84 to 0.93 with the T2 of three others in its best place.
+_LEAST_OVERLAP = 0.85
+_OTHER_AXES = ((1, 2), (0, 2), (0, 1))
+
+
+def onto_grid(
+    values: np.ndarray,
+    affine: np.ndarray,
+    *,
+    shape: tuple[int, int, int],
+    grid_affine: np.ndarray,
+    source: str,
+    grid_source: str,
+) -> np.ndarray:
+    """Linear interpolation on another grid, smoothed first where that is coarser.
+
+    The outermost pixels keep their whole extent; beyond it the result is 0.
+
+    Args:
+        values: (slices, rows, columns) float32.
+        affine: (4, 4), (column, row, slice, 1) of `values` to mm.
+        shape: (slices, rows, columns) of the grid.
+        grid_affine: (4, 4), of the grid.
+        source, grid_source: what both are called, for messages.
+
+    Returns:
+        `shape` float32.
+
+    Raises:
+        UnusableScan: `values` do not reach the middles of half of the grid's slices.
+    """
+    # (slice, row, column) of the grid to those of the values.
+    flip = np.eye(4)[[2, 1, 0, 3]]
+    matrix = flip @ np.linalg.inv(affine) @ grid_affine @ flip
+    turn, offset = matrix[:3, :3], matrix[:3, 3, None, None]
+    size = np.array(values.shape)[:, None, None]
+
+    def inside(places: np.ndarray) -> np.ndarray:
+        return ((places > -0.5 - 1e-6) & (places < size - 0.5 + 1e-6)).all(axis=0)
+
+    slices, rows, columns = shape
+    middles = np.zeros((3, slices, 1))
+    middles[0, :, 0] = np.arange(slices)
+    middles[1:] = np.array([rows - 1, columns - 1])[:, None, None] / 2
+    reached = int(inside(_map(turn, middles) + offset).sum())
+    if reached < _LEAST_REACH * slices:
+        raise UnusableScan(
+            f"{source}: it reaches the middle of {reached} of {slices} slices of "
+            f"{grid_source}, expected half of them or more: it shows another part of "
+            "the body, or another patient"
+        )
+
+    # A box as wide as the grid's pixel, less the own one in quadrature, has this
+    # standard deviation.
+    steps = np.linalg.norm(turn, axis=1)
+    widths = np.sqrt(np.maximum(steps**2 - 1, 0) / 12)
+    if widths.max() > 0.05:
+        values = scipy.ndimage.gaussian_filter(values, widths, mode="nearest")
+    plane = np.stack(np.mgrid[:1, :rows, :columns][:, 0]).astype(np.float64)
+    result = np.zeros(shape, np.float32)
+    for index in range(slices):
+        plane[0] = index
+        places = _map(turn, plane) + offset
+        result[index] = np.where(
+            inside(places),
+            scipy.ndimage.map_coordinates(values, places, order=1, mode="nearest"),
+            0,
+        )
+    return result
+
+
+def _map(turn: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.tensordot(turn, places, axes=1)
+
+
+def check_one_body(volume: Volume) -> None:
+    """Whether T2 and the phases of a volume show the same outline.
+
+    It is compared where T2 reaches; volumes of one of them alone pass.
+
+    Raises:
+        UnusableScan: the outlines overlap too little (Dice, Ecology 1945; 26:297).
+    """
+    phases = [i for i, name in enumerate(volume.channels) if name != "t2"]
+    if "t2" not in volume.channels or not phases:
+        return
+    axial = to_axial(volume)
+    voxels, t2 = axial.voxels, volume.channels.index("t2")
+    reached = [np.flatnonzero(voxels[..., t2].any(axis=a)) for a in _OTHER_AXES]
+    if not all(len(places) for places in reached):
+        raise UnusableScan(f"{volume.source}: the t2 image is 0 everywhere")
+    box = tuple(slice(places[0], places[-1] + 1) for places in reached)
+    one, other = (
+        body_mask(voxels[box][..., which], "MR", axial.spacing_mm)
+        for which in (phases, [t2])
+    )
+    both = one.sum() + other.sum()
+    overlap = 2 * (one & other).sum() / both if both else 1.0
+    if overlap < _LEAST_OVERLAP:
+        raise UnusableScan(
+            f"{volume.source}: the outlines of the body in t2 and in "
+            f"{volume.channels[phases[0]]} overlap by {overlap:.2f} (Dice), expected "
+            f"{_LEAST_OVERLAP} or more: one of them is out of place, or of another "
+            "patient"
+        )
