@@ -17,6 +17,7 @@ from synthct_jax.results import ANSWERS, MODEL, Results
 from synthct_jax.showcase import Slice
 
 FEW = 10  # subjects; with fewer, intervals by bootstrap are too narrow
+FEW_REAL = 6  # with fewer, their halves are one or two people
 
 
 def render(
@@ -102,6 +103,11 @@ def _head(results: Results) -> str:
         notes.append(
             "A single real CT cannot be divided into halves: nothing says how much "
             "real CT differ among themselves."
+        )
+    elif len(data["ct_subjects"]) < FEW_REAL:
+        notes.append(
+            f"The real CT are of {len(data['ct_subjects'])} subjects only: what they "
+            "are among themselves is hardly known, and to be like real means little."
         )
     notes += data["warnings"]
     step = results.provenance.get("step")

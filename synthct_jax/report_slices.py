@@ -17,10 +17,10 @@ ERROR_HU = 300.0  # where the colours of the error map end
 _MR = (0.0, 2.0)  # level, width of [-1, 1]
 RESIDUAL = 0.3  # of the MR's range, where the colours of cycle residuals end
 
-_PANEL = "#14161a"
+PANEL = "#14161a"
 # Dark where there is no error, so that errors are what one sees.
-_ERRORS = matplotlib.colors.LinearSegmentedColormap.from_list(
-    "errors", ["#8fd3ff", "#2f7fd0", _PANEL, "#d8612c", "#ffd08a"]
+ERROR_COLOURS = matplotlib.colors.LinearSegmentedColormap.from_list(
+    "errors", ["#8fd3ff", "#2f7fd0", PANEL, "#d8612c", "#ffd08a"]
 )
 _SIDE, _TITLE, _GAP, _BAR = 2.0, 0.25, 0.06, 0.3  # inches
 
@@ -32,14 +32,14 @@ def slice_figure(one: Slice) -> bytes:
     where there are any. PNG.
     """
     reference = one.other if one.truth is None else one.truth
-    zoom = _around_body(one.mr, reference)
+    zoom = around_body(one.mr, reference)
     what = "true CT" if one.truth is not None else "another person's CT"
     maps = _maps(one, zoom)
     columns = [-(-len(one.channels) // 2), len(WINDOWS), -(-len(maps) // 2)]
 
     width = sum(columns) * (_SIDE + _GAP) + _GAP
     height = 2 * (_SIDE + _TITLE) + _GAP + (_BAR if maps else 0)
-    figure = matplotlib.figure.Figure(figsize=(width, height), facecolor=_PANEL)
+    figure = matplotlib.figure.Figure(figsize=(width, height), facecolor=PANEL)
 
     def axis_at(column: int, row: int):
         left = _GAP + column * (_SIDE + _GAP)
@@ -57,7 +57,7 @@ def slice_figure(one: Slice) -> bytes:
     for number, (title, (values, limit)) in enumerate(maps.items()):
         column, row = divmod(number, 2)
         axis = axis_at(sum(columns[:2]) + column, row)
-        shown = axis.imshow(values, cmap=_ERRORS, vmin=-limit, vmax=limit)
+        shown = axis.imshow(values, cmap=ERROR_COLOURS, vmin=-limit, vmax=limit)
         _name(axis, title)
         if number == 0:
             box = axis.get_position()
@@ -94,7 +94,7 @@ def _colour_bar(figure, shown, *, box: tuple[float, float], height: float) -> No
     bar.ax.tick_params(colors="white", labelsize=8, length=0, pad=2)
 
 
-def _around_body(mr: np.ndarray, ct: np.ndarray) -> tuple[slice, slice]:
+def around_body(mr: np.ndarray, ct: np.ndarray) -> tuple[slice, slice]:
     """A square that holds both bodies and a margin: air is not worth its pixels."""
     filled = (mr.max(axis=-1) > -0.95) | (ct > -500)
     places = [np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0)]

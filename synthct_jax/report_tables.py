@@ -62,6 +62,8 @@ def collection(results: Results) -> str:
         )
     rows = [_part(text, len(answers) + 4)]
     for metric, entry in results.distribution[MODEL].items():
+        if entry["floor"] is None and not _is_number(entry["value"]):
+            continue  # needs more subjects
         about = catalogue.named(metric)
         others = "".join(
             f"<td>{number(found['value'], about.digits)}</td>"
@@ -211,12 +213,16 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _place(entry: Mapping[str, Any]) -> str:
     """Where a value is by the range between real CT: SVG, and a word for it."""
     floor, value = entry["floor"], entry["value"]
     if floor is None:
         return ""
-    if value is None or not math.isfinite(value):
+    if not _is_number(value):
         return '<small class="outside">nothing to compare</small>'
     ends = [floor["low"], floor["high"], value]
     span = (max(ends) - min(ends)) or 1.0

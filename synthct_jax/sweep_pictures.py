@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
@@ -16,14 +15,16 @@ from synthct_jax.cases import Case, read_cases
 from synthct_jax.evaluate_run import held_out
 from synthct_jax.inference import LoadedModel, Translator
 from synthct_jax.report_figures import png
-from synthct_jax.report_slices import ERROR_HU, WINDOWS
+from synthct_jax.report_slices import (
+    ERROR_COLOURS,
+    ERROR_HU,
+    PANEL,
+    WINDOWS,
+    around_body,
+)
 from synthct_jax.sweep_folder import Run
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
-_PANEL = "#14161a"
-_ERRORS = matplotlib.colors.LinearSegmentedColormap.from_list(
-    "errors", ["#8fd3ff", "#2f7fd0", _PANEL, "#d8612c", "#ffd08a"]
-)
 _LIVER = "liver"
 
 
@@ -203,7 +204,7 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
     band = rows * _SIDE + 2 * _TITLE
     width = columns * (_SIDE + _GAP) + _GAP
     height = len(places) * band + _GAP
-    whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=_PANEL)
+    whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=PANEL)
 
     def axis_at(column: int, top: float):
         left = _GAP + column * (_SIDE + _GAP)
@@ -225,18 +226,24 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
         here = {variant: each[number] for variant, each in views.items()}
         mr = {name: _first(here, name) for name in channels}
         truth = next((v.truth for v in here.values() if v.truth is not None), None)
+        zoom = around_body(
+            np.stack([*mr.values()], axis=-1),
+            next(iter(here.values())).synthetic if truth is None else truth,
+        )
         for column, (name, image) in enumerate(mr.items()):
             axis = axis_at(column, top)
-            axis.imshow(image, cmap="gray", vmin=-1, vmax=1)
+            axis.imshow(image[zoom], cmap="gray", vmin=-1, vmax=1)
             _name(axis, f"MR {name.replace('_', ' ')}")
         for column, (variant, view) in enumerate(here.items(), start=len(channels)):
-            _show_ct(axis_at(column, top), view.synthetic, variant)
+            _show_ct(axis_at(column, top), view.synthetic[zoom], variant)
             if view.truth is not None:
                 axis = axis_at(column, top - _SIDE)
                 error = view.synthetic - view.truth.astype(np.float32)
-                axis.imshow(error, cmap=_ERRORS, vmin=-ERROR_HU, vmax=ERROR_HU)
+                axis.imshow(
+                    error[zoom], cmap=ERROR_COLOURS, vmin=-ERROR_HU, vmax=ERROR_HU
+                )
         if truth is not None:
-            _show_ct(axis_at(columns - 1, top), truth, "true CT")
+            _show_ct(axis_at(columns - 1, top), truth[zoom], "true CT")
             axis = axis_at(columns - 1, top - _SIDE)
             axis.text(
                 0.04,
