@@ -10,8 +10,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline.prepared import Prepared
-from synthct_jax import validation
 from synthct_jax.checkpoint import Description
+from synthct_jax.evaluation import validation
 from synthct_jax.method import Method
 
 # What a resumed run may change. All else would make it another experiment.

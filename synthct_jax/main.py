@@ -3,7 +3,8 @@
     python -m synthct_jax.main --config=configs/chaos.py --mode=prepare \\
         --raw_dir=RAW --data_dir=DATA
     python -m synthct_jax.main --config=configs/chaos.py --data_dir=DATA --workdir=RUN
-    python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N]
+    python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N | --watch]
+    python -m synthct_jax.main --mode=compare --runs=A,B
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
     python -m synthct_jax.main --mode=sweep --config=configs/phantom.py \\
         --variants=in_out,in,out --seeds=0,1,2 --workdir=SWEEP
@@ -36,7 +37,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["prepare", "train", "evaluate", "translate", "sweep"],
+    ["prepare", "train", "evaluate", "compare", "translate", "sweep"],
     "What to do.",
 )
 _RAW_DIR = flags.DEFINE_string(
@@ -64,7 +65,8 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default.",
+    "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default; with "
+    "--watch, WORKDIR/evaluation. compare: ./comparison by default.",
 )
 _STEP = flags.DEFINE_integer(
     "step",
@@ -86,6 +88,24 @@ _INCEPTION = flags.DEFINE_string(
     "evaluate: file with the weights of Inception v3, for FID and KID; see "
     "synthct_jax/metrics/inception_weights.py.",
 )
+_WATCH = flags.DEFINE_boolean(
+    "watch",
+    False,
+    "evaluate: all checkpoints of a training, each when it comes, until the last; it "
+    "may run on another machine. WORKDIR/evaluation/curve.html shows the steps.",
+)
+_POLL_SECONDS = flags.DEFINE_float(
+    "poll_seconds",
+    30.0,
+    "evaluate --watch: time between two looks for new checkpoints.",
+    lower_bound=0.0,
+)
+_RUNS = flags.DEFINE_list(
+    "runs",
+    None,
+    "compare: two or more, comma-separated; the first is what others are compared "
+    "with. Folders of runs, of which the newest evaluation is taken, or of evaluations.",
+)
 _VARIANTS = flags.DEFINE_list(
     "variants", None, "sweep: of the configuration, comma-separated."
 )
@@ -103,11 +123,18 @@ _DEBUG = flags.DEFINE_boolean(
     "debug", False, "Show where in the program an error is, and what libraries log."
 )
 
+_ROOT = Path(__file__).parent.parent
+_OURS = (_ROOT / "synthct_jax", _ROOT / "input_pipeline")
+
 # Of each mode: the flags it cannot do without, and all others that it reads.
 _READS = {
     "prepare": (("config", "data_dir"), ("raw_dir",)),
     "train": (("config", "workdir"), ("data_dir",)),
-    "evaluate": (("workdir",), ("data_dir", "output", "step", "split", "inception")),
+    "evaluate": (
+        ("workdir",),
+        ("data_dir", "output", "step", "split", "inception", "watch", "poll_seconds"),
+    ),
+    "compare": (("runs",), ("output",)),
     "translate": (("workdir", "input", "output"), ("step",)),
     "sweep": (("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
 }
@@ -137,6 +164,12 @@ def main(argv: list[str]) -> int:
                 return 0 if done else STOPPED
             case "evaluate":
                 _evaluate(_path(_WORKDIR))
+            case "compare":
+                from synthct_jax.evaluation import compare
+
+                output = _path(_OUTPUT) or compare.FOLDER
+                compare.compare([Path(run).expanduser() for run in _RUNS.value], output)
+                print(f"Comparison: {output / 'compare.html'}")
             case "translate":
                 from synthct_jax import translate
 
@@ -155,23 +188,28 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(workdir: Path) -> None:
-    from synthct_jax import evaluate_run
+    from synthct_jax.evaluation import run as evaluate_run
     from synthct_jax.metrics.inception import load_inception
 
     weights = _path(_INCEPTION)
-    done = evaluate_run.evaluate_run(
-        workdir,
-        step=_STEP.value,
-        data_dir=_path(_DATA_DIR),
-        split=_SPLIT.value,
-        output_dir=_path(_OUTPUT),
-        inception=None if weights is None else load_inception(weights),
-    )
+    asked = {
+        "data_dir": _path(_DATA_DIR),
+        "split": _SPLIT.value,
+        "output_dir": _path(_OUTPUT),
+        "inception": None if weights is None else load_inception(weights),
+    }
+    if _WATCH.value:
+        from synthct_jax.evaluation import watch
+
+        watch.watch(workdir, poll_seconds=_POLL_SECONDS.value, **asked)
+        return
+    done = evaluate_run.evaluate_run(workdir, step=_STEP.value, **asked)
     print(f"Report: {done.report}")
 
 
 def _sweep(folder: Path) -> int:
-    from synthct_jax import sweep, sweep_folder
+    from synthct_jax.sweep import folder as sweep_folder
+    from synthct_jax.sweep import sweep
 
     config = flags.FLAGS["config"]
     plan = sweep_folder.make_plan(
@@ -232,11 +270,15 @@ def _check_flags(argv: list[str]) -> None:
                 f"--mode={_MODE.value} does not read --{name}"
                 f"{hint if name == 'config' else ''}"
             )
+    if _WATCH.value and flags.FLAGS["step"].present:
+        raise ValueError("--watch evaluates every checkpoint: it does not read --step")
+    if flags.FLAGS["poll_seconds"].present and not _WATCH.value:
+        raise ValueError("--mode=evaluate reads --poll_seconds with --watch alone")
 
 
 def _is_for_the_user(record: LogRecord) -> bool:
     """Warnings, and what we say ourselves; libraries tell how they work inside."""
-    own = Path(record.pathname).parent.parent == Path(__file__).parent.parent
+    own = any(folder in Path(record.pathname).parents for folder in _OURS)
     return own or record.levelno >= WARNING
 
 

@@ -23,17 +23,10 @@ from ml_collections import ConfigDict
 
 from input_pipeline import prepare, stream
 from input_pipeline.prepared import FILE, Prepared, load_prepared
-from synthct_jax import (
-    checkpoint,
-    checks,
-    method,
-    metric_writer,
-    preview,
-    sharding,
-    validation,
-)
+from synthct_jax import checkpoint, checks, method, metric_writer, preview, sharding
 from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import constant_then_linear
+from synthct_jax.evaluation import validation
 from synthct_jax.inference import Translator
 from synthct_jax.method import Method
 from synthct_jax.metric_writer import MetricWriter

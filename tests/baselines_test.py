@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.statistics import count_values
-from synthct_jax import baselines
+from synthct_jax.evaluation import baselines
 
 
 def counts(values) -> np.ndarray:

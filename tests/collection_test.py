@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from synthct_jax import collection
-from synthct_jax.collection import Reference
-from synthct_jax.collection_metrics import Summary, Table
+from synthct_jax.evaluation import collection
+from synthct_jax.evaluation.collection import Reference
+from synthct_jax.evaluation.collection_metrics import Summary, Table
 from synthct_jax.metrics import haar_features, histogram
 from synthct_jax.metrics.frechet import frechet_distance
 from synthct_jax.metrics.kernel import kernel_distance

@@ -10,8 +10,8 @@ import pytest
 from input_pipeline import stream
 from input_pipeline.intensity import mr_to_unit
 from input_pipeline.prepared import Domain, Prepared, Subject
-from synthct_jax import evaluate, results, validation
-from synthct_jax.evaluate import Model
+from synthct_jax.evaluation import evaluate, results, validation
+from synthct_jax.evaluation.evaluate import Model
 from synthct_jax.metrics import haar_features
 
 NAMES = ("outside", "fat", "muscle", "bone", "absent")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax import summaries
+from synthct_jax.evaluation import summaries
+from synthct_jax.evaluation.results import MODEL, Results
 from synthct_jax.metrics.bootstrap import mean_over_subjects
-from synthct_jax.results import MODEL, Results
 
 COLLECTION = {
     "frechet_haar_v1": (3.0, 1.0),

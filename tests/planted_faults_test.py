@@ -16,8 +16,8 @@ import scipy.ndimage
 
 from input_pipeline.body import body_mask
 from input_pipeline.phantom import TISSUES, draw_subject
-from synthct_jax import catalogue, collection, measure
-from synthct_jax.collection_metrics import Summary, summarise
+from synthct_jax.evaluation import catalogue, collection, measure
+from synthct_jax.evaluation.collection_metrics import Summary, summarise
 
 PEOPLE = 24
 DIVISIONS = 20

@@ -10,9 +10,9 @@ import pytest
 from configs import phantom
 from input_pipeline import prepare
 from input_pipeline.prepared import load_prepared
-from synthct_jax import sweep_pictures
-from synthct_jax.cases import read_cases
-from synthct_jax.sweep_pictures import Place, View
+from synthct_jax.evaluation.cases import read_cases
+from synthct_jax.sweep import pictures as sweep_pictures
+from synthct_jax.sweep.pictures import Place, View
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from synthct_jax import sweep_page, sweep_table
 from synthct_jax.metrics import haar_features
-from synthct_jax.sweep_folder import Run, make_plan
+from synthct_jax.sweep import page as sweep_page
+from synthct_jax.sweep import table as sweep_table
+from synthct_jax.sweep.folder import Run, make_plan
 
 SUBJECTS = 24
 HARD = np.linspace(0, 40, SUBJECTS)  # how much harder each person is than the first

@@ -11,8 +11,12 @@ from absl.testing import flagsaver
 from conftest import REPOSITORY
 
 from input_pipeline.prepared import Domain, Prepared, Subject
-from synthct_jax import child, main, results, sweep, sweep_folder, sweep_pictures
-from synthct_jax.sweep_folder import Run, make_plan
+from synthct_jax import child, main
+from synthct_jax.evaluation import results
+from synthct_jax.sweep import folder as sweep_folder
+from synthct_jax.sweep import pictures as sweep_pictures
+from synthct_jax.sweep import sweep
+from synthct_jax.sweep.folder import Run, make_plan
 
 # ml_collections loads configuration files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

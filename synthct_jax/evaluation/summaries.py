@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.collection_metrics import Summary
+from synthct_jax.evaluation.collection_metrics import Summary
+from synthct_jax.evaluation.results import ANSWERS
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.bootstrap import mean_over_subjects
-from synthct_jax.results import ANSWERS
 
 Entry = dict[str, Any]
 

@@ -13,9 +13,9 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from synthct_jax import sweep_folder
 from synthct_jax.child import STOPPED, Children
-from synthct_jax.sweep_folder import Plan, Run
+from synthct_jax.sweep import folder as sweep_folder
+from synthct_jax.sweep.folder import Plan, Run
 
 FAILED = 1
 
@@ -155,7 +155,9 @@ def _config(plan: Plan, variant: str) -> ConfigDict:
 
 def _tabulate(folder: Path) -> None:
     # Whatever starts JAX waits until no child needs the accelerator.
-    from synthct_jax import sweep_page, sweep_pictures, sweep_table
+    from synthct_jax.sweep import page as sweep_page
+    from synthct_jax.sweep import pictures as sweep_pictures
+    from synthct_jax.sweep import table as sweep_table
 
     tables = sweep_table.tabulate(folder)
     if tables is None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from input_pipeline import stream
 from input_pipeline.prepared import load_prepared
-from synthct_jax.cases import read_cases, spread, translated
+from synthct_jax.evaluation.cases import read_cases, spread, translated
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
 

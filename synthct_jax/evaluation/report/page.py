@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from synthct_jax import report_figures as figures
-from synthct_jax import report_slices
-from synthct_jax import report_tables as tables
-from synthct_jax.collection import HALVES
+from synthct_jax.evaluation.collection import HALVES
+from synthct_jax.evaluation.report import figures as figures
+from synthct_jax.evaluation.report import slices as slice_pictures
+from synthct_jax.evaluation.report import tables as tables
+from synthct_jax.evaluation.report.style import CSS
+from synthct_jax.evaluation.report.tables import count, number
+from synthct_jax.evaluation.results import ANSWERS, MODEL, Results
+from synthct_jax.evaluation.showcase import Slice
 from synthct_jax.metrics import haar_features
-from synthct_jax.report_style import CSS
-from synthct_jax.report_tables import count, number
-from synthct_jax.results import ANSWERS, MODEL, Results
-from synthct_jax.showcase import Slice
 
 FEW = 10  # subjects; with fewer, intervals by bootstrap are too narrow
 FEW_REAL = 6  # with fewer, their halves are one or two people
@@ -175,12 +175,12 @@ def _pictures(results: Results, slices: Sequence[Slice]) -> str:
             )
         label = f"<b>{one.rank}.</b> " if one.rank else ""
         parts.append(
-            f"<figure>{image(report_slices.slice_figure(one), caption)}"
+            f"<figure>{image(slice_pictures.slice_figure(one), caption)}"
             f"<figcaption>{label}{escape(caption)}</figcaption></figure>\n"
         )
     windows = ", ".join(
         f"{name} level {level:g} width {width:g}"
-        for name, (level, width) in report_slices.WINDOWS.items()
+        for name, (level, width) in slice_pictures.WINDOWS.items()
     )
     choice = (
         "Of all slices the best, the median and the worst. "
@@ -190,13 +190,13 @@ def _pictures(results: Results, slices: Sequence[Slice]) -> str:
     if results.paired:
         choice += (
             "Error map: orange is too dense, blue not dense enough, to "
-            f"{report_slices.ERROR_HU:g} HU. "
+            f"{slice_pictures.ERROR_HU:g} HU. "
         )
     else:
         choice += "The real CT is of <b>another person</b>, whose anatomy differs. "
     return (
         f'<p class="quiet">{choice}Cycle residual: what is lost from MR to CT and '
-        f"back, to {100 * report_slices.RESIDUAL:g} % of the MR's range. Windows in "
+        f"back, to {100 * slice_pictures.RESIDUAL:g} % of the MR's range. Windows in "
         f"HU: {windows}.</p>\n" + "".join(parts)
     )
 

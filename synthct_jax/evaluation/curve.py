@@ -21,23 +21,23 @@ from typing import Any
 
 from absl import logging
 
-from synthct_jax import catalogue, results
-from synthct_jax.catalogue import Metric
+from synthct_jax.evaluation import catalogue, results
+from synthct_jax.evaluation.catalogue import Metric
+from synthct_jax.evaluation.results import MODEL, Results
 from synthct_jax.metrics import haar_features
-from synthct_jax.results import MODEL, Results
 
 FORMAT = 1
 OUTSIDE = "outside_floor"  # how many distances are larger than between real CT
 BEST_BY = ("mae", haar_features.NAME)
 
 _OUTSIDE = Metric(
-    "Worse than real CT are among themselves",
-    "measures",
+    "Measures worse than real CT",
+    "",
     "lower",
     "how many distances are larger than between halves of the real CT",
     0,
 )
-_COLLECTION = (haar_features.NAME, "kl_real_synthetic", "wasserstein")
+_COLLECTION = (haar_features.NAME, "fid", "kl_real_synthetic", "wasserstein")
 _CONSISTENCY = r"cycle_.+|outline_dice"
 
 
@@ -104,7 +104,7 @@ class Reader:
     """Reads the evaluations in a folder, each once as long as it does not change."""
 
     def __init__(self, folder: Path, split: str | None = None):
-        """`split`: as it was asked for by name (`evaluate_run.folder_of`)."""
+        """`split`: as it was asked for by name (`run.folder_of`)."""
         self._folder = folder
         self._name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
         self._known: dict[tuple[Path, int], Row | None] = {}
@@ -130,13 +130,12 @@ class Reader:
         rows = self.rows()
         newest = max(rows, key=lambda row: (row.made, row.step), default=None)
         same = [row for row in rows if row.data == newest.data]
-        if len(same) < len(rows):
-            others = ", ".join(row.folder for row in rows if row.data != newest.data)
+        if others := [row.folder for row in rows if row.data != newest.data]:
             logging.warning(
                 "%s: evaluated on other data than %s, so not in the curve: %s",
                 self._folder,
                 newest.folder,
-                others,
+                ", ".join(others),
             )
         return Curve(rows=tuple(same))
 
@@ -152,23 +151,26 @@ def _read(path: Path, step: int) -> Row | None:
 
 def of_results(found: Results, *, step: int, folder: str) -> Row:
     """What the curve keeps of an evaluation."""
-    metrics, floors = {}, {}
-    if found.errors:
-        metrics["mae"] = _metric(found.errors[MODEL]["mae"], "mean")
     collection = found.distribution[MODEL]
     consistency = found.consistency[MODEL]
-    for names, table, value in (
-        ([name for name in _COLLECTION if name in collection], collection, "value"),
-        (
-            [n for n in consistency if re.fullmatch(_CONSISTENCY, n)],
-            consistency,
-            "mean",
-        ),
-    ):
-        for name in names:
-            metrics[name] = _metric(table[name], value)
-            if floor := table[name].get("floor"):
-                floors[name] = {end: floor[end] for end in ("mean", "low", "high")}
+    entries = {}
+    if found.errors:
+        entries["mae"] = found.errors[MODEL]["mae"]
+    entries |= {name: collection[name] for name in _COLLECTION if name in collection}
+    entries |= {n: e for n, e in consistency.items() if re.fullmatch(_CONSISTENCY, n)}
+    metrics = {
+        name: {
+            "value": entry["value"] if name in collection else entry["mean"],
+            "low": entry["low"],
+            "high": entry["high"],
+        }
+        for name, entry in entries.items()
+    }
+    floors = {
+        name: {end: floor[end] for end in ("mean", "low", "high")}
+        for name, entry in entries.items()
+        if (floor := entry.get("floor"))
+    }
     compared = sum(bool(entry["floor"]) for entry in collection.values())
     if compared:
         outside = float(len(found.outside()))
@@ -225,7 +227,3 @@ def to_json(curve: Curve) -> str:
 def about(metric: str) -> Metric:
     """As `catalogue.named`, of OUTSIDE as well."""
     return _OUTSIDE if metric == OUTSIDE else catalogue.named(metric)
-
-
-def _metric(entry: Mapping[str, Any], value: str) -> dict[str, float | None]:
-    return {"value": entry[value], "low": entry["low"], "high": entry["high"]}

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthct_jax import catalogue
-from synthct_jax.collection_metrics import Summary, Table
+from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation.collection_metrics import Summary, Table
 
 HALVES = 50  # random divisions of the people
 RESAMPLES = 100  # of people, for intervals

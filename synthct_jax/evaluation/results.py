@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synthct_jax import catalogue
+from synthct_jax.evaluation import catalogue
 from synthct_jax.metrics import haar_features
 
 FORMAT = 2

@@ -202,7 +202,7 @@ def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
     That is the chosen step, on held-out subjects of these data where there are any, in
     the format of this version.
     """
-    from synthct_jax import results
+    from synthct_jax.evaluation import results
 
     if not is_prepared(data):
         return None

@@ -6,8 +6,9 @@ from ml_collections import ConfigDict
 
 from input_pipeline import stream
 from input_pipeline.prepared import Prepared, load_prepared
-from synthct_jax import evaluate, inference, metric_writer
-from synthct_jax.evaluate import Evaluation, Model
+from synthct_jax import inference, metric_writer
+from synthct_jax.evaluation import evaluate
+from synthct_jax.evaluation.evaluate import Evaluation, Model
 from synthct_jax.inference import LoadedModel, Translator
 from synthct_jax.metrics.inception import Inception
 

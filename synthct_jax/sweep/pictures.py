@@ -10,19 +10,20 @@ import numpy as np
 
 from input_pipeline.intensity import mr_to_unit
 from input_pipeline.prepared import Prepared, load_prepared
-from synthct_jax import inference, sweep_folder
-from synthct_jax.cases import Case, read_cases
-from synthct_jax.evaluate_run import held_out
-from synthct_jax.inference import LoadedModel, Translator
-from synthct_jax.report_figures import png
-from synthct_jax.report_slices import (
+from synthct_jax import inference
+from synthct_jax.evaluation.cases import Case, read_cases
+from synthct_jax.evaluation.report.figures import png
+from synthct_jax.evaluation.report.slices import (
     ERROR_COLOURS,
     ERROR_HU,
     PANEL,
     WINDOWS,
     around_body,
 )
-from synthct_jax.sweep_folder import Run
+from synthct_jax.evaluation.run import held_out
+from synthct_jax.inference import LoadedModel, Translator
+from synthct_jax.sweep import folder as sweep_folder
+from synthct_jax.sweep.folder import Run
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
 _LIVER = "liver"

@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from synthct_jax.evaluation.report.style import CSS
 from synthct_jax.metrics.hierarchical import Estimate
-from synthct_jax.report_style import CSS
-from synthct_jax.sweep_folder import write_file
-from synthct_jax.sweep_table import COLUMNS, LIVER, Column, Difference, Row, Tables
+from synthct_jax.sweep.folder import write_file
+from synthct_jax.sweep.table import (
+    COLUMNS,
+    LIVER,
+    Column,
+    Difference,
+    Row,
+    Tables,
+)
 
 FILES = ("table.csv", "table.md", "table.html", "pictures.png")
 _FEW_SEEDS = 3

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthct_jax import sweep_folder
+from synthct_jax.evaluation.results import MODEL
 from synthct_jax.metrics import haar_features, hierarchical
 from synthct_jax.metrics.hierarchical import Estimate, estimate
-from synthct_jax.results import MODEL
-from synthct_jax.sweep_folder import Plan, Run
+from synthct_jax.sweep import folder as sweep_folder
+from synthct_jax.sweep.folder import Plan, Run
 
 TRIVIAL = {
     "water": "water in the outline of the MR",

@@ -10,9 +10,9 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from synthct_jax import catalogue
+from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation.results import ANSWERS, MODEL
 from synthct_jax.metrics import histogram
-from synthct_jax.results import ANSWERS, MODEL
 
 _SYNTHETIC, _REAL = "#e8743b", "#3b8fd6"
 _GREY = "#7d8590"  # readable on white and on black

@@ -22,21 +22,27 @@ from absl import logging
 from input_pipeline import folders, stream
 from input_pipeline.prepared import Prepared, load_prepared
 from input_pipeline.statistics import count_values
-from synthct_jax import (
+from synthct_jax.evaluation import (
     baselines,
     collection,
     measure,
-    report,
     results,
     showcase,
     summaries,
 )
-from synthct_jax.cases import Case, outline, read_cases, spacing_mm, translated
-from synthct_jax.collection_metrics import Summary, summarise
+from synthct_jax.evaluation.cases import (
+    Case,
+    outline,
+    read_cases,
+    spacing_mm,
+    translated,
+)
+from synthct_jax.evaluation.collection_metrics import Summary, summarise
+from synthct_jax.evaluation.report import page as report
+from synthct_jax.evaluation.results import MODEL, Results
+from synthct_jax.evaluation.showcase import Ranked, Slice
 from synthct_jax.metrics import path_length
 from synthct_jax.metrics.inception import Inception
-from synthct_jax.results import MODEL, Results
-from synthct_jax.showcase import Ranked, Slice
 
 FILES = ("metrics.json", "metrics.csv", "report.html")
 

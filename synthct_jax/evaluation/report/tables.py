@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from synthct_jax import catalogue
-from synthct_jax.results import ANSWERS, MODEL, Results
+from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation.results import ANSWERS, MODEL, Results
 
 # Of the true CT in three densities: taken from the truth, no merit of its own.
 _GIVEN = ("bone_dice", "bone_hd95", "air_dice")

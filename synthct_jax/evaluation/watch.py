@@ -13,11 +13,12 @@ from pathlib import Path
 from absl import logging
 
 from input_pipeline.prepared import load_prepared
-from synthct_jax import curve, curve_page, evaluate_run
 from synthct_jax.checkpoint import Checkpoints, DamagedCheckpoint
+from synthct_jax.evaluation import curve, curve_page
+from synthct_jax.evaluation import run as evaluate_run
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.preemption import Preemption
-from synthct_jax.sweep_folder import write_file
+from synthct_jax.sweep.folder import write_file
 
 POLL_SECONDS = 30.0
 _SLICE_SECONDS = 0.1  # of waiting, after which a signal is heard
@@ -157,7 +158,7 @@ class _Watcher:
         self._write_curve()
         self._say(step)
 
-    def _failed(self, key: tuple[int, int], error: Exception) -> None:
+    def _failed(self, key: _Key, error: Exception) -> None:
         """Raises what would come again and again."""
         step, rows = key[0], self._reader.rows()
         if key not in self._checkpoints():

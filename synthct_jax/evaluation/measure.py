@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.body import body_mask
-from synthct_jax.cases import Case
-from synthct_jax.catalogue import AIR_BELOW_HU
+from synthct_jax.evaluation.cases import Case
+from synthct_jax.evaluation.catalogue import AIR_BELOW_HU
 from synthct_jax.metrics import histogram, paired, path_length, similarity, surface
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns in mm

@@ -4,8 +4,8 @@ import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
-from synthct_jax.report_figures import png
-from synthct_jax.showcase import Slice
+from synthct_jax.evaluation.report.figures import png
+from synthct_jax.evaluation.showcase import Slice
 
 # level, width in HU
 WINDOWS = {

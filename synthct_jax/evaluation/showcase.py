@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from synthct_jax.cases import Case
+from synthct_jax.evaluation.cases import Case
 
 _LEAST_BODY = 0.25  # of the largest slice's: less says little about a translation
 

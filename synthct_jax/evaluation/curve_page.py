@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from synthct_jax import curve as curves
-from synthct_jax.curve import Curve, Row
-from synthct_jax.report import DISCLAIMER, FEW, page, section
-from synthct_jax.report_tables import count, interval, number
+from synthct_jax.evaluation import curve as curves
+from synthct_jax.evaluation.curve import Curve, Row
+from synthct_jax.evaluation.report.page import DISCLAIMER, FEW, page, section
+from synthct_jax.evaluation.report.tables import count, interval, number
 
 _STYLE = """<style>
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(310px, 1fr));
