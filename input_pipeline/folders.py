@@ -1,7 +1,9 @@
-"""Output folders that appear whole or not at all."""
+"""Output folders and files that appear whole or not at all."""
 
 import contextlib
+import os
 import tempfile
+import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -52,3 +54,16 @@ def replacing(target: Path, own: Collection[str], *, what: str) -> Iterator[Path
             if old.exists():
                 old.rename(target)
             raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """The file appears whole or not at all, and replaces another."""
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        if isinstance(content, bytes):
+            new.write_bytes(content)
+        else:
+            new.write_text(content, encoding="utf-8")
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ _RUNS = flags.DEFINE_list(
     "runs",
     None,
     "compare: two or more, comma-separated; the first is what others are compared "
-    "with. Folders of runs, of which the newest evaluation is taken, or of evaluations.",
+    "with. Folders of evaluations, or of runs, whose newest evaluation is taken.",
 )
 _VARIANTS = flags.DEFINE_list(
     "variants", None, "sweep: of the configuration, comma-separated."
@@ -165,7 +165,7 @@ def main(argv: list[str]) -> int:
             case "evaluate":
                 _evaluate(_path(_WORKDIR))
             case "compare":
-                from synthct_jax.evaluation import compare
+                from synthct_jax.evaluation.comparison import compare
 
                 output = _path(_OUTPUT) or compare.FOLDER
                 compare.compare([Path(run).expanduser() for run in _RUNS.value], output)

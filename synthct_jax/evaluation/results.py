@@ -94,6 +94,12 @@ class Results:
         key = haar_features.NAME
         return min(trivial, key=lambda name: self.distribution[name][key]["value"])
 
+    def with_floor(self) -> int:
+        """How many metrics of collections have a floor."""
+        return sum(
+            entry["floor"] is not None for entry in self.distribution[MODEL].values()
+        )
+
     def outside(self) -> list[str]:
         """Metrics in which the model is worse than real CT among themselves."""
         return [
@@ -136,8 +142,8 @@ def summary(results: Results) -> list[str]:
     if floor:
         count = len(results.outside())
         lines.append(
-            f"{count} of {len(results.distribution[MODEL])} such distances are larger "
-            "than between halves of the real CT"
+            f"{count} of {results.with_floor()} such measures are worse than between "
+            "halves of the real CT"
         )
     return lines
 

@@ -12,11 +12,11 @@ memory from them.
 import dataclasses
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from input_pipeline import folders
 from input_pipeline.prepared import FILE as PREPARED
 from input_pipeline.prepared import load_prepared
 
@@ -114,7 +114,7 @@ def remember(plan: Plan, folder: Path) -> None:
         "overrides": plan.overrides,
         "runs": [run._asdict() for run in runs],
     }
-    write_file(path, json.dumps(fields, indent=1) + "\n")
+    folders.write_file(path, json.dumps(fields, indent=1) + "\n")
 
 
 def read_plan(folder: Path) -> Plan:
@@ -148,19 +148,6 @@ def data_dir(folder: Path, variant: str) -> Path:
 
 def workdir(folder: Path, run: Run) -> Path:
     return folder / "runs" / run.variant / f"seed_{run.seed}"
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """The file appears whole or not at all, and replaces another."""
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        if isinstance(content, bytes):
-            new.write_bytes(content)
-        else:
-            new.write_text(content, encoding="utf-8")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 # --- what is done ---------------------------------------------------------------------

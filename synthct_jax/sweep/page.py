@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from input_pipeline.folders import write_file
 from synthct_jax.evaluation.report.style import CSS
 from synthct_jax.metrics.hierarchical import Estimate
-from synthct_jax.sweep.folder import write_file
 from synthct_jax.sweep.table import (
     COLUMNS,
     LIVER,

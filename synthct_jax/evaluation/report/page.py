@@ -129,9 +129,9 @@ def _verdict(results: Results) -> str:
     best = results.best_baseline()
     name = escape(ANSWERS[best])
     outside = results.outside()
-    compared = len(results.distribution[MODEL])
+    compared = results.with_floor()
     floors = ""
-    if any(entry["floor"] for entry in results.distribution[MODEL].values()):
+    if compared:
         floors = (
             f" As a collection it is further from real CT than real CT are from each "
             f"other in <b>{len(outside)} of {compared}</b> measures."
