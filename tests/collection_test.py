@@ -1,5 +1,7 @@
 """Collections of volumes that are only summaries: no image is needed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,13 +15,16 @@ from synthct_jax.metrics.kernel import kernel_distance
 FRECHET, KERNEL = haar_features.NAME, f"kernel_haar_v{haar_features.VERSION}"
 
 
-def person(name: str, seed: int, *, slices: int = 8, offset: float = 0.0) -> Summary:
+def person(
+    name: str, seed: int, *, slices: int = 8, offset: float = 0.0, slice_mm=6.0
+) -> Summary:
     rng = np.random.default_rng(seed)
     own = rng.normal(0, 0.3, 6)  # slices of a person are alike
     bins = len(histogram.CENTRES_HU)
     return Summary(
         name=name,
         voxels=1000,
+        slice_mm=slice_mm,
         counts=rng.integers(100, 120, bins),
         features={"haar": offset + own + rng.normal(size=(slices, 6))},
         spectra=np.abs(rng.normal(1, 0.1, (slices, 24))),
@@ -51,7 +56,7 @@ def test_value_and_floor_are_of_the_same_sizes_and_nobody_is_on_both_sides():
     for half in halves:
         assert len(half.synthetic) == len(half.first) == len(half.second) == 4
         # The same nine people: synthetic CT are those of the first half.
-        assert not set(half.synthetic) & set(half.second)
+        assert set(half.synthetic) == set(half.first)
         assert not set(half.first) & set(half.second)
     # Fewer synthetic CT, of other people: the first real half is as small.
     (half, *_) = Reference(real).halves(people(2, start=100))
@@ -59,6 +64,57 @@ def test_value_and_floor_are_of_the_same_sizes_and_nobody_is_on_both_sides():
     found = collection.compare(people(2, start=100), Reference(real))[FRECHET]
     assert found.subjects == (2, 4) and found.slices == (16, 32)
     assert found.floor.subjects == (2, 4)
+
+
+def test_who_is_in_both_only_in_part_is_not_compared_with_himself():
+    real, synthetic = people(8), people(7)
+    for half in Reference(real).halves(synthetic):
+        first = {synthetic[i].name for i in half.synthetic}
+        assert first and not first & {real[i].name for i in half.second}
+        assert len(half.synthetic) == len(half.first)
+    alike = collection.compare(synthetic, Reference(real))
+    assert not any(comparison.outside for comparison in alike.values())
+
+
+def test_a_tissue_that_some_people_lack_is_no_fault():
+    real = []
+    for i, one in enumerate(people(8)):
+        counts = one.counts.copy()
+        if i > 1:  # air in two of eight
+            counts[histogram.CENTRES_HU < -900] = 0
+        real.append(dataclasses.replace(one, counts=counts))
+    perfect = collection.compare(real, Reference(real))
+    assert np.isfinite(perfect["share_air"].value)
+    assert not any(comparison.outside for comparison in perfect.values())
+    airless = [
+        dataclasses.replace(one, counts=np.where(histogram.CENTRES_HU < -900, 0, 100))
+        for one in real
+    ]
+    assert collection.compare(airless, Reference(real))["wasserstein_air"].outside
+
+
+def test_a_few_real_people_judge_nothing():
+    found = collection.compare(people(5, offset=9.0), Reference(people(5)))
+    assert all(comparison.outside is None for comparison in found.values())
+    assert found[FRECHET].floor is not None
+
+
+def test_jumps_of_other_slice_distances_are_not_compared():
+    found = collection.compare(people(6), Reference(people(6, start=50, slice_mm=3.0)))
+    assert "jumps_median" not in found and "jumps_least" in found
+
+
+def test_intervals_are_as_wide_as_people_differ():
+    """Even where synthetic and real CT are the same: other people give other values."""
+    draws = [
+        collection.compare(drawn, Reference(drawn), intervals=number < 2)
+        for number, drawn in enumerate(people(10, start=1000 * k) for k in range(1, 13))
+    ]
+    for name in (FRECHET, "wasserstein"):
+        spread = np.std([found[name].value for found in draws], ddof=1)
+        for found in draws[:2]:
+            width = found[name].high - found[name].low
+            assert 1.5 * spread < width < 12 * spread, (name, spread, width)
 
 
 def test_a_single_person_has_neither_interval_nor_floor():

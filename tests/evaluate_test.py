@@ -172,12 +172,13 @@ def test_unpaired_data_get_no_errors_and_say_so(data, tmp_path):
     assert not found.paired and found.errors is None and found.tissues is None
     assert "bulk" not in found.answers  # needs the truth
     entry = found.distribution["model"][haar_features.NAME]
-    assert entry["value"] > 0 and entry["low"] < entry["value"] < entry["high"]
+    assert entry["value"] > 0 and entry["low"] is None
     # Two real CT: one against the other is the floor, at that size is the value.
     assert entry["subjects"] == (1, 1) and entry["slices"] == (5, 5)
     assert entry["floor"]["subjects"] == (1, 1)
+    assert entry["outside"] is None and found.judged() == 0  # two people judge nothing
     page = evaluation.report.read_text()
-    assert "different people" in page and "another person" in page
+    assert "different people" in page and "another one" in page
     assert "Only 2 subjects" in page
     assert "<td>MAE" not in page
 

@@ -1,4 +1,4 @@
-"""The evaluation has teeth: every fault of a list is noticed without any ground truth.
+"""The evaluation has teeth: every fault of a list is noticed.
 
 A fault is planted into the CT of twelve people, which are then compared with the CT of
 twelve others as synthetic ones would be. The table in docs/planted_faults.md is made
@@ -16,8 +16,9 @@ import scipy.ndimage
 
 from input_pipeline.body import body_mask
 from input_pipeline.phantom import TISSUES, draw_subject
-from synthct_jax.evaluation import catalogue, collection, measure
+from synthct_jax.evaluation import catalogue, collection, measure, summaries
 from synthct_jax.evaluation.collection_metrics import Summary, summarise
+from synthct_jax.evaluation.results import MODEL
 
 PEOPLE = 24
 DIVISIONS = 20
@@ -122,7 +123,7 @@ FAULTS = {
 
 def summary_of(person: Person, hu: np.ndarray) -> Summary:
     body = measure.ct_outline(hu, SPACING_MM)
-    return summarise(person.name, hu.astype(np.float32), body)
+    return summarise(person.name, hu.astype(np.float32), body, slice_mm=SPACING_MM[0])
 
 
 @functools.cache
@@ -131,14 +132,13 @@ def reference() -> collection.Reference:
     return collection.Reference([summary_of(person, person.ct) for person in others])
 
 
-def outlines(group: list[Person], hu: list[np.ndarray]) -> dict[str, np.ndarray]:
-    found = [
+def outlines(group: list[Person], images: list[np.ndarray]) -> list[dict[str, float]]:
+    return [
         measure.consistency(
             measure.ct_outline(image, SPACING_MM), person.mr_outline, SPACING_MM
         )
-        for person, image in zip(group, hu, strict=True)
+        for person, image in zip(group, images, strict=True)
     ]
-    return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
 @functools.cache
@@ -150,15 +150,11 @@ def noticed_by(fault: str | None) -> tuple[str, ...]:
     compared = collection.compare(faulty, reference())
     found = [name for name, comparison in compared.items() if comparison.outside]
     others = people()[PEOPLE // 2 :]
-    floor = outlines(others, [person.ct for person in others])
-    for name, values in outlines(group, images).items():
-        lower = catalogue.named(name).better == "lower"
-        worse = (
-            values.mean() > floor[name].max()
-            if lower
-            else values.mean() < floor[name].min()
-        )
-        found += [name] if worse else []
+    against_mr = summaries.consistency(
+        [{MODEL: {"consistency": one}} for one in outlines(group, images)],
+        outlines(others, [person.ct for person in others]),
+    )[MODEL]
+    found += [name for name, entry in against_mr.items() if entry["outside"]]
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ class Summary:
     Attributes:
         name: of the subject.
         voxels: in the body.
+        slice_mm: distance of the slices.
         counts: of HU in the body (`histogram.count_hu`).
         features: of each slice, (slices, features): 'haar', and by the name of their
             Frechet distance those of Inception, where its weights are at hand.
@@ -29,6 +30,7 @@ class Summary:
 
     name: str
     voxels: int
+    slice_mm: float
     counts: np.ndarray
     features: Mapping[str, np.ndarray]
     spectra: np.ndarray
@@ -41,13 +43,19 @@ class Summary:
 
 
 def summarise(
-    name: str, hu: np.ndarray, body: np.ndarray, inception: Inception | None = None
+    name: str,
+    hu: np.ndarray,
+    body: np.ndarray,
+    *,
+    slice_mm: float,
+    inception: Inception | None = None,
 ) -> Summary:
     """Keeps what the metrics need of a volume.
 
     Args:
         hu: (slices, rows, columns) HU.
         body: bool, the outline.
+        slice_mm: distance of the slices.
         inception: the network, where FID is wanted.
     """
     features = {"haar": haar_features.haar_features(hu)}
@@ -56,6 +64,7 @@ def summarise(
     return Summary(
         name=name,
         voxels=int(body.sum()),
+        slice_mm=slice_mm,
         counts=histogram.count_hu(hu, body),
         features=features,
         spectra=spectrum.radial_power(hu),
@@ -88,6 +97,15 @@ class Table:
             )
             for kind in real[0].features
         }
+
+    @property
+    def names(self) -> list[str]:
+        """Whose each is."""
+        return [one.name for one in self._all]
+
+    @property
+    def slice_spacings_mm(self) -> list[float]:
+        return [one.slice_mm for one in self._all]
 
     @property
     def everybody(self) -> tuple[np.ndarray, np.ndarray]:

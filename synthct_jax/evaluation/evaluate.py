@@ -132,7 +132,11 @@ def compute(
 ) -> tuple[Results, list[Slice]]:
     """The numbers of `evaluate`, and the slices to look at."""
     prepared = load_prepared(data_dir)
-    real_split = split if prepared.domains["ct"].of_split(split) else "train"
+    real_split = next(
+        one
+        for one in (split, "test", "validation", "train")
+        if prepared.domains["ct"].of_split(one)
+    )
     real, middles = _real_ct(data_dir, prepared, real_split, inception)
     answers, notes = _answers(model, data_dir, prepared)
 
@@ -143,6 +147,7 @@ def compute(
     ranked: list[Ranked] = []
     for case in read_cases(data_dir, prepared, split):
         body = outline(case.mr, "MR", case.name, prepared)
+        _check_body(case, body, data_dir)
         spacing = spacing_mm(case.name, "MR", prepared)
         entry: dict[str, Any] = {"name": case.name, "slices": len(case.mr)}
         for name, answer in answers.items():
@@ -164,7 +169,9 @@ def compute(
             entry[name] = found
             # As real CT is seen: in its own outline, where it has one.
             in_ct = in_ct if in_ct.any() else body
-            summary = summarise(case.name, hu, in_ct, inception)
+            summary = summarise(
+                case.name, hu, in_ct, slice_mm=spacing[0], inception=inception
+            )
             synthetic.setdefault(name, []).append(summary)
         if case.truth is not None:
             in_ct = measure.ct_outline(case.truth, spacing)
@@ -211,6 +218,14 @@ def compute(
         spectra=summaries.spectra(synthetic[MODEL], real),
     )
     return found, _slices(model, data_dir, prepared, split, ranked, middles)
+
+
+def _check_body(case: Case, body: np.ndarray, data_dir: Path) -> None:
+    """Raises ValueError, before anything is computed, where there is nobody."""
+    if not body.any():
+        raise ValueError(f"{data_dir}: no body is found in the MR of {case.name}")
+    if case.labels is not None and not (case.labels > 0).any():
+        raise ValueError(f"{data_dir}: the labels of {case.name} are all 0, outside")
 
 
 # --- answers --------------------------------------------------------------------------
@@ -274,7 +289,14 @@ def _real_ct(
     real, middles = [], {}
     for name, images in stream.read_subjects(data_dir, "ct", split):
         body = outline(images, "CT", name, prepared)
-        real.append(summarise(name, images[..., 0], body, inception))
+        if not body.any():
+            raise ValueError(f"{data_dir}: no body is found in the CT of {name}")
+        slice_mm = spacing_mm(name, "CT", prepared)[0]
+        real.append(
+            summarise(
+                name, images[..., 0], body, slice_mm=slice_mm, inception=inception
+            )
+        )
         middles[name] = images[showcase.middle(body), ..., 0]
     return real, middles
 

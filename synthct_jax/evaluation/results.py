@@ -52,7 +52,8 @@ class Results:
             floor: FLOOR, outside, subjects: [synthetic, real], slices: [same]};
             low and high of the model alone.
         consistency: ANSWER -> metric -> INTERVAL, with floor: FLOOR, that of the true
-            CT with the outline of its MR, where known.
+            CT with the outline of its MR, where known (low and high are the extreme
+            subjects), and outside: whether the mean is worse than all of them.
         errors: ANSWER -> metric -> INTERVAL, in the body; null without a truth.
         tissues, bands, regions: ANSWER -> name -> {voxels, mae: INTERVAL, me: INTERVAL,
             and for tissues true_mean: INTERVAL}; or null. Bands are of the true HU.
@@ -94,11 +95,18 @@ class Results:
         key = haar_features.NAME
         return min(trivial, key=lambda name: self.distribution[name][key]["value"])
 
-    def with_floor(self) -> int:
-        """How many metrics of collections have a floor."""
+    def judged(self) -> int:
+        """How many metrics of collections are held against their floor."""
         return sum(
-            entry["floor"] is not None for entry in self.distribution[MODEL].values()
+            entry["outside"] is not None for entry in self.distribution[MODEL].values()
         )
+
+    def people_in_common(self) -> str:
+        """Whether MR and real CT are of the same people: 'all', 'some' or 'none'."""
+        mr, ct = set(self.data["mr_subjects"]), set(self.data["ct_subjects"])
+        if not mr & ct:
+            return "none"
+        return "all" if mr == ct else "some"
 
     def outside(self) -> list[str]:
         """Metrics in which the model is worse than real CT among themselves."""
@@ -139,10 +147,10 @@ def summary(results: Results) -> list[str]:
         + f" ({entry['slices'][0]} synthetic, {entry['slices'][1]} real slices)"
     )
     lines.append(f"  {ANSWERS[best]}: {results.distribution[best][key]['value']:.3g}")
-    if floor:
+    if results.judged():
         count = len(results.outside())
         lines.append(
-            f"{count} of {results.with_floor()} such measures are worse than between "
+            f"{count} of {results.judged()} such measures are worse than between "
             "halves of the real CT"
         )
     return lines
@@ -215,6 +223,7 @@ def to_rows(results: Results) -> Iterator[dict[str, Any]]:
                 "metric": metric,
                 **_columns(entry, results.data["mr_slices"]),
                 **_floor_columns(entry["floor"]),
+                "outside": entry["outside"],
             }
         slices = sum(s["slices"] for s in results.subjects if "body" in s[MODEL])
         for metric, entry in ((results.errors or {}).get(answer) or {}).items():

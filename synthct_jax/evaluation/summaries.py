@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from synthct_jax.evaluation.collection import LEAST_PEOPLE, Floor, worse_than
 from synthct_jax.evaluation.collection_metrics import Summary
 from synthct_jax.evaluation.results import ANSWERS
 from synthct_jax.metrics import histogram, paired, spectrum
@@ -31,8 +32,15 @@ def consistency(
         names = entries[0]["consistency"]
         table[answer] = {
             name: {
-                **interval([entry["consistency"][name] for entry in entries]),
-                "floor": _floor([one[name] for one in floors if name in one]),
+                **(
+                    found := interval([entry["consistency"][name] for entry in entries])
+                ),
+                "floor": (
+                    floor := _floor([one[name] for one in floors if name in one])
+                ),
+                "outside": None
+                if floor is None or len(floors) < LEAST_PEOPLE
+                else worse_than(name, found["mean"], Floor(**floor)),
             }
             for name in names
         }
@@ -120,5 +128,5 @@ def _floor(values: Sequence[float]) -> Entry | None:
         "mean": float(np.mean(values)),
         "low": min(values),
         "high": max(values),
-        "subjects": [len(values), len(values)],
+        "subjects": (len(values), len(values)),
     }

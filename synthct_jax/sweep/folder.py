@@ -9,6 +9,7 @@ Nothing here starts JAX: a process that only waits for others must not take a GP
 memory from them.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -217,11 +218,13 @@ def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
 
 def _checkpoints(work: Path) -> dict[int, dict[str, Any]]:
     """Of each step what its checkpoint says of itself: `checkpoint.Description`."""
-    return {
-        int(path.parent.parent.name): json.loads(path.read_text())
-        for path in (work / "checkpoints").glob("*/config/metadata")
-        if path.parent.parent.name.isdecimal()
-    }
+    found = {}
+    for path in (work / "checkpoints").glob("*/config/metadata"):
+        # One that another task removes meanwhile is not there.
+        with contextlib.suppress(OSError, ValueError):
+            if path.parent.parent.name.isdecimal():
+                found[int(path.parent.parent.name)] = json.loads(path.read_text())
+    return found
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

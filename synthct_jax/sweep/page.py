@@ -22,7 +22,7 @@ from synthct_jax.sweep.table import (
 )
 
 FILES = ("table.csv", "table.md", "table.html", "pictures.png")
-_FEW_SEEDS = 3
+_FEW_SEEDS = 2
 _BEAT, _READ = "Does one beat the other?", "How to read this"
 _CSS = """
 main { max-width: 1600px }
@@ -299,24 +299,23 @@ def notes(tables: Tables) -> list[str]:
     found = [
         f"{tables.plan.described}; {tables.split} split, {subjects} subjects; each run "
         "at its best validated checkpoint, or its last.",
-        "In brackets 95 % intervals, by resampling subjects and seeds (pigeonhole "
-        "bootstrap, Owen 2007); of distances between collections the widest reach of "
-        "the runs' own intervals.",
+        "In brackets 95 % intervals: bootstrap over subjects and the variance of the "
+        "seeds, by Student's t for so few of them; of distances between collections the "
+        "widest reach of the runs' own intervals.",
     ]
     if min(row.seeds for row in tables.rows if row.seeds is not None) < _FEW_SEEDS:
         found.append(
             "A variant with one seed has an interval of subjects alone, which knows "
-            "nothing of how another training would have gone; of two seeds it is too "
-            "narrow."
+            "nothing of how another training would have gone: its differences are not "
+            "judged."
         )
     if tables.differences:
         known = [one for one in tables.differences if one.found.outside_0 is not None]
         outside = sum(bool(one.found.outside_0) for one in known)
         found.append(
             "Differences are of the same subjects, those outside 0 bold: below 0, the "
-            f"first has the smaller number. {outside} of {len(known)} are outside 0; "
-            f"about {len(known) / 20:.0f} would be by chance alone, were there no "
-            "difference at all."
+            f"first has the smaller number. {outside} of {len(known)} that are judged "
+            "are outside 0; they are not corrected for being many."
         )
     if tables.livers:
         found.append(

@@ -118,6 +118,8 @@ class Difference:
     def verdict(self) -> str:
         """Who is better, where the interval leaves 0 out."""
         found = self.found
+        if found.low is not None and min(found.seeds) < 2:
+            return "one seed, not judged"
         if found.outside_0 is None:
             return "not known"
         if not found.outside_0:
@@ -126,8 +128,7 @@ class Difference:
         if self.about.better:
             wins = (found.value < 0) == (self.about.better == "lower")
             said = f"{self.variant if wins else self.other} is better"
-        # Another training might turn it round.
-        return said if min(found.seeds) > 1 else f"{said} by one seed"
+        return said
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from synthct_jax.evaluation.collection import HALVES
+from synthct_jax.evaluation.collection import HALVES, LEAST_PEOPLE
 from synthct_jax.evaluation.report import figures as figures
 from synthct_jax.evaluation.report import slices as slice_pictures
 from synthct_jax.evaluation.report import tables as tables
@@ -17,7 +17,7 @@ from synthct_jax.evaluation.showcase import Slice
 from synthct_jax.metrics import haar_features
 
 FEW = 10  # subjects; with fewer, intervals by bootstrap are too narrow
-FEW_REAL = 6  # with fewer, their halves are one or two people
+_ENOUGH_REAL = 12  # with more, chance is as docs/planted_faults.md says
 
 
 def render(
@@ -97,17 +97,27 @@ def _head(results: Results) -> str:
     if data["real_ct_split"] != data["split"]:
         notes.append(
             f"The {data['split']} split has no CT: the real CT compared with are those "
-            f"of the {data['real_ct_split']} split."
+            f"of the {data['real_ct_split']} split"
+            + (
+                ", which the network has seen."
+                if data["real_ct_split"] == "train"
+                else "."
+            )
         )
     if len(data["ct_subjects"]) < 2:
         notes.append(
             "A single real CT cannot be divided into halves: nothing says how much "
             "real CT differ among themselves."
         )
-    elif len(data["ct_subjects"]) < FEW_REAL:
+    elif len(data["ct_subjects"]) < LEAST_PEOPLE:
         notes.append(
             f"The real CT are of {len(data['ct_subjects'])} subjects only: what they "
-            "are among themselves is hardly known, and to be like real means little."
+            "are among themselves is hardly known, and nothing is judged by it."
+        )
+    elif len(data["ct_subjects"]) < _ENOUGH_REAL:
+        notes.append(
+            f"The real CT are of {len(data['ct_subjects'])} subjects: between so few, "
+            "about one measure in twenty is worse than real by chance alone."
         )
     notes += data["warnings"]
     step = results.provenance.get("step")
@@ -129,7 +139,7 @@ def _verdict(results: Results) -> str:
     best = results.best_baseline()
     name = escape(ANSWERS[best])
     outside = results.outside()
-    compared = results.with_floor()
+    compared = results.judged()
     floors = ""
     if compared:
         floors = (
@@ -151,8 +161,13 @@ def _verdict(results: Results) -> str:
         for answer in (MODEL, best)
     }
     word = "closer to" if values[MODEL] < values[best] else "no closer to"
+    whose = {
+        "none": "MR and CT are of <b>different people</b>",
+        "some": "MR and CT are of <b>the same people only in part</b>, on other grids",
+        "all": "MR and CT are of the same people, but <b>on other grids</b>",
+    }[results.people_in_common()]
     return (
-        "MR and CT are of <b>different people</b>: there is no true CT to compare "
+        f"{whose}: there is no true CT to compare "
         "with, and nothing below says that anatomy or HU are right in a person. As a "
         f"collection, the synthetic CT are {word} real CT than the better trivial "
         f"answer, {name}: Fréchet distance <b>{number(values[MODEL], None)}</b> "
@@ -170,8 +185,8 @@ def _pictures(results: Results, slices: Sequence[Slice]) -> str:
             if one.score is not None:
                 caption += f", cycle residual {50 * one.score:.1f} %"
             caption += (
-                f"; the real CT is of {one.other_subject}, for comparison of the looks "
-                "only"
+                f"; the real CT is of {one.other_subject}, another slice, for "
+                "comparison of the looks only"
             )
         label = f"<b>{one.rank}.</b> " if one.rank else ""
         parts.append(
@@ -193,7 +208,7 @@ def _pictures(results: Results, slices: Sequence[Slice]) -> str:
             f"{slice_pictures.ERROR_HU:g} HU. "
         )
     else:
-        choice += "The real CT is of <b>another person</b>, whose anatomy differs. "
+        choice += "The real CT is <b>another one</b>, whose anatomy differs. "
     return (
         f'<p class="quiet">{choice}Cycle residual: what is lost from MR to CT and '
         f"back, to {100 * slice_pictures.RESIDUAL:g} % of the MR's range. Windows in "
@@ -226,8 +241,9 @@ def _paired(results: Results) -> str:
 def _collection(results: Results) -> str:
     return (
         '<p class="quiet">No true CT is needed here. Beside each number stands what it '
-        "is between two halves of the real subjects: the bar is the range over "
-        f"{HALVES} random divisions, the dot is the synthetic CT. A small distance "
+        "is between two halves of the real subjects: its mean, and as a bar the range "
+        f"over {HALVES} random divisions, no interval; the dot is the synthetic CT, in "
+        "small its 95 % interval by bootstrap over subjects. A small distance "
         "is no proof of right anatomy: the mapped MR has the histogram of CT because "
         "it was made so, however wrong its tissues.</p>\n" + tables.collection(results)
     )
@@ -280,7 +296,9 @@ def _training(curves: Sequence[Mapping[str, Any]]) -> str:
 def _evaluated(results: Results) -> str:
     data, provenance = results.data, results.provenance
     config = provenance.get("config") or {}
-    people = "the same people" if results.paired else "other people"
+    people = {"all": "the same people", "some": "some of the same people"}.get(
+        results.people_in_common(), "other people"
+    )
     seen = (config.get("data") or {}).get("mr_channels") or data["stored_mr_channels"]
     facts = {
         "Data": f"{data['source']}, {data['split']} split ({data['data_dir']})",

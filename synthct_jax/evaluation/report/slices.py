@@ -33,7 +33,7 @@ def slice_figure(one: Slice) -> bytes:
     """
     reference = one.other if one.truth is None else one.truth
     zoom = around_body(one.mr, reference)
-    what = "true CT" if one.truth is not None else "another person's CT"
+    what = "true CT" if one.truth is not None else "another CT"
     maps = _maps(one, zoom)
     columns = [-(-len(one.channels) // 2), len(WINDOWS), -(-len(maps) // 2)]
 

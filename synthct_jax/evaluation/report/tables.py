@@ -97,9 +97,9 @@ def consistency(results: Results) -> str:
             f"<tr>{_name(metric)}"
             + _cell(number(entry["mean"], about.digits), interval(entry, about.digits))
             + _floor_cell(entry["floor"], about.digits)
-            + f"{others}</tr>\n"
+            + f"<td>{_place(entry | {'value': entry['mean']})}</td>{others}</tr>\n"
         )
-    head = ["", "Synthetic CT", "True CT", *map(_answer_title, answers[1:])]
+    head = ["", "Synthetic CT", "True CT", "", *map(_answer_title, answers[1:])]
     return _table(head, rows, kind="even")
 
 
@@ -232,7 +232,9 @@ def _place(entry: Mapping[str, Any]) -> str:
         return round(left + (right - left) * (at - min(ends)) / span, 1)
 
     colour = "var(--accent)" if entry["outside"] else "var(--ink)"
-    word = "worse than real" if entry["outside"] else "like real"
+    word = {True: "worse than real", False: "like real", None: "not judged"}[
+        entry["outside"]
+    ]
     width = max(x(floor["high"]) - x(floor["low"]), 2)
     return (
         '<svg class="place" viewBox="0 0 110 16" width="110" height="16" role="img" '
@@ -248,7 +250,7 @@ def _place(entry: Mapping[str, Any]) -> str:
 def _floor_cell(floor: Mapping[str, Any] | None, digits: int | None) -> str:
     if floor is None:
         return "<td>–</td>"
-    return _cell(number(floor["mean"], digits), interval(floor, digits))
+    return _cell(number(floor["mean"], digits), f"range {interval(floor, digits)}")
 
 
 def _cell(text: str, small: str = "", *, best: bool = False) -> str:
