@@ -20,7 +20,8 @@ full size has not been trained here, so there is no result to quote. The variant
 is in_out at a size that two CPU cores carry (measured in README.md).
 
 Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold and is
-brought onto the grid of T1-DUAL, not registered to it; another patient's is refused.
+brought onto the grid of T1-DUAL, not registered to it; another patient's is refused
+where headers or outlines tell.
 """
 
 from ml_collections import ConfigDict

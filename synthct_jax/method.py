@@ -15,9 +15,9 @@ def from_config(config: Any) -> Method:
     Raises:
         ValueError: a field has a value that nothing is defined for.
     """
-    if config.method not in _METHODS:
+    name = config.get("method", "cyclegan")  # older checkpoints do not say
+    if name not in _METHODS:
         raise ValueError(
-            f"config.method is {config.method!r}, expected one of: "
-            f"{', '.join(_METHODS)}"
+            f"config.method is {name!r}, expected one of: {', '.join(_METHODS)}"
         )
-    return _METHODS[config.method].from_config(config)
+    return _METHODS[name].from_config(config)

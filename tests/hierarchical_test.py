@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from synthct_jax.metrics import hierarchical
-from synthct_jax.metrics.bootstrap import mean_over_subjects
 from synthct_jax.metrics.hierarchical import correlation, estimate, mean, slope
 
 
@@ -21,13 +21,16 @@ def width(found):
     return found.high - found.low
 
 
-def test_one_seed_has_the_interval_of_its_subjects():
+def test_one_seed_has_the_t_interval_of_its_subjects():
     one = values(1)
-    found, plain = estimate(mean, one), mean_over_subjects(one[0])
-    assert found.value == pytest.approx(plain.mean)
-    assert found.low == pytest.approx(plain.low, abs=0.02)
-    assert found.high == pytest.approx(plain.high, abs=0.02)
+    found = estimate(mean, one)
+    expected = scipy.stats.t.interval(
+        0.95, 19, loc=one.mean(), scale=scipy.stats.sem(one[0])
+    )
+    assert found.value == pytest.approx(one.mean())
+    assert width(found) == pytest.approx(expected[1] - expected[0], rel=0.05)
     assert (found.seeds, found.subjects) == ((1,), 20)
+    assert found.outside_0 is None  # another training might turn it round
 
 
 def test_seeds_that_differ_widen_the_interval():
@@ -43,12 +46,12 @@ def test_the_same_values_give_the_same_interval():
 
 
 def test_a_difference_is_one_on_the_same_people():
-    a = values(2, 30, of_subjects=20)
-    b = a[:1] - 1  # better by 1 in everybody, who differ by 20
+    a = values(3, 30, of_subjects=20)
+    b = a[:2] - 1  # better by 1 in everybody, who differ by 20
     found = estimate(hierarchical.of_difference(mean), a, b)
     assert found.value == pytest.approx(1, abs=0.2)
     assert width(found) < 0.5 and found.outside_0
-    assert found.seeds == (2, 1)
+    assert found.seeds == (3, 2)
     shuffled = b[:, np.random.default_rng(1).permutation(30)]
     mixed = estimate(hierarchical.of_difference(mean), a, shuffled)
     assert width(mixed) > 10 * width(found) and mixed.outside_0 is False
@@ -87,9 +90,30 @@ def test_what_is_not_defined_is_no_number_and_has_no_interval():
     flat[..., 1] = np.arange(5)
     found = estimate(slope, flat)
     assert np.isnan(found.value) and found.low is None
-    # Two subjects drawn twice have no slope: those draws do not count.
-    two = np.array([[[0, 0], [1, 2.0]]])
-    assert estimate(slope, two).low == pytest.approx(2)
+
+
+@pytest.mark.parametrize("statistic", [slope, correlation])
+def test_a_line_through_a_few_subjects_has_no_interval(statistic):
+    pairs = np.random.default_rng(0).standard_normal((3, 4, 2))
+    assert np.isfinite(estimate(statistic, pairs).value)
+    assert estimate(statistic, pairs).low is None
+
+
+@pytest.mark.parametrize("scatter", [0.5, 1.0])
+def test_three_seeds_that_do_not_differ_are_rarely_told_apart(monkeypatch, scatter):
+    monkeypatch.setattr(hierarchical, "RESAMPLES", 200)
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(300):
+        people = 3 * rng.standard_normal((1, 24))
+        a, b = (
+            people
+            + scatter * rng.standard_normal((3, 1))
+            + rng.standard_normal((3, 24))
+            for _ in range(2)
+        )
+        wrong += estimate(hierarchical.of_difference(mean), a, b).outside_0
+    assert wrong / 300 < 0.08
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_it_learns_a_pair():
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_configuration_from_before_there_were_methods_is_a_cyclegan():
+    config = tiny_config()
+    with config.unlocked():
+        del config.method
+    assert isinstance(method.from_config(config), CycleGan)
+
+
 def test_a_method_that_is_not_there_is_refused():
     config = tiny_config()
     config.method = "pix2pix"

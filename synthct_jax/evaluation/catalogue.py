@@ -52,11 +52,11 @@ COLLECTION = {
         f"{_HAAR}; it grows as slices become fewer",
     ),
     f"{haar_features.NAME}_infinite": Metric(
-        "... extrapolated to infinitely many slices",
+        "... extrapolated to infinitely many people",
         "",
         "lower",
-        "Chong & Forsyth 2020: corrects the bias by the number of slices; below 0 is 0 "
-        "within its error",
+        "Chong & Forsyth 2020, by people: corrects the bias of few of them; below 0 is "
+        "0 within its error",
     ),
     f"kernel_haar_v{haar_features.VERSION}": Metric(
         "Kernel distance, Haar features",
@@ -65,7 +65,13 @@ COLLECTION = {
         f"squared maximum mean discrepancy (KID) {_HAAR}; unbiased, so that it can be "
         "below 0",
     ),
-    "fid": Metric("FID", "", "lower", f"Fréchet distance {_INCEPTION}"),
+    "fid": Metric(
+        "FID",
+        "",
+        "lower",
+        f"Fréchet distance {_INCEPTION}; far too large with fewer than thousands of "
+        "slices: prefer KID, and compare it with its floor only",
+    ),
     "kid": Metric("KID", "", "lower", f"kernel distance {_INCEPTION}"),
     "frechet_inception_torchvision": Metric(
         "Fréchet distance, torchvision's Inception",
@@ -162,9 +168,9 @@ COLLECTION |= {
     "separability": Metric(
         "Told apart by spectrum",
         "",
-        "near 0.5",
+        "lower",
         "balanced accuracy of a logistic regression on spectra, cross-validated by "
-        "subject; 0.5: cannot be told apart",
+        "subject; 0.5: cannot be told apart, with few subjects also below",
         2,
     ),
     "jumps_median": Metric(
@@ -244,7 +250,8 @@ PAIRED = {
         "higher",
         f"structural similarity over "
         f"{' to '.join(f'{hu:g}' for hu in similarity.MULTISCALE_RANGE_HU)} HU at five "
-        "scales in 3-D, as SynthRAD2025 computes it",
+        "scales in 3-D, as SynthRAD2025 computes it: axes shorter than 97 voxels are "
+        "filled up by repeating their ends, so of few slices the end ones weigh most",
         3,
     ),
     "bone_dice": Metric(

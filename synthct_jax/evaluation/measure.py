@@ -1,5 +1,6 @@
 """What is measured of one subject: against its own MR, and against its true CT."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,15 @@ from input_pipeline.body import body_mask
 from synthct_jax.evaluation.cases import Case
 from synthct_jax.evaluation.catalogue import AIR_BELOW_HU
 from synthct_jax.metrics import histogram, paired, path_length, similarity, surface
+
+# Whatever is denser than the histogram's range is bone, too, or metal.
+_OPEN_BANDS = {
+    name: (
+        -math.inf if low == histogram.RANGE_HU[0] else low,
+        math.inf if high == histogram.RANGE_HU[1] else high,
+    )
+    for name, (low, high) in histogram.BANDS.items()
+}
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns in mm
 
@@ -83,7 +93,7 @@ def against_truth(
         for label, (name, one) in enumerate(zip(label_names, by_label, strict=True))
         if label
     }
-    found["bands"] = paired.by_band(hu, truth, body, histogram.BANDS)
+    found["bands"] = paired.by_band(hu, truth, body, _OPEN_BANDS)
     border = paired.fat_muscle_border(truth, body)
     found["regions"] = {
         "fat_muscle_border": paired.by_label(

@@ -2,7 +2,8 @@
 
 Beside the trainer or on another machine with a shared folder: its checkpoints are read
 and nothing of it is written or locked. What is done is what has a metrics.json, so that
-a watch that was stopped goes on by the same command, and several may share the work.
+a watch that was stopped goes on by the same command. Two at once do no harm, and the
+same work twice.
 """
 
 import contextlib

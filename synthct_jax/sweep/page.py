@@ -300,8 +300,8 @@ def notes(tables: Tables) -> list[str]:
         f"{tables.plan.described}; {tables.split} split, {subjects} subjects; each run "
         "at its best validated checkpoint, or its last.",
         "In brackets 95 % intervals: bootstrap over subjects and the variance of the "
-        "seeds, by Student's t for so few of them; of distances between collections the "
-        "widest reach of the runs' own intervals.",
+        "seeds, by Student's t for so few of them; of distances between collections "
+        "the widest reach of the runs' own intervals.",
     ]
     if min(row.seeds for row in tables.rows if row.seeds is not None) < _FEW_SEEDS:
         found.append(

@@ -225,7 +225,7 @@ def of_evaluations(plan: Plan, found: Mapping[Run, Mapping[str, Any]]) -> Tables
                 label=name,
                 seeds=len(next(iter(hu.values()))),
                 subjects=len(hu),
-                cells={key: estimate(_STATISTIC[key], _array(hu)) for key in LIVER},
+                cells={key: _estimate_liver(key, hu) for key in LIVER},
             )
             for name, hu in livers.items()
         ),
@@ -249,6 +249,16 @@ def pairs(variants: Sequence[str]) -> list[tuple[str, str]]:
 
 
 # --- numbers --------------------------------------------------------------------------
+
+
+def _estimate_liver(key: str, hu: Mapping) -> Estimate:
+    found = estimate(_STATISTIC[key], _array(hu))
+    if key != "correlation" or found.low is None:
+        return found
+    # A symmetric interval may reach beyond what a correlation can be.
+    return dataclasses.replace(
+        found, low=max(found.low, -1.0), high=min(found.high, 1.0)
+    )
 
 
 def _cells(evaluations: Sequence[Mapping], answer: str) -> dict[str, Estimate]:
