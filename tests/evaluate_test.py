@@ -315,3 +315,22 @@ def test_validation_of_unpaired_data_has_the_frechet_distance(data):
     where, _ = data(test=4, labels=False)
     found = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
     assert list(found) == ["frechet_haar"]
+
+
+def test_validation_passes_over_slices_without_a_body(data, monkeypatch):
+    where, perfect = data()
+    read, empty = stream.read_subjects, {"person_4"}
+
+    def read_subjects(data_dir, domain, split):
+        for name, images in read(data_dir, domain, split):
+            without = domain == "labels" and name in empty
+            yield name, np.zeros_like(images) if without else images
+
+    monkeypatch.setattr(stream, "read_subjects", read_subjects)
+
+    def shifted(mr):
+        return perfect(mr) + 30
+
+    assert validation.validate(shifted, **where)["mae"] == 30
+    empty |= {"person_5", "person_6"}
+    assert list(validation.validate(shifted, **where)) == ["frechet_haar"]

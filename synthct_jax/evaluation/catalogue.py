@@ -77,7 +77,8 @@ COLLECTION = {
         "Fréchet distance, torchvision's Inception",
         "",
         "lower",
-        f"{_INCEPTION}: of torchvision, so not called FID",
+        f"{_INCEPTION}: of torchvision, so not called FID; as that far too large with "
+        "fewer than thousands of slices: prefer the kernel distance",
     ),
     "kernel_inception_torchvision": Metric(
         "Kernel distance, torchvision's Inception", "", "lower", "the same features"
