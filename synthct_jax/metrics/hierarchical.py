@@ -16,7 +16,7 @@ import scipy.stats
 
 from synthct_jax.metrics.bootstrap import LEVEL
 
-RESAMPLES = 2_000
+RESAMPLES = 10_000  # the width is then within 2 % of that of ever so many
 _AT_ONCE = 500  # what is in memory does not grow with their number
 _SEED = 0
 
@@ -30,8 +30,9 @@ class Estimate:
 
     Attributes:
         value: of all seeds and subjects.
-        low, high: ends of the 95 % interval; None for a single subject, or where the
-            number is not defined, or not in every hundredth draw of the subjects.
+        low, high: ends of the 95 % interval; None for a single subject, where the
+            number is not defined, or where it is not in more than one of a hundred
+            draws of the subjects.
         seeds: of each variant. With one, the interval knows nothing of how another
             training would have gone.
         subjects: how many.
