@@ -2,13 +2,17 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synthct_jax.metrics import haar_features
+from synthct_jax.sweep import folder as sweep_folder
 from synthct_jax.sweep import page as sweep_page
 from synthct_jax.sweep import table as sweep_table
 from synthct_jax.sweep.folder import Run, make_plan
@@ -197,6 +201,19 @@ def test_one_seed_is_not_judged():
     assert found.found.low > 0 and found.verdict == "one seed, not judged"
 
 
+def test_no_correlation_is_beyond_1():
+    noise = np.random.default_rng(0).standard_normal((2, SUBJECTS))
+    for sign, end in ((1, "high"), (-1, "low")):
+        livers = [sign * TRUE_LIVER + 2 * noise[0], sign * TRUE_LIVER + 60 * noise[1]]
+        found = tables(
+            {("in", seed): evaluation(60, liver=livers[seed]) for seed in range(2)}
+        )
+        correlation = found.livers[0].cells["correlation"]
+        # Two seeds that far apart: about one degree of freedom, so it reaches past 1.
+        assert getattr(correlation, end) == sign
+        assert -1 <= correlation.low < correlation.value < correlation.high <= 1
+
+
 def test_only_subjects_whom_both_have_are_compared():
     one, other = evaluation(60), evaluation(65)
     del one["subjects"][:4]
@@ -300,3 +317,29 @@ def test_files_are_replaced_and_old_pictures_do_not_stay(paper, tmp_path):
         "table.md",
         "table.html",
     }
+
+
+def test_checkpoints_that_vanish_or_are_half_written_are_not_there(
+    tmp_path, monkeypatch
+):
+    described = {"config": {"train": {"best_metric": "mae"}}, "metrics": {"mae": 9.0}}
+    for step in (10, 20, 30, 40, 50):
+        file = tmp_path / f"checkpoints/{step}/config/metadata"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(described | {"step": step}))
+    (tmp_path / "checkpoints/30/config/metadata").write_text("")
+    (tmp_path / "checkpoints/40/config/metadata").write_text('{"config": {"tr')
+    (tmp_path / "checkpoints/50/config/metadata").write_bytes(b'{"note": "\xc3')
+    listed = Path.glob
+
+    def remove_one_that_is_listed(folder, pattern):
+        found = list(listed(folder, pattern))
+        assert len(found) == 5
+        shutil.rmtree(tmp_path / "checkpoints/20")
+        return iter(found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "glob", remove_one_that_is_listed)
+        found = sweep_folder._checkpoints(tmp_path)
+    assert found == {10: described | {"step": 10}}
+    assert sweep_folder.chosen_step(tmp_path) == 10
