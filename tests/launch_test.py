@@ -1,6 +1,5 @@
 """Launchers, with a stand-in for Python that tells how it was called."""
 
-import functools
 import os
 import shutil
 import signal
@@ -91,8 +90,6 @@ def test_signal_reaches_all_and_is_waited_for(environment, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Tests that run in the background have it ignored, and a shell cannot undo it.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         seen = []
         while not {"[0] ready\n", "[1] ready\n"} <= set(seen):
