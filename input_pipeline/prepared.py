@@ -50,6 +50,11 @@ class Domain:
     def of_split(self, split: str) -> tuple[Subject, ...]:
         return tuple(s for s in self.subjects if s.split == split)
 
+    @property
+    def held_out(self) -> str:
+        """The split that says most: held-out subjects, where there are any."""
+        return next(s for s in ("test", "validation", "train") if self.of_split(s))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:

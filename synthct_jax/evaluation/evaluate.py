@@ -132,11 +132,8 @@ def compute(
 ) -> tuple[Results, list[Slice]]:
     """The numbers of `evaluate`, and the slices to look at."""
     prepared = load_prepared(data_dir)
-    real_split = next(
-        one
-        for one in (split, "test", "validation", "train")
-        if prepared.domains["ct"].of_split(one)
-    )
+    ct = prepared.domains["ct"]
+    real_split = split if ct.of_split(split) else ct.held_out
     real, middles = _real_ct(data_dir, prepared, real_split, inception)
     answers, notes = _answers(model, data_dir, prepared)
 

@@ -42,7 +42,7 @@ def evaluate_run(
     prepared = load_prepared(data_dir)
     stream.check_compatible(prepared, ConfigDict(loaded.data))
     asked = split
-    split = split or held_out(prepared)
+    split = split or prepared.domains["mr"].held_out
     return evaluate.evaluate(
         of_checkpoint(loaded, prepared),
         data_dir=data_dir,
@@ -51,15 +51,6 @@ def evaluate_run(
         provenance=loaded.provenance,
         curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
         inception=inception,
-    )
-
-
-def held_out(prepared: Prepared) -> str:
-    """The split that says most: held-out subjects, where there are any."""
-    return next(
-        split
-        for split in ("test", "validation", "train")
-        if prepared.domains["mr"].of_split(split)
     )
 
 

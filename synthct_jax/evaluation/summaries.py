@@ -27,23 +27,16 @@ def consistency(
     subjects: Sequence[Entry], floors: Sequence[Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
     """Of each answer and metric the interval, and what true CT have in its place."""
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     for answer, entries in _by_answer(subjects).items():
-        names = entries[0]["consistency"]
-        table[answer] = {
-            name: {
-                **(
-                    found := interval([entry["consistency"][name] for entry in entries])
-                ),
-                "floor": (
-                    floor := _floor([one[name] for one in floors if name in one])
-                ),
-                "outside": None
-                if floor is None or len(floors) < LEAST_PEOPLE
-                else worse_than(name, found["mean"], Floor(**floor)),
-            }
-            for name in names
-        }
+        table[answer] = {}
+        for name in entries[0]["consistency"]:
+            found = interval([entry["consistency"][name] for entry in entries])
+            floor = _floor([one[name] for one in floors if name in one])
+            outside = None
+            if floor is not None and len(floors) >= LEAST_PEOPLE:
+                outside = worse_than(name, found["mean"], Floor(**floor))
+            table[answer][name] = {**found, "floor": floor, "outside": outside}
     return table
 
 

@@ -209,7 +209,7 @@ class _Watcher:
         if self._data_dir is None:
             return
         prepared = load_prepared(self._data_dir)
-        split = self._split or evaluate_run.held_out(prepared)
+        split = self._split or prepared.domains["mr"].held_out
         names = [subject.name for subject in prepared.domains["mr"].of_split(split)]
         asked = (prepared.source, prepared.size, split, names)
         for row in self._reader.rows():

@@ -35,16 +35,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
         ValueError: numbers of features differ, or fewer than two samples in a set.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"features are {a.shape} and {b.shape}, expected (samples, features) with "
-            "equally many features"
-        )
-    if min(len(a), len(b)) < 2:
-        raise ValueError(
-            f"{len(a)} and {len(b)} samples, expected two or more in both sets"
-        )
+    a, b = groups.checked(a, b)
     means = a.mean(axis=0) - b.mean(axis=0)
     roots = [_root_of_covariance(x) for x in (a, b)]
     common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()

@@ -1,8 +1,27 @@
-"""Samples of one subject stay together: they are not independent of each other."""
+"""Two sets of samples, of which those of one subject are not independent."""
 
 from collections.abc import Sequence
 
 import numpy as np
+
+
+def checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of samples (samples, features) as float64.
+
+    Raises:
+        ValueError: numbers of features differ, or fewer than two samples in a set.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"features are {a.shape} and {b.shape}, expected (samples, features) with "
+            "equally many features"
+        )
+    if min(len(a), len(b)) < 2:
+        raise ValueError(
+            f"{len(a)} and {len(b)} samples, expected two or more in both sets"
+        )
+    return a, b
 
 
 def deal(

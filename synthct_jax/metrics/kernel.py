@@ -41,16 +41,7 @@ def kernel_distance(
         ValueError: numbers of features differ, fewer than two samples in a set, or
             groups that do not fit the samples.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"features are {a.shape} and {b.shape}, expected (samples, features) with "
-            "equally many features"
-        )
-    if min(len(a), len(b)) < 2:
-        raise ValueError(
-            f"{len(a)} and {len(b)} samples, expected two or more in both sets"
-        )
+    a, b = groups.checked(a, b)
     subjects_a, subjects_b = groups.numbered(
         groups_a, groups_b, counts=(len(a), len(b))
     )

@@ -194,9 +194,9 @@ def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
 
     if not is_prepared(data):
         return None
-    of_mr = load_prepared(data).domains["mr"].of_split
-    split = next(s for s in ("test", "validation", "train") if of_mr(s))
-    names = [subject.name for subject in of_mr(split)]
+    mr = load_prepared(data).domains["mr"]
+    split = mr.held_out
+    names = [subject.name for subject in mr.of_split(split)]
     wanted = (results.FORMAT, chosen_step(work), str(data.resolve()), split, names)
     newest, found = 0.0, None
     for path in work.glob("evaluation*/**/metrics.json"):

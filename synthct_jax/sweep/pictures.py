@@ -20,7 +20,6 @@ from synthct_jax.evaluation.report.slices import (
     WINDOWS,
     around_body,
 )
-from synthct_jax.evaluation.run import held_out
 from synthct_jax.inference import LoadedModel, Translator
 from synthct_jax.sweep import folder as sweep_folder
 from synthct_jax.sweep.folder import Run
@@ -95,7 +94,7 @@ def choose(translate, data_dir: Path, prepared: Prepared) -> list[Place]:
     """The places of `draw`, by what `translate` makes of stored MR."""
     found = []  # of each subject where the truth is known
     cases = []
-    for case in read_cases(data_dir, prepared, held_out(prepared)):
+    for case in read_cases(data_dir, prepared, prepared.domains["mr"].held_out):
         cases.append((case.name, len(case.mr)))
         if case.truth is not None:
             found.append(_looked_at(translate, case, prepared))
@@ -172,7 +171,7 @@ def _views(
     """
     found: dict[Place, View] = {}
     channels = prepared.domains["mr"].channels
-    for case in read_cases(data_dir, prepared, held_out(prepared)):
+    for case in read_cases(data_dir, prepared, prepared.domains["mr"].held_out):
         for place in places:
             if place.subject != case.name:
                 continue

@@ -1,7 +1,7 @@
 """A sweep's numbers: each variant with its interval, and which differences are real.
 
-Where the truth is known, values are means over subjects and seeds, and intervals are by
-resampling both (`metrics.hierarchical`). Distances of collections have one value a run:
+Where the truth is known, values are means over subjects and seeds, and intervals are
+by both (`metrics.hierarchical`). Distances of collections have one value a run:
 the mean over seeds, with the widest reach of the runs' own intervals.
 """
 
@@ -12,16 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthct_jax.evaluation.results import MODEL
+from synthct_jax.evaluation.results import ANSWERS, MODEL, TRIVIAL
 from synthct_jax.metrics import haar_features, hierarchical
 from synthct_jax.metrics.hierarchical import Estimate, estimate
 from synthct_jax.sweep import folder as sweep_folder
 from synthct_jax.sweep.folder import Plan, Run
 
-TRIVIAL = {
-    "water": "water in the outline of the MR",
-    "histogram": "MR mapped to the CT histogram",
-}
 FLOOR = "real CT against real CT"
 SUPERVISED = "supervised_"
 
@@ -199,7 +195,7 @@ def of_evaluations(plan: Plan, found: Mapping[Run, Mapping[str, Any]]) -> Tables
         for variant, each in by_variant.items()
     ]
     first = next(iter(by_variant.values()))[:1]  # they do not depend on a training
-    for answer, label in TRIVIAL.items():
+    for answer, label in ((name, ANSWERS[name]) for name in TRIVIAL):
         if cells := _cells(first, answer):
             rows.append(
                 Row(
