@@ -240,9 +240,7 @@ class Checkpoints:
             return step
         latest = self._manager.latest_step()
         metric = self.describe(latest).config["train"]["best_metric"]
-        values = {s: self.describe(s).metrics.get(metric) for s in self.steps}
-        validated = [s for s, value in values.items() if value is not None]
-        return min(reversed(validated), key=values.__getitem__, default=latest)
+        return best_step({s: self.describe(s).metrics.get(metric) for s in self.steps})
 
     def wait(self) -> None:
         """Returns when all that was saved is on disk."""
@@ -308,6 +306,16 @@ class Checkpoints:
             f"{self._folder / str(step) / item} cannot be read: {reason[:300]}; remove "
             f"{self._folder / str(step)} to go on from an earlier step"
         )
+
+
+def best_step(values: Mapping[int, float | None]) -> int:
+    """The step of the lowest value, the later of equal ones; without any the latest.
+
+    Args:
+        values: of each step the validated metric, None where there was no validation.
+    """
+    validated = [step for step in sorted(values) if values[step] is not None]
+    return min(reversed(validated), key=values.__getitem__, default=max(values))
 
 
 def versions() -> dict[str, str]:

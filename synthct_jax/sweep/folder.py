@@ -174,14 +174,13 @@ def is_trained(work: Path, config: Mapping[str, Any]) -> bool:
 
 def chosen_step(work: Path) -> int | None:
     """The step that is evaluated by default: `checkpoint.Checkpoints.choose`."""
+    from synthct_jax.checkpoint import best_step
+
     checkpoints = _checkpoints(work)
     if not checkpoints:
         return None
-    latest = max(checkpoints)
-    metric = checkpoints[latest]["config"]["train"]["best_metric"]
-    values = {s: checkpoints[s]["metrics"].get(metric) for s in sorted(checkpoints)}
-    validated = [step for step, value in values.items() if value is not None]
-    return min(reversed(validated), key=values.__getitem__, default=latest)
+    metric = checkpoints[max(checkpoints)]["config"]["train"]["best_metric"]
+    return best_step({s: of["metrics"].get(metric) for s, of in checkpoints.items()})
 
 
 def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
