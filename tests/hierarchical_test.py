@@ -38,7 +38,7 @@ def test_seeds_that_differ_widen_the_interval():
     alike = estimate(mean, values(5, 40, of_subjects=0.1))
     apart = estimate(mean, values(5, 40, of_subjects=0.1, of_seeds=2))
     assert width(apart) > 10 * width(alike)
-    # Five seeds of standard deviation 2, resampled: 2 * sqrt(4 / 5) / sqrt(5) and more.
+    # Five seeds of standard deviation about 2: t of 4 degrees times 2 / sqrt(5) a side.
     assert 1 < width(apart) < 2 * 2 * 1.96
 
 
