@@ -82,7 +82,14 @@ def get_config() -> ConfigDict:
     model.upsample = "transposed"  # transposed, or resize (nearest, then convolution)
     model.discriminator_width = 64
     model.discriminator_layers = 3  # stride-2 layers: 1, 2, 3 see 16, 34, 70 pixels
-    model.dtype = "float32"  # of the computation; parameters are float32 always
+    model.dtype = "float32"  # or bfloat16, to compute; parameters, losses: float32
+    model.remat = False  # recompute residual blocks for gradients: less memory
+
+    # Devices, of all processes, along each axis of the mesh; -1: all that are left.
+    mesh = config.mesh = ConfigDict()
+    mesh.data = -1  # each has a share of the batch
+    mesh.fsdp = 1  # as data, and each keeps a share of weights and optimiser states
+    mesh.space = 1  # each has a share of the rows of every image
 
     loss = config.loss = ConfigDict()
     loss.adversarial = "lsgan"  # lsgan, or vanilla (binary cross-entropy)
@@ -95,6 +102,7 @@ def get_config() -> ConfigDict:
     train = config.train = ConfigDict()
     train.steps = 200_000
     train.global_batch = 8  # images of each domain, over all devices
+    train.accumulate = 1  # parts of a batch, one after another: less memory, same step
     train.learning_rate = 2e-4
     train.discriminator_learning_rate_ratio = 1.0
     train.beta1 = 0.5
@@ -105,6 +113,9 @@ def get_config() -> ConfigDict:
     train.log_every = 50  # steps
     train.save_every = 1_000
     train.keep_latest = 3  # checkpoints, besides the best
+    # A process that does no step, validation or save for so long (after its first step)
+    # prints where it hangs and ends; 0: never. Longer than a validation takes.
+    train.watchdog_seconds = 1_800.0
     # The generator with the lowest of this validation metric is kept as well.
     train.evaluate_every = 0  # steps between validations; 0: never
     train.best_metric = "frechet_haar"  # lowest wins

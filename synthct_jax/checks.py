@@ -1,15 +1,18 @@
 """What must fit before a run starts, or goes on: each refusal names the field."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from absl import logging
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from input_pipeline.prepared import Prepared
+from synthct_jax import sharding
 from synthct_jax.checkpoint import Description
 from synthct_jax.evaluation import validation
 from synthct_jax.method import Method
@@ -17,38 +20,106 @@ from synthct_jax.method import Method
 # What a resumed run may change. All else would make it another experiment.
 _MAY_CHANGE = (
     "data.workers",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.space",
+    "model.remat",
+    "train.accumulate",
     "train.steps",
     "train.log_every",
     "train.save_every",
     "train.keep_latest",
     "train.evaluate_every",
     "train.best_metric",
+    "train.watchdog_seconds",
 )
 
 
-def usable_devices(global_batch: int) -> list[jax.Device]:
-    """All devices; in a single process, as many as a small batch divides over.
+def choose_mesh(
+    config: ConfigDict, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """The mesh that `config.mesh` asks for, of all devices or of those given.
+
+    A single process that was asked for no certain number of devices trains on as many
+    as a small batch divides over; several processes train on all devices or not at all.
 
     Raises:
-        ValueError: several processes, and the batch does not divide over all devices.
+        ValueError: the devices, the batch or the images do not divide as asked; names
+            the field.
     """
-    devices = jax.devices()
-    count = len(devices)
-    if global_batch % count == 0 and global_batch > 0:
-        return devices
-    if jax.process_count() > 1 or global_batch < 1:
+    devices = jax.devices() if devices is None else devices
+    sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}
+    open_axes = [axis for axis, size in sizes.items() if size == -1]
+    for axis, size in sizes.items():
+        if size < 1 and size != -1:
+            raise ValueError(f"mesh.{axis} is {size}, expected -1 or at least 1")
+    if len(open_axes) > 1:
         raise ValueError(
-            f"train.global_batch is {global_batch}, which does not divide over "
-            f"{count} devices: the next that does is "
-            f"{(max(global_batch, 0) // count + 1) * count}"
+            f"mesh.{open_axes[0]} and mesh.{open_axes[1]} are -1, expected one at most"
         )
-    used = max(n for n in range(1, count + 1) if global_batch % n == 0)
-    logging.warning(
-        "train.global_batch is %d: it is trained on %d of %d devices; a multiple of %d "
-        "would use all",
-        *(global_batch, used, count, count),
+    asked = math.prod(size for size in sizes.values() if size != -1)
+    shown = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
+    if len(devices) % asked if open_axes else len(devices) < asked:
+        raise ValueError(
+            f"{shown}: {asked} {'does not divide' if open_axes else 'are not among'} "
+            f"the {len(devices)} devices"
+        )
+    batch, parts = config.train.global_batch, config.train.accumulate
+    if batch < 1 or parts < 1 or batch % parts:
+        raise ValueError(
+            f"train.global_batch is {batch} and train.accumulate {parts}, expected "
+            "both above 0, and the first a multiple of the second"
+        )
+    for axis in open_axes:
+        sizes[axis] = len(devices) // asked
+        if axis == "data":
+            sizes[axis] = _most_that_divide(batch // parts, sizes)
+    used = math.prod(sizes.values())
+    images = sizes["data"] * sizes["fsdp"]
+    if (batch // parts) % images or (used < len(devices) and jax.process_count() > 1):
+        in_parts = f" in {parts} parts" if parts > 1 else ""
+        step = parts * len(devices) // sizes["space"]
+        raise ValueError(
+            f"train.global_batch is {batch}{in_parts}, which does not divide over "
+            f"{len(devices) // sizes['space']} shares of a batch ({shown}): the next "
+            f"that does is {(batch // step + 1) * step}"
+        )
+    if used < len(devices):
+        logging.warning(
+            "train.global_batch is %d: it is trained on %d of %d devices; a multiple "
+            "of %d would use all",
+            *(batch, used, len(devices), parts * len(devices) // sizes["space"]),
+        )
+    _check_rows(config, sizes["space"])
+    logging.info(
+        "Mesh of %d devices: %s. Of %d images a step, %d at a time on a device%s",
+        used,
+        ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
+        *(batch, batch // parts // images),
+        f", {parts} times" if parts > 1 else "",
     )
-    return devices[:used]
+    return sharding.make_mesh(devices[:used], fsdp=sizes["fsdp"], space=sizes["space"])
+
+
+def _most_that_divide(batch: int, sizes: Mapping[str, int]) -> int:
+    """The most devices along data over which the batch divides."""
+    most = sizes["data"]
+    return max(
+        n for n in range(1, most + 1) if n == 1 or not batch % (n * sizes["fsdp"])
+    )
+
+
+def _check_rows(config: ConfigDict, space: int) -> None:
+    """Raises ValueError where rows do not divide, or a border were a whole share."""
+    size = config.data.crop or config.data.size
+    halvings = max(config.model.downsamplings, config.model.discriminator_layers)
+    rows, odd = divmod(size, space * 2**halvings)
+    if space > 1 and (odd or rows < 2 or size // space < 4):
+        raise ValueError(
+            f"mesh.space is {space}, with images of {size} rows that the networks "
+            f"halve {halvings} times: expected a multiple of {space * 2**halvings}, "
+            "with two or more rows on each device in the end"
+        )
 
 
 def check_sizes(config: ConfigDict, gan: Method) -> None:

@@ -2,6 +2,8 @@
 
 Networks call these and not Flax's, so that a platform whose compiler does badly can be
 given another program for the same function. Arithmetic is in the dtype of the image.
+With `matrix_products` the CPU's own program is taken, but for bfloat16, where
+Winograd's transforms would lose more than the format has.
 """
 
 import jax
@@ -14,31 +16,42 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
 def convolve(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    padding: tuple[int, int] = (0, 0),
+    matrix_products: bool = False,
 ) -> jax.Array:
-    """Zero-padded convolution: (n, h, w, i) and (k, k, i, o) -> (n, h', w', o)."""
+    """Convolution: (n, h, w, i) and (k, k, i, o) -> (n, h', w', o).
+
+    padding: zeros above and below, and to the left and right.
+    """
+    borders = [(width, width) for width in padding]
     kernel = kernel.astype(x.dtype)
-    if _as_matrix_products(x):
-        border = (padding, padding)
-        x = jnp.pad(x, ((0, 0), border, border, (0, 0))) if padding else x
+    if matrix_products and x.dtype != jnp.bfloat16:
+        if any(padding):
+            x = jnp.pad(x, ((0, 0), *borders, (0, 0)))
         return cpu_convolution.convolve(x, kernel, stride)
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
-        padding=[(padding, padding)] * 2,
+        padding=borders,
         dimension_numbers=DIMENSIONS,
     )
 
 
-def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def convolve_transposed(
+    x: jax.Array, kernel: jax.Array, *, matrix_products: bool = False
+) -> jax.Array:
     """Adjoint of a 3x3, stride 2 convolution: (n, h, w, i) -> (n, 2 h, 2 w, o).
 
     Kernel (3, 3, i, o) with y[2 p + k - 1] += x[p] kernel[k]: PyTorch's
     ConvTranspose2d with padding 1 and output padding 1, kernels in the same order.
     """
     kernel = kernel.astype(x.dtype)
-    if _as_matrix_products(x):
+    if matrix_products and x.dtype != jnp.bfloat16:
         return cpu_convolution.convolve_transposed(x, kernel)
     return lax.conv_general_dilated(
         x,
@@ -50,7 +63,6 @@ def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
-def _as_matrix_products(x: jax.Array) -> bool:
-    """Whether the CPU's own program pays: not in bfloat16, where Winograd's transforms
-    would lose more than the format has."""
-    return jax.default_backend() == "cpu" and x.dtype != jnp.bfloat16
+def matrix_products_pay(platform: str | None = None) -> bool:
+    """Whether a program for `platform` is to use them; by default where JAX runs."""
+    return (platform or jax.default_backend()) == "cpu"

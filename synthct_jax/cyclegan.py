@@ -12,9 +12,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from synthct_jax import image_pool, losses
-from synthct_jax.networks import UPSAMPLE, PatchDiscriminator, ResNetGenerator
+from synthct_jax.convolution import matrix_products_pay
+from synthct_jax.gradients import gradients
+from synthct_jax.networks import (
+    UPSAMPLE,
+    PatchDiscriminator,
+    ResNetGenerator,
+    split_over,
+)
 from synthct_jax.train_state import Params, TrainState
 
 Batch = dict[str, jax.Array]
@@ -37,10 +45,14 @@ class CycleGan:
     identity: float = 0.0
     pool_size: int = 50
     ema_decay: float = 0.0
+    accumulate: int = 1
+    mesh: Mesh | None = None
 
     @classmethod
-    def from_config(cls, config: Any) -> "CycleGan":
+    def from_config(cls, config: Any, *, mesh: Mesh | None = None) -> "CycleGan":
         """Build from `config.data`, `config.model`, `config.loss` and `config.train`.
+
+        mesh: to train on; None for the device that JAX takes by default.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
@@ -50,6 +62,8 @@ class CycleGan:
         _expect("model.dtype", model.dtype, ("float32", "bfloat16"))
         _expect("loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         dtype = jnp.dtype(model.dtype)
+        platform = None if mesh is None else mesh.devices.flat[0].platform
+        matrix_products = matrix_products_pay(platform)
 
         def generator(channels: int) -> ResNetGenerator:
             return ResNetGenerator(
@@ -59,6 +73,9 @@ class CycleGan:
                 downsamplings=model.downsamplings,
                 upsample=model.upsample,
                 dtype=dtype,
+                # Checkpoints of earlier versions have neither field.
+                remat=model.get("remat", False),
+                matrix_products=matrix_products,
             )
 
         def optimiser(rate: float) -> optax.GradientTransformation:
@@ -74,6 +91,7 @@ class CycleGan:
                 width=model.discriminator_width,
                 layers=model.discriminator_layers,
                 dtype=dtype,
+                matrix_products=matrix_products,
             ),
             generator_optimiser=optimiser(rate),
             discriminator_optimiser=optimiser(
@@ -85,6 +103,8 @@ class CycleGan:
             identity=loss.identity,
             pool_size=train.pool_size,
             ema_decay=train.ema_decay,
+            accumulate=train.get("accumulate", 1),
+            mesh=mesh,
         )
 
     @property
@@ -134,17 +154,17 @@ class CycleGan:
         mr, ct = b["mr"], b["ct"]
 
         def to_ct(x: jax.Array) -> jax.Array:
-            return self.to_ct.apply({"params": generators["to_ct"]}, x)
+            network = split_over(self.mesh, self.to_ct)
+            return network.apply({"params": generators["to_ct"]}, x)
 
         def to_mr(x: jax.Array) -> jax.Array:
-            return self.to_mr.apply({"params": generators["to_mr"]}, x)
+            network = split_over(self.mesh, self.to_mr)
+            return network.apply({"params": generators["to_mr"]}, x)
 
         synthetic = {"ct": to_ct(mr), "mr": to_mr(ct)}
         parts = {
-            f"adversarial_{domain}": losses.adversarial(
-                self._judge(discriminators[domain], image),
-                real=True,
-                kind=self.adversarial,
+            f"adversarial_{domain}": self._judge(
+                discriminators[domain], image, real=True
             )
             for domain, image in synthetic.items()
         }
@@ -165,20 +185,16 @@ class CycleGan:
         discriminators: dict[str, Params],
         real: dict[str, jax.Array],
         fake: dict[str, jax.Array],
-    ) -> tuple[jax.Array, Metrics]:
+    ) -> tuple[jax.Array, tuple[Metrics, None]]:
         """The sum over both discriminators, halved to slow them as in the reference."""
         parts = {}
         for domain, params in discriminators.items():
             on_real, on_fake = (
-                losses.adversarial(
-                    self._judge(params, images[domain]),
-                    real=is_real,
-                    kind=self.adversarial,
-                )
+                self._judge(params, images[domain], real=is_real)
                 for images, is_real in ((real, True), (fake, False))
             )
             parts[f"discriminator_{domain}"] = 0.5 * (on_real + on_fake)
-        return sum(parts.values()), parts
+        return sum(parts.values()), (parts, None)
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """One update of both generators, then of both discriminators.
@@ -186,11 +202,16 @@ class CycleGan:
         Pure. batch: mr (n, h, w, c) and ct (n, h, w, 1), float32 in [-1, 1].
         Metrics are float32 scalars: every part of the losses, with its weight.
         """
-        (_, (parts, synthetic)), gradients = jax.value_and_grad(
-            self.generator_loss, has_aux=True
-        )(state.generators, state.discriminators, batch)
+        found, parts, synthetic = gradients(
+            self.generator_loss,
+            state.generators,
+            state.discriminators,
+            batch,
+            parts=self.accumulate,
+            mesh=self.mesh,
+        )
         updates, generator_opt = self.generator_optimiser.update(
-            gradients, state.generator_opt, state.generators
+            found, state.generator_opt, state.generators
         )
         generators = optax.apply_updates(state.generators, updates)
 
@@ -200,11 +221,16 @@ class CycleGan:
             pools[domain], replayed[domain] = image_pool.query(
                 state.pools[domain], synthetic[domain], key
             )
-        (_, judged), gradients = jax.value_and_grad(
-            self.discriminator_loss, has_aux=True
-        )(state.discriminators, batch, replayed)
+        found, judged, _ = gradients(
+            lambda params, _, b: self.discriminator_loss(params, *b),
+            state.discriminators,
+            None,
+            (batch, replayed),
+            parts=self.accumulate,
+            mesh=self.mesh,
+        )
         updates, discriminator_opt = self.discriminator_optimiser.update(
-            gradients, state.discriminator_opt, state.discriminators
+            found, state.discriminator_opt, state.discriminators
         )
         return (
             state.replace(
@@ -219,8 +245,15 @@ class CycleGan:
             parts | judged,
         )
 
-    def _judge(self, params: Params, image: jax.Array) -> jax.Array:
-        return self.discriminator.apply({"params": params}, image)
+    def _judge(self, params: Params, image: jax.Array, *, real: bool) -> jax.Array:
+        """How far the discriminator is from calling images real, or fake."""
+        discriminator = split_over(self.mesh, self.discriminator)
+        return losses.adversarial(
+            discriminator.apply({"params": params}, image),
+            real=real,
+            kind=self.adversarial,
+            rows=discriminator.score_rows,
+        )
 
 
 def averaged(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:

@@ -7,19 +7,24 @@ float32 whatever the networks compute in.
 import jax
 import jax.numpy as jnp
 
+from synthct_jax.rows import WHOLE, Rows
+
 ADVERSARIAL = ("lsgan", "vanilla")
 
 
-def adversarial(score: jax.Array, *, real: bool, kind: str) -> jax.Array:
+def adversarial(
+    score: jax.Array, *, real: bool, kind: str, rows: Rows = WHOLE
+) -> jax.Array:
     """How far a discriminator's `score` map is from calling its input real (or fake).
 
     `lsgan` is the squared distance to 1 or 0 (Mao et al. 2017), `vanilla` the binary
-    cross-entropy of the score as a logit (Goodfellow et al. 2014).
+    cross-entropy of the score as a logit (Goodfellow et al. 2014). `rows` of the map
+    that are missing do not count.
     """
     if kind == "lsgan":
-        return jnp.mean(jnp.square(score - (1.0 if real else 0.0)))
+        return jnp.mean(rows.weigh(jnp.square(score - (1.0 if real else 0.0))))
     if kind == "vanilla":
-        return jnp.mean(jax.nn.softplus(-score if real else score))
+        return jnp.mean(rows.weigh(jax.nn.softplus(-score if real else score)))
     raise ValueError(
         f"loss.adversarial is {kind!r}, expected one of {', '.join(ADVERSARIAL)}"
     )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from jax.sharding import Mesh
+
 from synthct_jax.cyclegan import CycleGan
 from synthct_jax.supervised import Supervised
 
@@ -9,8 +11,8 @@ Method = CycleGan | Supervised
 _METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
 
 
-def from_config(config: Any) -> Method:
-    """Networks and training step of a configuration.
+def from_config(config: Any, *, mesh: Mesh | None = None) -> Method:
+    """Networks and training step of a configuration; see `CycleGan.from_config`.
 
     Raises:
         ValueError: a field has a value that nothing is defined for.
@@ -20,4 +22,4 @@ def from_config(config: Any) -> Method:
         raise ValueError(
             f"config.method is {name!r}, expected one of: {', '.join(_METHODS)}"
         )
-    return _METHODS[name].from_config(config)
+    return _METHODS[name].from_config(config, mesh=mesh)

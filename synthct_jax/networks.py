@@ -6,12 +6,17 @@ Images are NHWC. A convolution in front of an instance norm has no bias: its gra
 is zero, and Adam would turn the rounding noise of it into steps.
 """
 
+import dataclasses
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from synthct_jax.convolution import convolve, convolve_transposed
 from synthct_jax.normalization import instance_norm, pad_reflect
+from synthct_jax.rows import SPACE, WHOLE, Rows
 
 UPSAMPLE = ("transposed", "resize")
 RELU = 0.0  # slope for negative values
@@ -19,7 +24,11 @@ LEAKY_SLOPE = 0.2
 
 
 class Conv(nn.Module):
-    """A convolution with the reference's initial weights, N(0, 0.02)."""
+    """A convolution with the reference's initial weights, N(0, 0.02).
+
+    `matrix_products` and `rows`, here and below: how it is computed (`convolution`) and
+    where the rows of the images are (`rows`). Neither changes the result.
+    """
 
     features: int
     size: int
@@ -27,38 +36,68 @@ class Conv(nn.Module):
     padding: int = 0
     bias: bool = False
     transposed: bool = False
+    matrix_products: bool = False
+    rows: Rows = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.normal(0.02), shape)
         if self.transposed:
-            x = convolve_transposed(x, kernel)
+            x = self._transposed(x, kernel)
         else:
-            x = convolve(x, kernel, stride=self.stride, padding=self.padding)
+            x = self._plain(x, kernel)
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = x + bias.astype(x.dtype)
         return x
 
+    def _plain(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        above = left = self.padding
+        if above and self.rows.shards > 1:  # the neighbours' rows instead of zeros
+            below = self.size - self.stride - above
+            x, above = self.rows.pad(x, above, below, reflect=False), 0
+        return convolve(
+            x,
+            kernel,
+            stride=self.stride,
+            padding=(above, left),
+            matrix_products=self.matrix_products,
+        )
+
+    def _transposed(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        height = 2 * x.shape[1]
+        if self.rows.shards > 1:
+            x = self.rows.pad(x, 0, 1, reflect=False)
+        x = convolve_transposed(x, kernel, matrix_products=self.matrix_products)
+        return x[:, :height]
+
 
 class ResidualBlock(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))), 3x3, reflection padding."""
 
+    matrix_products: bool = False
+    rows: Rows = WHOLE
+
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
-        width = x.shape[-1]
-        y = Conv(width, 3, name="conv_0")(pad_reflect(x, 1))
-        y = instance_norm(y, RELU)
-        y = Conv(width, 3, name="conv_1")(pad_reflect(y, 1))
-        return x + instance_norm(y), None
+        how = (self.matrix_products, self.rows)
+        y = Conv(x.shape[-1], 3, matrix_products=how[0], name="conv_0")(
+            pad_reflect(x, 1, *how)
+        )
+        y = instance_norm(y, RELU, *how)
+        y = Conv(x.shape[-1], 3, matrix_products=how[0], name="conv_1")(
+            pad_reflect(y, 1, *how)
+        )
+        return x + instance_norm(y, 1.0, *how), None
 
 
 class ResNetGenerator(nn.Module):
     """One domain's image to the other's, in [-1, 1]: (n, h, w, c) -> (n, h, w, o).
 
     Fully convolutional: h and w are multiples of 2**downsamplings, and at least twice
-    that times two, for the reflection at the lowest resolution.
+    that times two, for the reflection at the lowest resolution. `remat` keeps no
+    activations from inside of a residual block: they are computed again for gradients.
     """
 
     channels: int
@@ -67,33 +106,39 @@ class ResNetGenerator(nn.Module):
     downsamplings: int = 2
     upsample: str = "transposed"
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
+    matrix_products: bool = False
+    rows: Rows = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        how = (self.matrix_products, self.rows)
+        conv = partial(Conv, matrix_products=self.matrix_products, rows=self.rows)
         x = x.astype(self.dtype)
-        x = Conv(self.width, 7, name="stem")(pad_reflect(x, 3))
-        x = instance_norm(x, RELU)
+        x = conv(self.width, 7, name="stem")(pad_reflect(x, 3, *how))
+        x = instance_norm(x, RELU, *how)
         for i in range(self.downsamplings):
             features = self.width * 2 ** (i + 1)
-            x = Conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
-            x = instance_norm(x, RELU)
+            x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
+            x = instance_norm(x, RELU, *how)
         # One block in a loop: compile time does not grow with the depth.
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         blocks = nn.scan(
-            ResidualBlock,
+            block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             length=self.blocks,
         )
-        x, _ = blocks(name="blocks")(x, None)
+        x, _ = blocks(*how, name="blocks")(x, None)
         for i in reversed(range(self.downsamplings)):
             features = self.width * 2**i
             if self.upsample == "transposed":
-                x = Conv(features, 3, transposed=True, name=f"up_{i}")(x)
+                x = conv(features, 3, transposed=True, name=f"up_{i}")(x)
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-                x = Conv(features, 3, name=f"up_{i}")(pad_reflect(x, 1))
-            x = instance_norm(x, RELU)
-        x = Conv(self.channels, 7, bias=True, name="head")(pad_reflect(x, 3))
+                x = conv(features, 3, name=f"up_{i}")(pad_reflect(x, 1, *how))
+            x = instance_norm(x, RELU, *how)
+        x = conv(self.channels, 7, bias=True, name="head")(pad_reflect(x, 3, *how))
         return jnp.tanh(_single_or_better(x))
 
 
@@ -101,24 +146,52 @@ class PatchDiscriminator(nn.Module):
     """A map of scores, each for one patch of the image: (n, h, w, c) -> (n, h', w', 1).
 
     With three stride-2 layers a score sees 70x70 pixels, with two 34, with one 16.
+    Where rows are split over devices, every shard of the map has equally many, and the
+    last ones of the last shard are not to be counted: `score_rows`.
     """
 
     width: int = 64
     layers: int = 3
     dtype: jnp.dtype = jnp.float32
+    matrix_products: bool = False
+    rows: Rows = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        rows = self.rows
+        conv = partial(Conv, matrix_products=self.matrix_products, rows=rows)
         x = x.astype(self.dtype)
-        x = Conv(self.width, 4, stride=2, padding=1, bias=True, name="conv_0")(x)
+        x = conv(self.width, 4, stride=2, padding=1, bias=True, name="conv_0")(x)
         x = nn.leaky_relu(x, LEAKY_SLOPE)
         for i in range(1, self.layers + 1):
             features = self.width * min(2**i, 8)
             stride = 2 if i < self.layers else 1
-            x = Conv(features, 4, stride=stride, padding=1, name=f"conv_{i}")(x)
-            x = instance_norm(x, LEAKY_SLOPE)
-        x = Conv(1, 4, padding=1, bias=True, name=f"conv_{self.layers + 1}")(x)
+            x = conv(features, 4, stride=stride, padding=1, name=f"conv_{i}")(x)
+            if stride == 1:
+                rows = _one_less(rows)
+            x = instance_norm(x, LEAKY_SLOPE, self.matrix_products, rows)
+        x = conv(1, 4, padding=1, bias=True, name=f"conv_{self.layers + 1}")(x)
         return _single_or_better(x)
+
+    @property
+    def score_rows(self) -> Rows:
+        """Of the map: its two layers with stride 1 make it smaller by a row each."""
+        return _one_less(_one_less(self.rows))
+
+
+def split_over(mesh: Mesh | None, network: nn.Module) -> nn.Module:
+    """The same network for the rows of images that one device of a mesh has.
+
+    To be applied inside of `jax.shard_map`.
+    """
+    return network if mesh is None else network.copy(rows=Rows(mesh.shape[SPACE]))
+
+
+def _one_less(rows: Rows) -> Rows:
+    """What a 4x4 convolution with stride 1 and padding 1 leaves."""
+    if rows.shards == 1:
+        return rows
+    return dataclasses.replace(rows, missing=rows.missing + 1)
 
 
 def _single_or_better(x: jax.Array) -> jax.Array:

@@ -1,39 +1,92 @@
 """Instance norm with its activation, and reflection padding, with their own gradients.
 
-Written for what XLA does to them on CPUs: it copies the whole producer of an array into
-every reduction over it, and runs that channel by channel. So sums over rows and columns
-are products with a vector of ones, whose operand is materialised, and barriers keep
-the neighbours' work from being repeated. The functions are the plain ones everywhere.
+With `matrix_products` written for what XLA does to them on CPUs: it copies the whole
+producer of an array into every reduction over it, and runs that channel by channel. So
+sums over rows and columns are products with a vector of ones, whose operand is
+materialised, and barriers keep the neighbours' work from being repeated. Elsewhere the
+compiler fuses as it likes.
 """
 
+import dataclasses
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from synthct_jax.rows import WHOLE, Rows
+
 EPSILON = 1e-5
 _barrier = lax.optimization_barrier
 
 
-def _mean(x: jax.Array) -> jax.Array:
-    """Mean over rows and columns, in float32 or better: (n, 1, 1, c)."""
-    n, h, w, c = x.shape
-    ones = jnp.ones((n, 1, h * w), x.dtype)
-    total = lax.dot_general(
-        ones,
-        x.reshape(n, h * w, c),
-        (((2,), (1,)), ((0,), (0,))),
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
-    )
-    return total.reshape(n, 1, 1, c) / (h * w)
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def instance_norm(
+    x: jax.Array,
+    slope: float = 1.0,
+    matrix_products: bool = False,
+    rows: Rows = WHOLE,
+) -> jax.Array:
+    """Zero mean, unit variance per image and channel, then a (leaky) ReLU.
+
+    Ulyanov et al. 2016, without learned scale or shift. x: (n, h, w, c); statistics
+    are in float32 at least. slope: of the activation for negative values; 1 is none.
+    Rows that are missing are zero in the result.
+    """
+    return _forward(x, slope, matrix_products, rows)[0]
 
 
-def _normalise(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x with zero mean and unit variance, and the reciprocal deviation."""
-    centred = x - _mean(x).astype(x.dtype)
-    reciprocal = lax.rsqrt(_mean(jnp.square(centred)) + EPSILON).astype(x.dtype)
-    return centred * reciprocal, reciprocal
+def _forward(x, slope, matrix_products, rows):
+    on = _Arrays(matrix_products, rows)
+    x = on.materialised(rows.keep(x))
+    mean = on.mean(x).astype(x.dtype)
+    variance = on.mean(jnp.square(on.centre(x, mean)))
+    reciprocal = lax.rsqrt(variance + EPSILON).astype(x.dtype)
+    y = on.centre(x, mean) * reciprocal
+    return on.materialised(_activate(y, y, slope)), (x, mean, reciprocal)
+
+
+def _backward(slope, matrix_products, rows, kept, g):
+    on = _Arrays(matrix_products, rows)
+    x, mean, reciprocal = kept
+    y = on.centre(x, mean) * reciprocal
+    g = on.materialised(rows.keep(_activate(g, y, slope)))
+    mean_g = on.mean(g).astype(x.dtype)
+    mean_gy = on.mean(on.materialised(g * y)).astype(x.dtype)
+    dx = reciprocal * (g - mean_g - y * mean_gy)
+    return (on.materialised(rows.keep(dx)),)
+
+
+instance_norm.defvjp(_forward, _backward)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arrays:
+    """How the arithmetic is written, and where the rows are."""
+
+    matrix_products: bool
+    rows: Rows
+
+    def mean(self, x: jax.Array) -> jax.Array:
+        """Over rows and columns, in float32 or better: (n, 1, 1, c)."""
+        n, h, w, c = x.shape
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        if not self.matrix_products:
+            mean = jnp.mean(x, axis=(1, 2), keepdims=True, dtype=dtype)
+            return self.rows.mean(mean, h)
+        total = lax.dot_general(
+            jnp.ones((n, 1, h * w), x.dtype),
+            x.reshape(n, h * w, c),
+            (((2,), (1,)), ((0,), (0,))),
+            preferred_element_type=dtype,
+        )
+        return self.rows.mean(total.reshape(n, 1, 1, c) / (h * w), h)
+
+    def centre(self, x: jax.Array, mean: jax.Array) -> jax.Array:
+        return self.rows.keep(x - mean)
+
+    def materialised(self, x: jax.Array) -> jax.Array:
+        return _barrier(x) if self.matrix_products else x
 
 
 def _activate(x: jax.Array, like: jax.Array, slope: float) -> jax.Array:
@@ -41,42 +94,24 @@ def _activate(x: jax.Array, like: jax.Array, slope: float) -> jax.Array:
     return x if slope == 1.0 else jnp.where(like > 0, x, slope * x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def instance_norm(x: jax.Array, slope: float = 1.0) -> jax.Array:
-    """Zero mean, unit variance per image and channel, then a (leaky) ReLU.
-
-    Ulyanov et al. 2016, without learned scale or shift. x: (n, h, w, c); statistics
-    are in float32 at least. slope: of the activation for negative values; 1 is none.
-    """
-    return _forward(x, slope)[0]
-
-
-def _forward(x, slope):
-    x = _barrier(x)
-    y, _ = _normalise(x)
-    return _barrier(_activate(y, y, slope)), x
-
-
-def _backward(slope, x, g):
-    y, reciprocal = _normalise(x)
-    g = _barrier(_activate(g, y, slope))
-    mean_g = _mean(g).astype(x.dtype)
-    mean_gy = _mean(_barrier(g * y)).astype(x.dtype)
-    return (_barrier(reciprocal * (g - mean_g - y * mean_gy)),)
-
-
-instance_norm.defvjp(_forward, _backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def pad_reflect(x: jax.Array, width: int) -> jax.Array:
+def pad_reflect(
+    x: jax.Array, width: int, matrix_products: bool = False, rows: Rows = WHOLE
+) -> jax.Array:
     """Reflection padding of rows and columns, the border itself not repeated."""
+    if matrix_products and rows == WHOLE:
+        return _pad_whole(x, width)
+    x = jnp.pad(x, ((0, 0), (0, 0), (width, width), (0, 0)), mode="reflect")
+    return rows.pad(x, width, width, reflect=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _pad_whole(x: jax.Array, width: int) -> jax.Array:
     border = (width, width)
     return _barrier(jnp.pad(x, ((0, 0), border, border, (0, 0)), mode="reflect"))
 
 
 def _pad_forward(x, width):
-    return pad_reflect(x, width), None
+    return _pad_whole(x, width), None
 
 
 def _pad_backward(width, _, g):
@@ -115,4 +150,4 @@ def _insert(x: jax.Array, length: int, offset: int, axis: int) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
-pad_reflect.defvjp(_pad_forward, _pad_backward)
+_pad_whole.defvjp(_pad_forward, _pad_backward)

@@ -15,7 +15,7 @@ from input_pipeline.prepared import load_prepared
 from input_pipeline.volume import Volume
 from synthct_jax.method import Method
 from synthct_jax.supervised import Supervised
-from synthct_jax.train_state import TrainState
+from synthct_jax.train_state import Params
 
 # (centre, width) in HU
 WINDOWS = {"soft tissue": (40.0, 400.0), "bone": (400.0, 1800.0)}
@@ -27,8 +27,8 @@ _MARGIN_MM = 10.0  # of air around the body
 
 def sampler(
     gan: Method, config: ConfigDict, data_dir: Path
-) -> Callable[[TrainState], np.ndarray]:
-    """A function from a state to a picture (height, width, 3) uint8 of fixed slices.
+) -> Callable[[dict[str, Params]], np.ndarray]:
+    """A function from weights to a picture (height, width, 3) uint8 of fixed slices.
 
     The middle slices of the first subjects, of validation where there are any. For each
     a line MR, synthetic CT, cycled MR and a line CT, synthetic MR, cycled CT; all as
@@ -51,11 +51,10 @@ def sampler(
     else:
         to_mr = jax.jit(lambda params, x: gan.to_mr.apply({"params": params}, x))
 
-    def sample(state: TrainState) -> np.ndarray:
+    def sample(weights: dict[str, Params]) -> np.ndarray:
         # This process' copy: the others do not draw.
         here = jax.device_put(
-            jax.tree.map(lambda array: array.addressable_data(0), state.translator),
-            device,
+            jax.tree.map(lambda array: array.addressable_data(0), weights), device
         )
         synthetic_ct = to_ct(here["to_ct"], mr)
         if to_mr is None:

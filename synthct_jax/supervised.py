@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from synthct_jax import losses
 from synthct_jax.cyclegan import Batch, CycleGan, Metrics, averaged
-from synthct_jax.networks import ResNetGenerator
+from synthct_jax.gradients import gradients
+from synthct_jax.networks import ResNetGenerator, split_over
 from synthct_jax.train_state import Params, TrainState
 
 
@@ -25,20 +27,24 @@ class Supervised:
     to_ct: ResNetGenerator
     optimiser: optax.GradientTransformation
     ema_decay: float = 0.0
+    accumulate: int = 1
+    mesh: Mesh | None = None
 
     @classmethod
-    def from_config(cls, config: Any) -> "Supervised":
-        """Build from the same fields as the CycleGAN.
+    def from_config(cls, config: Any, *, mesh: Mesh | None = None) -> "Supervised":
+        """Build from the same fields as the CycleGAN, which explains them.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
         """
-        gan = CycleGan.from_config(config)
+        gan = CycleGan.from_config(config, mesh=mesh)
         return cls(
             mr_channels=gan.mr_channels,
             to_ct=gan.to_ct,
             optimiser=gan.generator_optimiser,
             ema_decay=gan.ema_decay,
+            accumulate=gan.accumulate,
+            mesh=mesh,
         )
 
     @property
@@ -73,13 +79,24 @@ class Supervised:
         Shapes as of `CycleGan.train_step`.
         """
 
-        def loss(generators: dict[str, Params]) -> jax.Array:
-            synthetic = self.translate(generators["to_ct"], batch["mr"])
-            return losses.mean_absolute(synthetic, batch["ct"])
+        def loss(
+            generators: dict[str, Params], _: None, b: Batch
+        ) -> tuple[jax.Array, tuple[Metrics, None]]:
+            synthetic = to_ct.apply({"params": generators["to_ct"]}, b["mr"])
+            value = losses.mean_absolute(synthetic, b["ct"])
+            return value, ({"supervised_ct": value}, None)
 
-        value, gradients = jax.value_and_grad(loss)(state.generators)
+        to_ct = split_over(self.mesh, self.to_ct)
+        found, metrics, _ = gradients(
+            loss,
+            state.generators,
+            None,
+            batch,
+            parts=self.accumulate,
+            mesh=self.mesh,
+        )
         updates, generator_opt = self.optimiser.update(
-            gradients, state.generator_opt, state.generators
+            found, state.generator_opt, state.generators
         )
         generators = optax.apply_updates(state.generators, updates)
         return (
@@ -89,5 +106,5 @@ class Supervised:
                 generator_opt=generator_opt,
                 ema=averaged(state.ema, generators, state.step, self.ema_decay),
             ),
-            {"supervised_ct": value},
+            metrics,
         )

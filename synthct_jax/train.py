@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,12 +28,15 @@ from synthct_jax import checkpoint, checks, method, metric_writer, preview, shar
 from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import constant_then_linear
 from synthct_jax.evaluation import validation
+from synthct_jax.goodput import FILE as GOODPUT
+from synthct_jax.goodput import Goodput, described, summarise
 from synthct_jax.inference import Translator
 from synthct_jax.method import Method
 from synthct_jax.metric_writer import MetricWriter
 from synthct_jax.preemption import Preemption
 from synthct_jax.progress import Progress
-from synthct_jax.train_state import TrainState
+from synthct_jax.train_state import Params, TrainState
+from synthct_jax.watchdog import Watchdog
 
 
 def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) -> bool:
@@ -52,10 +56,11 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite any more; that step is not saved.
     """
-    gan = method.from_config(config)  # a wrong field is best heard of at once
-    mesh = sharding.make_mesh(checks.usable_devices(config.train.global_batch))
+    mesh = checks.choose_mesh(config)
+    gan = method.from_config(config, mesh=mesh)
     checks.check_sizes(config, gan)
     primary = jax.process_index() == 0
+    goodput = Goodput(workdir if primary else None)
     with contextlib.ExitStack() as stack:
         if primary:
             stack.enter_context(_only_run_in(workdir))
@@ -88,7 +93,8 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         start = checkpoints.latest_step or 0
         if start:
             checks.check_resumable(checkpoints.describe(start), description, workdir)
-            state = checkpoints.restore(abstract, start)
+            with goodput.measure("restore"):
+                state = jax.block_until_ready(checkpoints.restore(abstract, start))
             logging.info("Goes on after step %d", start)
         else:
             state = init(jax.random.key(config.seed))
@@ -109,6 +115,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             in_shardings=(shardings, sharding.batch_sharding(mesh)),
             out_shardings=(shardings, sharding.replicated(mesh)),
         )
+        share, shares = sharding.share_of_process(mesh)
         batches = stack.enter_context(
             contextlib.closing(
                 stream.make_stream(
@@ -118,8 +125,8 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                     global_batch=config.train.global_batch,
                     paired=config.method == "supervised",
                     start_step=start,
-                    process_index=jax.process_index(),
-                    process_count=jax.process_count(),
+                    process_index=share,
+                    process_count=shares,
                 )
             )
         )
@@ -129,41 +136,67 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         progress = Progress(config.train.steps, start=start, shown=primary)
         stack.callback(progress.finish)
         losses = _Losses(config, writer, progress)
-        validate = _validator(gan, config, data_dir, prepared)
+        validate = _validator(config, data_dir, prepared)
         sample = preview.sampler(gan, config, data_dir) if primary else None
+        whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
+        watchdog = stack.enter_context(Watchdog(config.train.watchdog_seconds))
 
         # The loop.
+        goodput.enter("input_wait")
+        batch = sharding.to_global(next(batches), mesh)
         for step in range(start + 1, config.train.steps + 1):
-            batch = sharding.to_global(next(batches), mesh)
+            goodput.enter("step" if step > start + 1 else "compile")
             with jax.transfer_guard("disallow"):  # nothing crosses unnoticed
                 state, metrics = train_step(state, batch)
-            losses.dispatched(step, metrics)
+            # While the devices compute, the next batch goes to them, and only then are
+            # the numbers of the step before waited for.
+            goodput.enter("input_wait")
+            batch = sharding.to_global(next(batches), mesh)
+            goodput.enter("step")
+            logged = losses.dispatched(step, metrics)
+            watchdog.alive()
             reason = preemption.reached(step)
             validate_now = validates and step % config.train.evaluate_every == 0
             last = step == config.train.steps
             if not (
                 reason or validate_now or last or step % config.train.save_every == 0
             ):
+                if logged:
+                    goodput.write(resumed=start, step=step - 1)
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
-            found = validate(state) if validate_now else {}
-            if found:
+            found, weights = {}, whole(state.translator)
+            if validate_now:
+                with goodput.measure("evaluate"):
+                    found = validate(weights)
+                watchdog.alive()
                 writer.write_scalars(
                     step, {f"validation_{k}": v for k, v in found.items()}
                 )
                 progress.note(f"step {step}  validation  {_listed(found)}")
+            goodput.enter("save")
+            began = time.monotonic()
             checkpoints.save(state, dataclasses.replace(description, metrics=found))
             if sample and not reason:
-                writer.write_images(step, {"step": sample(state)})
-            if reason and not last:
+                writer.write_images(step, {"step": sample(weights)})
+            if reason or last:
                 checkpoints.wait()
+                seconds = time.monotonic() - began
+                logging.info("Step %d was saved in %.2f s", step, seconds)
+            watchdog.alive()
+            goodput.enter("step")
+            goodput.write(resumed=start, step=step)
+            if reason and not last:
                 progress.note(
                     f"Stopped by {reason} after step {step}, which is saved: the same "
                     "command goes on"
                 )
                 return False
             progress.pause()
+        if primary:
+            spent = summarise(metric_writer.read_rows(workdir / GOODPUT))
+            logging.info("Wall time %s", described(spent))
     return True
 
 
@@ -253,19 +286,23 @@ class _Losses:
         self._sums: dict[str, float] = {}
         self._count = 0
 
-    def dispatched(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Step `step` is on its way; the one before it has ended or soon will."""
-        self.fetch()
-        self._pending = (step, metrics)
+    def dispatched(self, step: int, metrics: dict[str, jax.Array]) -> bool:
+        """Step `step` is on its way; the one before it has ended or soon will.
 
-    def fetch(self) -> None:
-        """Waits for the last step that was dispatched.
+        Returns whether that one was logged.
+        """
+        logged = self.fetch()
+        self._pending = (step, metrics)
+        return logged
+
+    def fetch(self) -> bool:
+        """Waits for the last step that was dispatched; whether it was logged.
 
         Raises:
             FloatingPointError: one of its losses is not finite.
         """
         if self._pending is None:
-            return
+            return False
         (step, metrics), self._pending = self._pending, None
         values = {name: float(v) for name, v in jax.device_get(metrics).items()}
         if not all(math.isfinite(value) for value in values.values()):
@@ -286,23 +323,24 @@ class _Losses:
             if self._progress.steps_per_second:
                 extra["steps_per_second"] = self._progress.steps_per_second
             self._writer.write_scalars(step, values | extra)
+        return logged
 
 
 def _validator(
-    gan: Method, config: ConfigDict, data_dir: Path, prepared: Prepared
-) -> Callable[[TrainState], dict[str, float]]:
-    """A function from a state to its metrics on the validation subjects.
+    config: ConfigDict, data_dir: Path, prepared: Prepared
+) -> Callable[[dict[str, Params]], dict[str, float]]:
+    """A function from weights to their metrics on the validation subjects.
 
     Every process computes all of them, so that all agree on the best step.
     """
     translator = Translator(
-        gan, config.data, stored_channels=prepared.domains["mr"].channels
+        method.from_config(config),
+        config.data,
+        stored_channels=prepared.domains["mr"].channels,
     )
 
-    def validate(state: TrainState) -> dict[str, float]:
-        params = jax.tree.map(
-            lambda array: array.addressable_data(0), state.translator["to_ct"]
-        )
+    def validate(weights: dict[str, Params]) -> dict[str, float]:
+        params = jax.tree.map(lambda array: array.addressable_data(0), weights["to_ct"])
         return validation.validate(
             lambda mr: translator(params, mr), data_dir=data_dir, split="validation"
         )

@@ -1,5 +1,7 @@
 """The CPU's convolutions are the same functions as XLA's, gradients included."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,12 @@ import pytest
 from jax import lax
 
 from synthct_jax import cpu_convolution
-from synthct_jax.convolution import DIMENSIONS, convolve, convolve_transposed
+from synthct_jax.convolution import (
+    DIMENSIONS,
+    convolve,
+    convolve_transposed,
+    matrix_products_pay,
+)
 
 # image rows, columns, channels in and out, kernel size, stride, padding
 LAYERS = {
@@ -57,7 +64,13 @@ def test_convolution_as_matrix_products(layer):
         )
 
     def ours(x, kernel):
-        return convolve(x, kernel, stride=stride, padding=padding)
+        return convolve(
+            x,
+            kernel,
+            stride=stride,
+            padding=(padding, padding),
+            matrix_products=True,
+        )
 
     assert_same(ours, theirs, x, kernel)
 
@@ -83,7 +96,15 @@ def test_transposed_convolution_as_matrix_product():
 def test_bfloat16_keeps_xlas_convolution():
     x = jnp.ones((1, 8, 8, 8), jnp.bfloat16)
     kernel = jnp.ones((3, 3, 8, 8))
-    text = jax.jit(convolve).lower(x, kernel).as_text()
-    assert "convolution" in text
-    assert convolve(x, kernel).dtype == jnp.bfloat16
-    assert convolve_transposed(x, kernel).shape == (1, 16, 16, 8)
+    ours = functools.partial(convolve, matrix_products=True)
+    assert "convolution" in jax.jit(ours).lower(x, kernel).as_text()
+    assert "convolution" not in jax.jit(ours).lower(x.astype(float), kernel).as_text()
+    assert ours(x, kernel).dtype == jnp.bfloat16
+    larger = convolve_transposed(x, kernel, matrix_products=True)
+    assert larger.shape == (1, 16, 16, 8)
+
+
+def test_other_platforms_get_xlas_convolution():
+    assert matrix_products_pay("cpu")
+    assert not matrix_products_pay("tpu")
+    assert not matrix_products_pay("gpu")

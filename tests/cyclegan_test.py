@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax import cyclegan, losses, sharding
+from synthct_jax import cyclegan, losses
 from synthct_jax.cyclegan import CycleGan
 
 SIZE = 16
@@ -36,35 +36,6 @@ def losses_of(gan: CycleGan, channels: int = 2) -> dict[str, float]:
         state.generators, state.discriminators, batch(channels)
     )
     return {name: float(value) for name, value in parts.items()}
-
-
-def test_one_and_two_devices_take_the_same_steps():
-    gan = CycleGan.from_config(config())
-
-    def run(devices):
-        mesh = sharding.make_mesh(devices)
-        abstract = jax.eval_shape(
-            lambda: gan.init(jax.random.key(0), batch=2, size=SIZE)
-        )
-        state = jax.jit(
-            lambda key: gan.init(key, batch=2, size=SIZE),
-            out_shardings=sharding.state_sharding(mesh, abstract),
-        )(jax.random.key(0))
-        step = jax.jit(gan.train_step, donate_argnums=0)
-        for _ in range(3):
-            state, metrics = step(state, sharding.to_global(batch(), mesh))
-        return jax.device_get((state.generators, state.pools, metrics))
-
-    assert len(jax.devices()) == 2
-    one, two = run(jax.devices()[:1]), run(jax.devices())
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
-    three = {"mr": np.zeros((3, 4, 4, 1), np.float32)}
-    with pytest.raises(ValueError, match="3 images.*2 devices.*global_batch"):
-        sharding.to_global(three, sharding.make_mesh())
 
 
 def test_identity_is_defined_for_unequal_channels_and_off_by_default():

@@ -1,0 +1,130 @@
+"""Where the wall time of a run goes: RUN/goodput.jsonl.
+
+A process has one clock that always runs in some bucket, so the buckets of its rows add
+up to its time by construction. Rows follow each other, one at least at every save:
+
+    {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
+     "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
+
+`start` is all before the loop but `restore`; `compile` is the first call of the step.
+When a run goes on after a kill, what the process before it spent after the checkpoint
+that it goes on from is `lost_work`: `summarise` moves it there.
+"""
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BUCKETS = (
+    "start",
+    "compile",
+    "input_wait",
+    "step",
+    "save",
+    "evaluate",
+    "restore",
+    "lost_work",
+)
+FILE = "goodput.jsonl"
+
+
+class Goodput:
+    """The clock of one process, which one of all processes writes down."""
+
+    def __init__(self, workdir: Path | None):
+        """Starts in `start`, back at the birth of the process. None: writes nothing."""
+        self._path = None if workdir is None else workdir / FILE
+        if self._path is not None and self._path.exists():
+            _drop_torn_line(self._path)
+        age = _seconds_since_birth()
+        born = datetime.datetime.now() - datetime.timedelta(seconds=age)
+        self._process = born.isoformat(timespec="milliseconds")
+        self._since = time.monotonic() - age
+        self._bucket = "start"
+        self._seconds = dict.fromkeys(BUCKETS, 0.0)
+
+    def enter(self, bucket: str) -> str:
+        """Counts to `bucket` from now on; returns where it counted so far."""
+        now, before = time.monotonic(), self._bucket
+        self._seconds[before] += now - self._since
+        self._since, self._bucket = now, bucket
+        return before
+
+    @contextlib.contextmanager
+    def measure(self, bucket: str) -> Iterator[None]:
+        """Counts to `bucket` inside of the block."""
+        before = self.enter(bucket)
+        try:
+            yield
+        finally:
+            self.enter(before)
+
+    def write(self, *, resumed: int, step: int) -> None:
+        """Adds a row of the time since the last one.
+
+        Args:
+            resumed: the step that this process went on from, 0 for none.
+            step: the last step that is done.
+        """
+        self.enter(self._bucket)
+        seconds = {name: round(s, 4) for name, s in self._seconds.items() if s}
+        self._seconds = dict.fromkeys(BUCKETS, 0.0)
+        if self._path is None:
+            return
+        row = {"process": self._process, "resumed": resumed, "step": step}
+        with self._path.open("a") as file:
+            file.write(json.dumps(row | {"seconds": seconds}) + "\n")
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds in each bucket, over all processes of a run, one after another.
+
+    Time that led to steps which a later process had to repeat is lost work, with their
+    input, evaluations and saves.
+    """
+    total = dict.fromkeys(BUCKETS, 0.0)
+    kept = math.inf  # the step that the next process went on from
+    following = None
+    for row in reversed(rows):
+        if following is not None and row["process"] != following["process"]:
+            kept = min(kept, following["resumed"])
+        following = row
+        for bucket, seconds in row["seconds"].items():
+            lost = row["step"] > kept and bucket not in ("start", "restore")
+            total["lost_work" if lost else bucket] += seconds
+    return total
+
+
+def described(total: Mapping[str, float]) -> str:
+    """One line: the wall time, and the shares of it, the largest first."""
+    seconds = sum(total.values())
+    shares = sorted(total.items(), key=lambda item: -item[1])
+    parts = [
+        f"{name.replace('_', ' ')} {100 * part / seconds:.1f} %"
+        for name, part in shares
+        if part
+    ]
+    return f"{seconds:.0f} s: {', '.join(parts)}"
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A process that was killed may have left half a line."""
+    whole = path.read_bytes().rpartition(b"\n")
+    if whole[2]:
+        os.truncate(path, len(whole[0] + whole[1]))
+
+
+def _seconds_since_birth() -> float:
+    """How long this process has been there, where the system says so."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # 22nd of all: starttime
+        return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - started)
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -1,0 +1,38 @@
+"""Notices a process that hangs, and ends it with all its stacks on standard error."""
+
+import faulthandler
+import sys
+import time
+
+_REARM_SECONDS = 1.0
+
+
+class Watchdog:
+    """Ends the process, status 1, when nothing is heard of it for too long.
+
+    It sleeps until the first sign of life, so that a compilation may take as long as it
+    likes. Python's faulthandler waits in a thread without the interpreter's lock: a
+    main thread that is stuck in a collective or in a file system is noticed as well.
+    """
+
+    def __init__(self, seconds: float):
+        """seconds: of silence; 0 switches it off."""
+        self._seconds = seconds
+        self._armed_at = float("-inf")
+
+    def __enter__(self) -> "Watchdog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._seconds:
+            faulthandler.cancel_dump_traceback_later()
+
+    def alive(self) -> None:
+        """A step, a validation or a save has ended."""
+        now = time.monotonic()
+        if not self._seconds or now - self._armed_at < _REARM_SECONDS:
+            return
+        self._armed_at = now
+        faulthandler.dump_traceback_later(
+            self._seconds, exit=True, file=sys.__stderr__ or sys.stderr
+        )

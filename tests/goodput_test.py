@@ -1,0 +1,90 @@
+"""Where wall time goes: buckets add up, and what was lost is called so."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_run import tiny_run
+
+from synthct_jax import goodput
+from synthct_jax.goodput import Goodput
+from synthct_jax.metric_writer import read_rows
+
+
+def row(process, resumed, done, **seconds):
+    return dict(process=process, resumed=resumed, step=done, seconds=seconds)
+
+
+def test_buckets_of_a_process_add_up_to_its_wall_time(tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from synthct_jax.goodput import Goodput
+clock = Goodput(Path(sys.argv[1]))
+with clock.measure("restore"):
+    time.sleep(0.3)
+clock.enter("step")
+for step in (1, 2):
+    time.sleep(0.2)
+    with clock.measure("save"):
+        time.sleep(0.1)
+    clock.write(resumed=0, step=step)
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    wall = time.monotonic() - began
+    rows = read_rows(tmp_path / goodput.FILE)
+    assert [r["step"] for r in rows] == [1, 2]
+    total = goodput.summarise(rows)
+    assert total["restore"] == pytest.approx(0.3, abs=0.1)
+    assert total["step"] == pytest.approx(0.4, abs=0.1)
+    assert total["save"] == pytest.approx(0.2, abs=0.1)
+    assert total["lost_work"] == 0
+    # The interpreter's own start is in it; its end is not.
+    assert wall - 0.2 < sum(total.values()) <= wall
+
+
+def test_a_run_says_where_its_time_went():
+    rows = read_rows(tiny_run().workdir / goodput.FILE)
+    assert [r["step"] for r in rows][-1] == 6
+    total = goodput.summarise(rows)
+    for bucket in ("start", "compile", "input_wait", "step", "save", "evaluate"):
+        assert total[bucket] > 0, bucket
+    assert total["lost_work"] == total["restore"] == 0
+
+
+def test_steps_that_were_not_saved_are_lost_work():
+    total = goodput.summarise(
+        [
+            row("a", 0, 100, start=5.0, compile=7.0, step=10.0),
+            row("a", 0, 150, step=4.0, input_wait=1.0, save=0.5),
+            row("b", 100, 130, start=6.0, restore=2.0, step=3.0),
+            row("c", 100, 200, start=6.0, compile=1.0, step=10.0),
+        ]
+    )
+    assert total["lost_work"] == 5.5 + 3.0
+    assert total["step"] == 20.0
+    assert total["start"] == 17.0
+    assert total["restore"] == 2.0
+    assert sum(total.values()) == 55.5
+
+
+def test_a_line_that_a_kill_tore_is_dropped(tmp_path):
+    path = tmp_path / goodput.FILE
+    whole = json.dumps(row("a", 0, 1, step=1.0)) + "\n"
+    path.write_text(whole + '{"process": "a", "res')
+    Goodput(tmp_path).write(resumed=1, step=2)
+    assert [r["step"] for r in read_rows(path)] == [1, 2]
+
+
+def test_the_other_processes_write_nothing(tmp_path):
+    Goodput(None).write(resumed=0, step=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_line_for_people_begins_with_the_largest_share():
+    assert goodput.described({"start": 1.0, "step": 3.0, "save": 0.0}) == (
+        "4 s: step 75.0 %, start 25.0 %"
+    )
