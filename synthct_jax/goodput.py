@@ -21,6 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
+from synthct_jax.metric_writer import read_rows
+
 BUCKETS = (
     "start",
     "compile",
@@ -48,6 +52,7 @@ class Goodput:
         self._since = time.monotonic() - age
         self._bucket = "start"
         self._seconds = dict.fromkeys(BUCKETS, 0.0)
+        self._steps: dict[str, int] | None = None
 
     def enter(self, bucket: str) -> str:
         """Counts to `bucket` from now on; returns where it counted so far."""
@@ -72,14 +77,22 @@ class Goodput:
             resumed: the step that this process went on from, 0 for none.
             step: the last step that is done.
         """
+        self._steps = {"resumed": resumed, "step": step}
         self.enter(self._bucket)
         seconds = {name: round(s, 4) for name, s in self._seconds.items() if s}
         self._seconds = dict.fromkeys(BUCKETS, 0.0)
         if self._path is None:
             return
-        row = {"process": self._process, "resumed": resumed, "step": step}
+        row = {"process": self._process, **self._steps, "seconds": seconds}
         with self._path.open("a") as file:
-            file.write(json.dumps(row | {"seconds": seconds}) + "\n")
+            file.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        """Writes what is left, and tells where the time of the whole run went."""
+        if self._path is None or self._steps is None:  # no step was done
+            return
+        self.write(**self._steps)
+        logging.info("Wall time %s", described(summarise(read_rows(self._path))))
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -28,8 +28,7 @@ from synthct_jax import checkpoint, checks, method, metric_writer, preview, shar
 from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import constant_then_linear
 from synthct_jax.evaluation import validation
-from synthct_jax.goodput import FILE as GOODPUT
-from synthct_jax.goodput import Goodput, described, summarise
+from synthct_jax.goodput import Goodput
 from synthct_jax.inference import Translator
 from synthct_jax.method import Method
 from synthct_jax.metric_writer import MetricWriter
@@ -62,6 +61,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     primary = jax.process_index() == 0
     goodput = Goodput(workdir if primary else None)
     with contextlib.ExitStack() as stack:
+        stack.callback(goodput.close)
         if primary:
             stack.enter_context(_only_run_in(workdir))
 
@@ -185,7 +185,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 seconds = time.monotonic() - began
                 logging.info("Step %d was saved in %.2f s", step, seconds)
             watchdog.alive()
-            goodput.enter("step")
             goodput.write(resumed=start, step=step)
             if reason and not last:
                 progress.note(
@@ -194,9 +193,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 )
                 return False
             progress.pause()
-        if primary:
-            spent = summarise(metric_writer.read_rows(workdir / GOODPUT))
-            logging.info("Wall time %s", described(spent))
     return True
 
 

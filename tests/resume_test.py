@@ -1,85 +1,171 @@
 """Runs that are killed as a machine kills them: in processes of their own."""
 
-import json
+import dataclasses
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from tiny_run import STEPS, tiny_run
+from tiny_run import tiny_run
 from train_test import assert_same_run
 
-from synthct_jax import main
+from synthct_jax import goodput, main
 from synthct_jax.metric_writer import read_rows
 
-# The configuration's file of the command line is that of the tests.
-CONFIG_FILE = """
-from tiny_run import tiny_config as get_config
+STEPS = 24
+
+# The configuration's file of the command line is that of the tests, and longer.
+CONFIG_FILE = f"""
+from tiny_run import tiny_config
+
+def get_config():
+    return tiny_config(steps={STEPS}, save_every=3, evaluate_every=6, log_every=1)
 """
 
 
+@dataclasses.dataclass
+class Run:
+    """A training in a process of its own."""
+
+    workdir: Path
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        config = self.workdir.parent / "config.py"
+        config.write_text(CONFIG_FILE)
+        path = os.pathsep.join([".", "tests", os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+                *(f"--workdir={self.workdir}", f"--data_dir={tiny_run().data_dir}"),
+            ],
+            env={**os.environ, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.began = time.time()
+        self.resumed = max(self.saved, default=0)
+
+    @property
+    def saved(self) -> list[int]:
+        folder = self.workdir / "checkpoints"
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        return [int(name) for name in names if name.isdigit()]
+
+    @property
+    def rows(self) -> list[dict]:
+        """Of all that was logged; rates differ from run to run."""
+        rows = read_rows(self.workdir / "metrics.jsonl")
+        return [
+            {k: v for k, v in row.items() if k != "steps_per_second"} for row in rows
+        ]
+
+    @property
+    def new_rows(self) -> list[dict]:
+        """Those of this process."""
+        if not self.is_near_the_loop:
+            return []
+        return [row for row in self.rows if row["step"] > self.resumed]
+
+    @property
+    def is_near_the_loop(self) -> bool:
+        """The configuration is written just before the step is compiled."""
+        path = self.workdir / "config.json"
+        return path.exists() and path.stat().st_mtime > self.began
+
+    @property
+    def is_saving(self) -> bool:
+        return any((self.workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+    def finish(self) -> None:
+        if self.process.poll() is None:
+            self.process.wait(timeout=300)
+        assert self.process.returncode == 0, self.process.stderr.read()
+        self.process.stderr.close()
+
+
+# When to kill: what is waited for, and the longest time after it, drawn at random.
+MOMENTS = {
+    "import": (lambda run: True, 3.0),
+    "compilation": (lambda run: run.is_near_the_loop, 2.0),
+    "first steps": (lambda run: run.new_rows, 0.2),
+    "save": (lambda run: run.is_near_the_loop and run.is_saving, 0.01),
+    # The losses of such a step are written just before its validation.
+    "evaluation": (
+        lambda run: (
+            run.new_rows
+            and run.new_rows[-1]["step"] % 6 == 0
+            and "validation_mae" not in run.new_rows[-1]
+        ),
+        0.05,
+    ),
+}
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """A run in a process like the others, and with their compiler flags."""
-    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    process = start(workdir, tiny_run().data_dir)
-    _, error = process.communicate()
-    assert process.returncode == 0, error
-    return workdir
+    run = Run(tmp_path_factory.mktemp("undisturbed") / "run")
+    run.start()
+    run.finish()
+    return run
 
 
-def command(workdir, data_dir):
-    config = workdir.parent / "tiny.py"
-    config.write_text(CONFIG_FILE)
-    return [
-        *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-        *(f"--workdir={workdir}", f"--data_dir={data_dir}"),
-    ]
-
-
-def start(workdir, data_dir):
-    path = os.pathsep.join([".", "tests", os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command(workdir, data_dir),
-        env={**os.environ, "PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
+def test_time_of_a_run_is_accounted_for(undisturbed):
+    """All but the interpreter's end, which comes after the last row is written."""
+    path = undisturbed.workdir / goodput.FILE
+    wall = path.stat().st_mtime - undisturbed.began
+    assert sum(goodput.summarise(read_rows(path)).values()) == pytest.approx(
+        wall, rel=0.01
     )
 
 
-def wait_for(condition, process, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted, number):
-    data_dir = tiny_run().data_dir
-    workdir = tmp_path / "run"
-    process = start(workdir, data_dir)
-    checkpoints = workdir / "checkpoints"
-    # In the middle of it, perhaps of a save: numbers are there, the end is not.
-    wait_for(lambda: read_rows(workdir / "metrics.jsonl"), process)
-    process.send_signal(number)
-    _, error = process.communicate()
-    if number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
+def test_thirty_kills_change_nothing(tmp_path, undisturbed):
+    """Every kill is followed by a resume, and every run ends as the undisturbed one."""
+    chance = random.Random(0)
+    signals = (signal.SIGTERM, signal.SIGKILL)
+    due = [(moment, number) for moment in MOMENTS for number in signals] * 3
+    chance.shuffle(due)
+    kills = len(due)
+    assert kills == 30
+    runs = 0
+    while due:
+        runs += 1
+        run = Run(tmp_path / str(runs) / "run")
+        run.workdir.parent.mkdir()
+        run.start()
+        while due and killed(run, *due[0], chance):
+            del due[0]
+            run.start()
+        run.finish()
+        assert_same_run(run.workdir, undisturbed.workdir, step=STEPS)
+        assert run.rows == undisturbed.rows
+    print(f"{kills} kills in {runs} runs")
+
+
+def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
+    """Kills at that moment; False where the run ends without it."""
+    comes, at_most = MOMENTS[moment]
+    while not comes(run):
+        if run.process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, at_most))
+    near = run.is_near_the_loop
+    run.process.send_signal(number)
+    status = run.process.wait(timeout=120)
+    if status == 0:  # it was at its end
+        return False
+    with run.process.stderr as stream:
+        said = stream.read()
+    if number == signal.SIGTERM and (near or status == main.STOPPED):
+        assert status == main.STOPPED, said
+        assert "Stopped by SIGTERM" in said
     else:
-        assert process.returncode == main.STOPPED, error
-        assert "Stopped by SIGTERM" in error
-        assert [path.name for path in checkpoints.iterdir()]
-    assert not (checkpoints / str(STEPS)).exists()
-    process = start(workdir, data_dir)
-    _, error = process.communicate()
-    assert process.returncode == 0, error
-    assert_same_run(workdir, uninterrupted)
-    rows = read_rows(workdir / "metrics.jsonl")
-    expected = read_rows(uninterrupted / "metrics.jsonl")
-    assert [row["step"] for row in rows] == [row["step"] for row in expected]
-    assert json.loads((workdir / "config.json").read_text())
+        assert status == -number, said
+    return True

@@ -8,6 +8,7 @@ import jax
 import matplotlib.image
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from input_pipeline import stream
@@ -18,17 +19,16 @@ from synthct_jax.cyclegan import CycleGan
 
 def arrays(workdir, step=STEPS):
     """Every array of the state saved at `step`."""
-    config = tiny_config()
-    _, abstract = train.make_init(
-        CycleGan.from_config(config), config, sharding.make_mesh()
-    )
     with Checkpoints.of_run(workdir) as checkpoints:
+        config = ConfigDict(checkpoints.describe(step).config)
+        gan = CycleGan.from_config(config)
+        _, abstract = train.make_init(gan, config, sharding.make_mesh())
         state = checkpoints.restore(abstract, step)
     return jax.device_get(checkpoint._to_arrays(state))
 
 
-def assert_same_run(workdir, other):
-    found, expected = arrays(workdir), arrays(other)
+def assert_same_run(workdir, other, step=STEPS):
+    found, expected = arrays(workdir, step), arrays(other, step)
     assert found.keys() == expected.keys()
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

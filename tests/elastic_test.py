@@ -1,0 +1,73 @@
+"""Any number of devices and processes goes on from the checkpoint of any other."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from elastic import LAYOUTS
+from tiny_run import tiny_run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Two steps of 4e-4 move weights by up to 8e-4, and those of another batch or of other
+# random numbers by as much elsewhere. Another order of summation stays below this, but
+# not by much: Adam's steps are as long where a gradient is zero to rounding.
+TOLERANCE = 1e-4
+
+
+def run(mode, folder, name):
+    layout = LAYOUTS[name]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "JAX_NUM_CPU_DEVICES": str(layout.devices),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles much, runs little
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), "tests"]),
+    }
+    if layout.processes > 1:
+        environment["JAX_COORDINATOR_ADDRESS"] = f"127.0.0.1:{port}"
+        environment["JAX_NUM_PROCESSES"] = str(layout.processes)
+    data_dir = tiny_run().data_dir
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "tests/elastic.py", mode, data_dir, folder, name],
+            cwd=REPOSITORY,
+            env={**environment, "JAX_PROCESS_ID": str(number)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(layout.processes)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=600)
+        assert process.returncode == 0, f"{mode} {name}: {error[-3000:]}"
+
+
+@pytest.mark.slow
+def test_every_layout_goes_on_from_every_other(tmp_path):
+    for name in LAYOUTS:
+        run("train", tmp_path, name)
+    for name in LAYOUTS:
+        run("resume", tmp_path, name)
+    one = np.load(tmp_path / "1_from_the_start.npz")
+    for name in LAYOUTS:
+        undisturbed = np.load(tmp_path / f"{name}_from_the_start.npz")
+        for origin in LAYOUTS:
+            found = np.load(tmp_path / f"{name}_from_{origin}.npz")
+            assert set(found) == set(one)
+            for array in one:
+                if origin == name:
+                    np.testing.assert_array_equal(found[array], undisturbed[array])
+                np.testing.assert_allclose(
+                    found[array].astype(float),
+                    one[array].astype(float),
+                    atol=TOLERANCE,
+                    rtol=TOLERANCE,
+                    err_msg=f"{array}, {name} from {origin}",
+                )

@@ -1,0 +1,108 @@
+"""Two processes over loopback, stopped and gone on with, as launched by a user."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_run import tiny_run
+from train_test import arrays, assert_same_run
+
+from synthct_jax import main
+from synthct_jax.metric_writer import read_rows
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STEPS = 24
+# Weights move by up to 1e-5 a step; what rounding makes of that in so few steps.
+RATE, TOLERANCE = 1e-5, 2e-5
+
+CONFIG_FILE = f"""
+from tiny_run import tiny_config
+
+def get_config():
+    return tiny_config(
+        steps={STEPS}, global_batch=4, save_every=8, evaluate_every=12, log_every=1,
+        learning_rate={RATE},
+    )
+"""
+
+
+def start(workdir, *, processes, devices):
+    config = workdir.parent / "config.py"
+    config.write_text(CONFIG_FILE)
+    arguments = [f"--config={config}", f"--workdir={workdir}"]
+    arguments.append(f"--data_dir={tiny_run().data_dir}")
+    if processes == 1:
+        command = [sys.executable, "-m", "synthct_jax.main", *arguments]
+    else:
+        command = [REPOSITORY / "launch" / "local.sh", str(processes), "--", *arguments]
+    path = os.pathsep.join([str(REPOSITORY), "tests", os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "PYTHON": sys.executable,
+            "PYTHONPATH": path,
+            "JAX_NUM_CPU_DEVICES": str(devices),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process, status=0):
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == status, said
+    return said
+
+
+def worker(launcher, number):
+    """The process of that number, among the launcher's children."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text()
+    for pid in map(int, children.split()):
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if f"JAX_PROCESS_ID={number}".encode() in environment and b"-m" in command:
+            return pid
+    raise AssertionError(f"no process {number} among {children}")
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
+    undisturbed = tmp_path / "undisturbed"
+    finish(start(undisturbed, processes=2, devices=2))
+
+    workdir = tmp_path / "run"
+    launcher = start(workdir, processes=2, devices=2)
+    while not read_rows(workdir / "metrics.jsonl"):
+        assert launcher.poll() is None, launcher.stdout.read()
+        time.sleep(0.005)
+    os.kill(worker(launcher, 1), signal.SIGTERM)
+    said = finish(launcher, main.STOPPED)
+    saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert saved < STEPS, "it ended before it could be stopped"
+    for process in (0, 1):
+        assert f"[{process}] Step {saved} was saved" in said
+
+    other = tmp_path / "other"
+    shutil.copytree(workdir, other)
+    finish(start(workdir, processes=2, devices=2))
+    assert_same_run(workdir, undisturbed, step=STEPS)
+
+    finish(start(other, processes=1, devices=4))
+    found, expected = arrays(other, STEPS), arrays(undisturbed, STEPS)
+    for name in expected:
+        np.testing.assert_allclose(
+            found[name].astype(float),
+            expected[name].astype(float),
+            atol=TOLERANCE,
+            rtol=1e-3,
+            err_msg=name,
+        )
