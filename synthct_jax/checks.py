@@ -92,8 +92,8 @@ def choose_mesh(
         )
     _check_rows(config, sizes["space"])
     logging.info(
-        "Mesh of %d devices: %s. Of %d images a step, %d at a time on a device%s",
-        used,
+        "Mesh of %d device%s: %s. Of %d images a step, %d at a time on a device%s",
+        *(used, "s" if used > 1 else ""),
         ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
         *(batch, batch // parts // images),
         f", {parts} times" if parts > 1 else "",

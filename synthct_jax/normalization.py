@@ -29,8 +29,8 @@ def instance_norm(
 ) -> jax.Array:
     """Zero mean, unit variance per image and channel, then a (leaky) ReLU.
 
-    Ulyanov et al. 2016, without learned scale or shift. x: (n, h, w, c); statistics
-    are in float32 at least. slope: of the activation for negative values; 1 is none.
+    Ulyanov et al. 2016, without learned scale or shift. x: (n, h, w, c); computed in
+    float32 at least. slope: of the activation for negative values; 1 is none.
     Rows that are missing are zero in the result.
     """
     return _forward(x, slope, matrix_products, rows)[0]
@@ -39,22 +39,22 @@ def instance_norm(
 def _forward(x, slope, matrix_products, rows):
     on = _Arrays(matrix_products, rows)
     x = on.materialised(rows.keep(x))
-    mean = on.mean(x).astype(x.dtype)
-    variance = on.mean(jnp.square(on.centre(x, mean)))
-    reciprocal = lax.rsqrt(variance + EPSILON).astype(x.dtype)
+    mean = on.mean(x)
+    reciprocal = lax.rsqrt(on.mean(jnp.square(on.centre(x, mean))) + EPSILON)
     y = on.centre(x, mean) * reciprocal
-    return on.materialised(_activate(y, y, slope)), (x, mean, reciprocal)
+    y = _activate(y, y, slope).astype(x.dtype)
+    return on.materialised(y), (x, mean, reciprocal)
 
 
 def _backward(slope, matrix_products, rows, kept, g):
     on = _Arrays(matrix_products, rows)
     x, mean, reciprocal = kept
     y = on.centre(x, mean) * reciprocal
-    g = on.materialised(rows.keep(_activate(g, y, slope)))
-    mean_g = on.mean(g).astype(x.dtype)
-    mean_gy = on.mean(on.materialised(g * y)).astype(x.dtype)
-    dx = reciprocal * (g - mean_g - y * mean_gy)
-    return (on.materialised(rows.keep(dx)),)
+    g = rows.keep(_activate(g.astype(y.dtype), y, slope))
+    g = on.materialised(g)
+    mean_g, mean_gy = on.mean(g), on.mean(on.materialised(g * y))
+    dx = rows.keep(reciprocal * (g - mean_g - y * mean_gy))
+    return (on.materialised(dx.astype(x.dtype)),)
 
 
 instance_norm.defvjp(_forward, _backward)
@@ -83,7 +83,7 @@ class _Arrays:
         return self.rows.mean(total.reshape(n, 1, 1, c) / (h * w), h)
 
     def centre(self, x: jax.Array, mean: jax.Array) -> jax.Array:
-        return self.rows.keep(x - mean)
+        return self.rows.keep(x.astype(mean.dtype) - mean)
 
     def materialised(self, x: jax.Array) -> jax.Array:
         return _barrier(x) if self.matrix_products else x

@@ -26,7 +26,7 @@ from input_pipeline import prepare, stream
 from input_pipeline.prepared import FILE, Prepared, load_prepared
 from synthct_jax import checkpoint, checks, method, metric_writer, preview, sharding
 from synthct_jax.checkpoint import Checkpoints, Description
-from synthct_jax.cyclegan import constant_then_linear
+from synthct_jax.cyclegan import Batch, Metrics, constant_then_linear
 from synthct_jax.evaluation import validation
 from synthct_jax.goodput import Goodput
 from synthct_jax.inference import Translator
@@ -36,6 +36,8 @@ from synthct_jax.preemption import Preemption
 from synthct_jax.progress import Progress
 from synthct_jax.train_state import Params, TrainState
 from synthct_jax.watchdog import Watchdog
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) -> bool:
@@ -108,13 +110,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             return True
 
         # The step, compiled once.
-        shardings = jax.tree.map(lambda array: array.sharding, abstract)
-        train_step = jax.jit(
-            gan.train_step,
-            donate_argnums=0,
-            in_shardings=(shardings, sharding.batch_sharding(mesh)),
-            out_shardings=(shardings, sharding.replicated(mesh)),
-        )
+        train_step = make_step(gan, mesh, abstract)
         share, shares = sharding.share_of_process(mesh)
         batches = stack.enter_context(
             contextlib.closing(
@@ -223,6 +219,17 @@ def make_init(
     hurried = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 1} if hurried else None
     return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
+
+
+def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
+    """The training step on `mesh`, to be compiled; the state that it gets is gone."""
+    shardings = jax.tree.map(lambda array: array.sharding, abstract)
+    return jax.jit(
+        gan.train_step,
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
 
 
 # --- what fits to what ----------------------------------------------------------------

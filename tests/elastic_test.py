@@ -13,10 +13,10 @@ from tiny_run import tiny_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Two steps of 4e-4 move weights by up to 8e-4, and those of another batch or of other
-# random numbers by as much elsewhere. Another order of summation stays below this, but
-# not by much: Adam's steps are as long where a gradient is zero to rounding.
-TOLERANCE = 1e-4
+# Of how far an array has come since the start. Gradients agree to 3e-6, or 6e-3 where
+# float32's luck with a ReLU's input that is zero to rounding differs; Adam's step is as
+# long where a gradient is nearly zero. Other data, random numbers or pools change all.
+TOLERANCE = 0.1
 
 
 def run(mode, folder, name):
@@ -55,6 +55,7 @@ def test_every_layout_goes_on_from_every_other(tmp_path):
         run("train", tmp_path, name)
     for name in LAYOUTS:
         run("resume", tmp_path, name)
+    initial = np.load(tmp_path / "1_from_nothing.npz")
     one = np.load(tmp_path / "1_from_the_start.npz")
     for name in LAYOUTS:
         undisturbed = np.load(tmp_path / f"{name}_from_the_start.npz")
@@ -62,12 +63,11 @@ def test_every_layout_goes_on_from_every_other(tmp_path):
             found = np.load(tmp_path / f"{name}_from_{origin}.npz")
             assert set(found) == set(one)
             for array in one:
+                message = f"{array}, {name} from {origin}"
                 if origin == name:
-                    np.testing.assert_array_equal(found[array], undisturbed[array])
-                np.testing.assert_allclose(
-                    found[array].astype(float),
-                    one[array].astype(float),
-                    atol=TOLERANCE,
-                    rtol=TOLERANCE,
-                    err_msg=f"{array}, {name} from {origin}",
-                )
+                    np.testing.assert_array_equal(
+                        found[array], undisturbed[array], err_msg=message
+                    )
+                way = np.linalg.norm((one[array] - initial[array]).ravel())
+                apart = np.linalg.norm((found[array] - one[array]).ravel())
+                assert apart <= TOLERANCE * way, message
