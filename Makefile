@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format lock clean
+.PHONY: help demo test test-all beam-test lint format lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,9 @@ test: lint  ## lint, and the tests that take seconds
 test-all: lint  ## lint, and all tests
 	$(RUN) -m pytest
 
+beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an environment of its own
+	.venv-beam/bin/python -m pytest tests/beam_test.py tests/shards_test.py
+
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -29,7 +32,7 @@ format: $(STAMP)  ## rewrite the sources in ruff's format
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment and caches, never data or runs
-	rm -rf $(VENV) .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-beam .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again.
@@ -45,6 +48,13 @@ $(STAMP): requirements.lock pyproject.toml
 	$(RUN) -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Beam holds protobuf at 6, so it cannot be in the ordinary environment.
+.venv-beam/installed: requirements-beam.lock pyproject.toml
+	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --require-hashes -r requirements-beam.lock
+	.venv-beam/bin/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
 # Resolved on the oldest Python that is supported, against PyPI alone: the hashes of
 # wheels built on one machine are of no use on another. `UPGRADE=--upgrade` moves every
 # pin, `UPGRADE='--upgrade-package jax'` one; without it pins stay where they can.
@@ -54,15 +64,21 @@ lock:  ## resolve pyproject.toml into requirements.lock (needs Python 3.11)
 	  >&2; exit 1; }
 	test -x .venv-lock/bin/pip-compile || { $(PYTHON) -m venv .venv-lock \
 	  && .venv-lock/bin/python -m pip install pip-tools==7.6.2; }
-	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
-	  CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet \
-	  --extra dev --strip-extras --generate-hashes --unsafe-package synthct-jax \
-	  --no-emit-index-url --no-emit-find-links $(UPGRADE) \
-	  --output-file requirements.lock pyproject.toml
-	printf '%s\n' \
-	  '# Everything that development and tests on a CPU need, on Linux x86-64 with Python' \
-	  '# 3.11; pip-tools resolves for one platform. On 2026-11 no package asked for more' \
-	  '# on Python 3.12 to 3.14, macOS or Linux arm64. Accelerators: README.md.' \
-	  | cat - requirements.lock | sed -e '/^# WARNING: .* not pinned/,$$d' -e '/^$$/d' \
-	  > requirements.lock.new  # the warning is about this package itself
-	mv requirements.lock.new requirements.lock
+	$(call RESOLVE,requirements.lock,--extra dev)
+	cp requirements.lock requirements-beam.lock  # pins stay where Beam allows it
+	$(call RESOLVE,requirements-beam.lock,--extra dev --extra beam)
+
+define RESOLVE
+env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+  CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet \
+  $(2) --strip-extras --generate-hashes --unsafe-package synthct-jax \
+  --no-emit-index-url --no-emit-find-links $(UPGRADE) \
+  --output-file $(1) pyproject.toml
+printf '%s\n' \
+  '# Everything that development and tests on a CPU need, on Linux x86-64 with Python' \
+  '# 3.11; pip-tools resolves for one platform. On 2026-11 no package asked for more' \
+  '# on Python 3.12 to 3.14, macOS or Linux arm64. Accelerators: README.md.' \
+  | cat - $(1) | sed -e '/^# WARNING: .* not pinned/,$$d' -e '/^$$/d' \
+  > $(1).new  # the warning is about this package itself
+mv $(1).new $(1)
+endef

@@ -8,21 +8,31 @@ It appears whole or not at all.
 """
 
 import collections
-import concurrent.futures
-import multiprocessing
+import contextlib
+import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
-from input_pipeline import builder, layout, prepared, split, statistics, subject
+from input_pipeline import (
+    builder,
+    layout,
+    prepared,
+    processes,
+    shards,
+    split,
+    statistics,
+    subject,
+)
 from input_pipeline.contact_sheet import write_contact_sheet
 from input_pipeline.prepared import SPLITS, Domain, Prepared, Subject
 from input_pipeline.volume import UnusableScan
+from input_pipeline.written import Request, Written
 
 SOURCES = ("chaos", "folder", "chaos_noncontrast", "phantom")
 
@@ -33,6 +43,7 @@ def prepare(
     data_dir: str | Path,
     *,
     workers: int | None = None,
+    write: Callable[..., Written] | None = None,
 ) -> Prepared:
     """Prepares a data set.
 
@@ -42,62 +53,44 @@ def prepare(
         raw_dir: the scans, laid out as `layout` says; not used for phantoms.
         data_dir: must not exist, or be empty.
         workers: processes; None for one a core. The result does not depend on it.
+        write: does the work instead of them; called as `processes.write`, and writes
+            the same.
 
     Raises:
         FileExistsError: `data_dir` holds something.
         FileNotFoundError: `raw_dir`, or its folder of a domain, is not there.
+        OSError: a shard could not be written. Nothing is left behind then.
         UnusableScan: one or more subjects cannot be used; lists all of them with the
             reasons. Nothing is written then.
         ValueError: a field of the configuration has no meaning; names it.
     """
-    data = config.data
-    target = _target(data)
+    write = write or functools.partial(processes.write, workers=workers)
+    target = _target(config.data)
     data_dir = Path(os.path.abspath(data_dir))
     _check_free(data_dir)
     warnings: list[str] = []
-    if data.source == "phantom":
-        jobs = split.phantom_jobs(
-            config.phantom, config.seed, paired=config.method == "supervised"
-        )
-    else:
-        if raw_dir is None:
-            raise ValueError(f"data.source={data.source} needs the folder of its scans")
-        found = layout.find_scans(Path(raw_dir), data.source)
-        jobs = split.split_scans(found, data.split, seed=config.seed, warnings=warnings)
-
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(
-        tempfile.mkdtemp(prefix=f"{data_dir.name}.partial-", dir=data_dir.parent)
-    )
-    try:
-        volumes_dir = partial / "volumes"
-        volumes_dir.mkdir()
-        volumes = _write_subjects(jobs, target, volumes_dir, workers=workers)
-        summary = Prepared(
-            source=data.source,
+    request = Request(jobs=tuple(_jobs(config, raw_dir, warnings)), target=target)
+    with _new_folder(data_dir) as folder:
+        scratch = folder / "volumes"
+        scratch.mkdir()
+        written = write(request, folder, scratch=scratch)
+        _refuse(written.refused, request)
+        domains = _describe(written, target, folder)
+        Prepared(
+            source=config.data.source,
             size=target.size,
             spacing_mm=target.spacing_mm,
             mask_outside_body=target.mask_outside_body,
             mr_percentile=target.mr_percentile,
             seed=int(config.seed),
-            domains=_write_domains(volumes, target, partial, scratch=volumes_dir),
-            label_names=_label_names() if "labels" in volumes else (),
+            domains=domains,
+            label_names=_label_names() if "labels" in domains else (),
             warnings=tuple(warnings),
-        )
-        summary.save(partial)
-        shutil.rmtree(volumes_dir)
-        partial.chmod(0o777 & ~_umask())  # mkdtemp's is private
-        try:
-            partial.rename(data_dir)
-        except OSError:
-            _check_free(data_dir)
-            raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        ).save(folder)
+        shutil.rmtree(scratch)
     for warning in warnings:
         logging.warning("%s", warning)
-    for name, domain in summary.domains.items():
+    for name, domain in domains.items():
         counts = collections.Counter(s.split for s in domain.subjects)
         logging.info(
             "%s: %s subjects, %d slices",
@@ -106,6 +99,26 @@ def prepare(
             sum(s.slices for s in domain.subjects),
         )
     return prepared.load_prepared(data_dir)
+
+
+@contextlib.contextmanager
+def _new_folder(data_dir: Path) -> Iterator[Path]:
+    """A folder beside `data_dir` that takes its place in the end, or is removed."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(
+        tempfile.mkdtemp(prefix=f"{data_dir.name}.partial-", dir=data_dir.parent)
+    )
+    try:
+        partial.chmod(0o777 & ~_umask())  # mkdtemp's is private
+        yield partial
+        try:
+            partial.rename(data_dir)
+        except OSError:
+            _check_free(data_dir)
+            raise
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 # --- what is asked --------------------------------------------------------------------
@@ -141,6 +154,21 @@ def _target(data) -> subject.Target:
     )
 
 
+def _jobs(
+    config, raw_dir: str | Path | None, warnings: list[str]
+) -> Sequence[subject.Scan | subject.Phantom]:
+    data = config.data
+    if data.source == "phantom":
+        return split.phantom_jobs(
+            config.phantom, config.seed, paired=config.method == "supervised"
+        )
+    if raw_dir is None:
+        raise ValueError(f"data.source={data.source} needs the folder of its scans")
+    # Absolute: those who read it may run elsewhere.
+    found = layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
+    return split.split_scans(found, data.split, seed=config.seed, warnings=warnings)
+
+
 def _check_free(data_dir: Path) -> None:
     if not data_dir.exists():
         return
@@ -172,127 +200,98 @@ def _label_names() -> tuple[str, ...]:
     return tuple(TISSUES)
 
 
-# --- writing --------------------------------------------------------------------------
+# --- what is said of it ---------------------------------------------------------------
 
 
-def _write_subjects(
-    jobs: Sequence[subject.Scan | subject.Phantom],
-    target: subject.Target,
-    folder: Path,
-    *,
-    workers: int | None,
-) -> dict[str, list[subject.StoredVolume]]:
-    """All subjects' slices as .npy files, by domain, in the order of `jobs`."""
-    volumes: dict[str, list[subject.StoredVolume]] = {}
-    refusals = []
-    for done, (job, result) in enumerate(_run(jobs, target, folder, workers), start=1):
-        if isinstance(result, str):
-            refusals.append(f"{job.name}: {result}")
-            continue
-        for volume in result:
-            volumes.setdefault(volume.domain, []).append(volume)
-        logging.info("%d of %d: %s", done, len(jobs), job.name)
-    if refusals:
-        listing = "".join(f"\n  {refusal}" for refusal in refusals)
-        raise UnusableScan(
-            f"{len(refusals)} of {len(jobs)} scans cannot be used, so nothing was "
-            f"written:{listing}"
-        )
-    return volumes
-
-
-def _cores() -> int:
-    """Those this process may use, where the system says so; all of them elsewhere."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _run(jobs, target, folder, workers) -> Iterator[tuple]:
-    workers = min(workers or _cores(), len(jobs))
-    if workers <= 1:
-        for job in jobs:
-            yield job, subject.write_subject(job, target, folder)
+def _refuse(refused: dict[int, str], request: Request) -> None:
+    if not refused:
         return
-    # Spawned, not forked: jax's threads may be running in this process.
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        try:
-            yield from zip(
-                jobs,
-                pool.map(
-                    subject.write_subject,
-                    jobs,
-                    [target] * len(jobs),
-                    [folder] * len(jobs),
-                ),
-                strict=True,
-            )
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    listing = "".join(
+        f"\n  {request.jobs[place].name}: {reason}"
+        for place, reason in sorted(refused.items())
+    )
+    raise UnusableScan(
+        f"{len(refused)} of {len(request.jobs)} scans cannot be used, so nothing was "
+        f"written:{listing}"
+    )
 
 
-def _write_domains(
-    volumes: dict[str, list[subject.StoredVolume]],
-    target: subject.Target,
-    folder: Path,
-    *,
-    scratch: Path,
+def _describe(
+    written: Written, target: subject.Target, folder: Path
 ) -> dict[str, Domain]:
-    channels = {"mr": target.mr_channels, "ct": ("hu",), "labels": ("label",)}
+    """TFDS's files and contact sheets, and the domains' entries of prepared.json."""
+    shards_of = collections.defaultdict(list)
+    for shard in shards.assign_shards(written.volumes, target):
+        shards_of[shard.domain, shard.split].append(shard)
     domains = {}
-    for name, members in sorted(volumes.items()):
-        by_split = {s: [v for v in members if v.split == s] for s in SPLITS}
-        builder.write_domain(
+    for name in sorted({domain for domain, _ in shards_of}):
+        channels = shards.channels_of(name, target)
+        slices = {
+            split: [shard.slices for shard in shards_of[name, split]]
+            for split in SPLITS
+            if (name, split) in shards_of
+        }
+        builder.write_metadata(
             folder,
-            builder.DomainConfig(
-                name=name,
-                size=target.size,
-                channels=len(channels[name]),
-                volumes={
-                    split: [(v.name, v.path) for v in chosen]
-                    for split, chosen in by_split.items()
-                },
-            ),
-            scratch=scratch,
-        )
-        ordered = [v for split in SPLITS for v in by_split[split]]
-        domains[name] = Domain(
-            channels=channels[name],
-            subjects=tuple(
-                Subject(
-                    name=v.name,
-                    split=v.split,
-                    slices=v.slices,
-                    affine=tuple(tuple(float(x) for x in row) for row in v.affine),
-                    scale=v.scale,
-                    source=v.source,
+            name,
+            shape=(target.size, target.size, len(channels)),
+            splits={
+                split: builder.StoredSplit(
+                    slices=slices[split],
+                    record_bytes=written.record_bytes[name, split],
                 )
-                for v in ordered
-            ),
+                for split in slices
+            },
+        )
+        members = [volume for volume in written.volumes if volume.domain == name]
+        members.sort(key=lambda volume: SPLITS.index(volume.split))
+        domains[name] = Domain(
+            channels=channels,
+            subjects=tuple(_subject(volume) for volume in members),
             statistics={
-                split: _summarise(chosen, target)
-                for split, chosen in by_split.items()
-                if chosen and name in subject.MODALITY
+                split: statistics.summarise(
+                    written.counts[name, split],
+                    slices=sum(slices[split]),
+                    pixels=sum(slices[split]) * target.size**2,
+                    modality=subject.MODALITY[name],
+                )
+                for split in slices
+                if name in subject.MODALITY
             },
         )
         if name in subject.MODALITY:
             write_contact_sheet(
                 folder / f"{name}.png",
-                [(f"{v.name}\n{v.split}", np.load(v.path, "r")) for v in ordered],
+                _Pictures(members),
                 modality=subject.MODALITY[name],
-                channels=channels[name],
+                channels=channels,
             )
     return domains
 
 
-def _summarise(volumes: Sequence[subject.StoredVolume], target: subject.Target) -> dict:
-    slices = sum(volume.slices for volume in volumes)
-    return statistics.summarise(
-        sum(volume.counts for volume in volumes),
-        slices=slices,
-        pixels=slices * target.size**2,
-        modality=subject.MODALITY[volumes[0].domain],
+class _Pictures(Sequence):
+    """Captions and slices of volumes, opened when they are asked for.
+
+    A contact sheet shows a few of them, and each that is open is an open file.
+    """
+
+    def __init__(self, volumes: Sequence[subject.StoredVolume]):
+        self._volumes = volumes
+
+    def __len__(self) -> int:
+        return len(self._volumes)
+
+    def __getitem__(self, place: int) -> tuple[str, np.ndarray]:
+        volume = self._volumes[place]
+        return f"{volume.name}\n{volume.split}", np.load(volume.path, mmap_mode="r")
+
+
+def _subject(volume: subject.StoredVolume) -> Subject:
+    return Subject(
+        name=volume.name,
+        split=volume.split,
+        slices=volume.slices,
+        affine=tuple(tuple(float(x) for x in row) for row in volume.affine),
+        scale=volume.scale,
+        source=volume.source,
     )

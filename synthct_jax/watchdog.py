@@ -4,8 +4,6 @@ import faulthandler
 import sys
 import time
 
-_REARM_SECONDS = 1.0
-
 
 class Watchdog:
     """Ends the process, status 1, when nothing is heard of it for too long.
@@ -18,6 +16,8 @@ class Watchdog:
     def __init__(self, seconds: float):
         """seconds: of silence; 0 switches it off."""
         self._seconds = seconds
+        # Arming starts a thread: not at every one of a hundred steps a second.
+        self._rearm_seconds = min(1.0, seconds / 10)
         self._armed_at = float("-inf")
 
     def __enter__(self) -> "Watchdog":
@@ -30,7 +30,7 @@ class Watchdog:
     def alive(self) -> None:
         """A step, a validation or a save has ended."""
         now = time.monotonic()
-        if not self._seconds or now - self._armed_at < _REARM_SECONDS:
+        if not self._seconds or now - self._armed_at < self._rearm_seconds:
             return
         self._armed_at = now
         faulthandler.dump_traceback_later(

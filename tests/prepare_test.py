@@ -1,67 +1,20 @@
-import hashlib
 import json
 import os
 
-import nibabel
 import numpy as np
 import pytest
+from tiny_scans import hashes, own_config, tiny_phantom, write_scan, write_subjects
 
-from configs import chaos, folder, phantom
+from configs import chaos, folder
 from input_pipeline import prepare as prepare_module
-from input_pipeline import subject
+from input_pipeline import processes, subject
+from input_pipeline.contact_sheet import write_contact_sheet
 from input_pipeline.intensity import MR_ONE
 from input_pipeline.prepare import prepare
 from input_pipeline.prepared import SPLITS, load_prepared
 from input_pipeline.split import phantom_jobs, split_subjects
 from input_pipeline.stream import read_subjects
 from input_pipeline.volume import UnusableScan
-
-RAS_MM = (4.0, 3.0, 6.0)  # of columns, rows, slices in the NIfTI files below
-
-
-def own_config(**data):
-    config = folder.get_config()
-    config.data.update(size=48, spacing_mm=5.0)
-    config.data.update(data)
-    return config
-
-
-def tiny_phantom(**fields):
-    config = phantom.get_config()
-    config.data.update(size=32, spacing_mm=12.0)
-    config.phantom.update(train_mr=2, train_ct=1, validation=1, test=1, slices=3)
-    config.phantom.update(fields)
-    return config
-
-
-def write_scan(path, values, *, shape=(50, 48, 6)):
-    """An ellipse of 136 mm x 108 mm in slices 1 to 4, off centre, in a NIfTI file."""
-    i, j, _ = np.indices(shape)
-    body = ((i - 22) / 17) ** 2 + ((j - 26) / 18) ** 2 < 1
-    body[..., 0] = body[..., 5] = False
-    outside, inside = values
-    affine = np.diag([*RAS_MM, 1.0])
-    affine[:3, 3] = -100, -60, 30
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.where(body, inside, outside).astype(np.float32)
-    nibabel.save(nibabel.Nifti1Image(image, affine), path)
-
-
-def write_subjects(root, *, mr=(), ct=()):
-    for name in mr:
-        write_scan(root / "mr" / name / "in_phase.nii.gz", (0, 400))
-        write_scan(root / "mr" / name / "out_of_phase.nii.gz", (0, 100))
-    for name in ct:
-        write_scan(root / "ct" / name / "ct.nii.gz", (-1000, 60))
-
-
-def hashes(root):
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
 
 # --- a folder of one's own ------------------------------------------------------------
 
@@ -198,6 +151,19 @@ def test_all_refusals_are_listed_and_nothing_is_left_behind(tmp_path):
     assert os.listdir(tmp_path) == ["raw"]
 
 
+def test_refusals_by_processes_are_the_same(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a", "b"], ct=["c", "d"])
+    (tmp_path / "raw/mr/b/out_of_phase.nii.gz").unlink()
+    write_scan(tmp_path / "raw/ct/d/ct.nii.gz", (-1000, -1000))
+    messages = []
+    for workers in (1, 2):
+        with pytest.raises(UnusableScan) as caught:
+            prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=workers)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert os.listdir(tmp_path) == ["raw"]
+
+
 def test_failing_at_the_very_end_leaves_nothing_behind(tmp_path, monkeypatch):
     write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
 
@@ -311,6 +277,47 @@ def test_workers_do_not_change_a_byte(tmp_path):
         prepare(config, None, tmp_path / str(workers), workers=workers)
     one, two = (hashes(tmp_path / str(workers)) for workers in (1, 2))
     assert one == two and len(one) > 8
+
+
+def test_processes_do_not_hoard_results():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield -number
+
+    with processes._processes(2) as ordered:
+        results = ordered(abs, items())
+        assert next(results) == 0
+        assert len(taken) < 20
+        assert list(results) == list(range(1, 100))
+
+
+def test_contact_sheets_open_only_what_they_show(tmp_path, monkeypatch):
+    """An open volume is an open file, and of those there are never ten thousand."""
+    np.save(tmp_path / "one.npy", np.zeros((1, 4, 4, 1), np.int16))
+    volumes = [
+        subject.StoredVolume(
+            domain="ct",
+            name=f"s{number}",
+            split="train",
+            source="",
+            path=tmp_path / "one.npy",
+            slices=1,
+            affine=np.eye(4),
+        )
+        for number in range(40)
+    ]
+    opened = []
+    load = np.load
+    monkeypatch.setattr(
+        np, "load", lambda *args, **kwargs: opened.append(args) or load(*args, **kwargs)
+    )
+    pictures = prepare_module._Pictures(volumes)
+    path = tmp_path / "sheet.png"
+    write_contact_sheet(path, pictures, modality="CT", channels=("hu",))
+    assert len(opened) == 12 and path.stat().st_size > 1000
 
 
 # --- prepared.json --------------------------------------------------------------------

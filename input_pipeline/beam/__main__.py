@@ -1,0 +1,78 @@
+"""--mode=prepare by Apache Beam, for more scans than one machine should read.
+
+    python -m input_pipeline.beam --config=configs/folder.py --raw_dir=RAW \\
+        --data_dir=DATA -- --runner=FlinkRunner --flink_master=HOST:8081
+
+What follows -- are Beam's own options. RAW and DATA must be on a file system that this
+machine and all workers have mounted at the same place; the workers need this package,
+in the versions of this environment. Exit status: 0 done; 2 the request cannot be met,
+standard error says why; 1 everything else.
+"""
+
+import functools
+import re
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from ml_collections import config_flags
+
+from input_pipeline import prepare
+from input_pipeline.beam import pipeline
+
+MISTAKEN = 2
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", help_string="FILE or FILE:VARIANT, as of --mode=prepare."
+)
+_RAW_DIR = flags.DEFINE_string(
+    "raw_dir", None, "The scans, in the layout of the configuration; none for phantoms."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to, a new folder.")
+
+
+def main(argv: list[str]) -> int:
+    """Prepares; returns the exit status."""
+    try:
+        if argv[1:] and "--" not in sys.argv:
+            raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
+        for flag in (_CONFIG, _DATA_DIR):
+            if flag.value is None:
+                raise ValueError(f"--{flag.name} is needed")
+        options = PipelineOptions(argv[1:])
+        # Beam overlooks options that it does not know, and runs here without a runner.
+        if options.view_as(StandardOptions).runner is None:
+            raise ValueError(
+                "Beam's --runner is needed: ... -- --runner=DirectRunner, for one"
+            )
+        prepare.prepare(
+            _CONFIG.value,
+            None if _RAW_DIR.value is None else Path(_RAW_DIR.value).expanduser(),
+            Path(_DATA_DIR.value).expanduser(),
+            write=functools.partial(pipeline.write, options=options),
+        )
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKEN
+    return 0
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser, with every mistake as one line and its exit status."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        message = f"{error}; options of Beam follow --"
+    except flags.Error as error:
+        # A configuration file that raises comes with its traceback.
+        message = str(error).strip().splitlines()[-1]
+    except (AttributeError, KeyError) as error:  # ml_collections: no such field
+        name = re.search(r"\w+", str(error.args[0]))
+        message = f"the configuration has no field {(name[0] if name else error)!r}"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKEN)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
