@@ -23,7 +23,7 @@ class Children:
 
     def __init__(self, command: Sequence[str] = MAIN, *, patience_seconds: float = 1.0):
         self._command = tuple(command)
-        # A terminal and some schedulers signal the child as well, and a second signal
+        # A terminal and some schedulers signal the child as well, and a second SIGINT
         # would end it in the middle of saving: it gets this time to hear of the first.
         self._patience_seconds = patience_seconds
         self._signals = 0
@@ -46,7 +46,7 @@ class Children:
     def run(self, *arguments: str) -> int:
         """Prints the command, runs it, and returns its status as a shell gives it.
 
-        A training that is asked to stop saves first. A second signal ends any mode.
+        A training that is asked to stop saves first. A second signal ends other modes.
         """
         print(
             f"\n$ {shlex.join(['python', *self._command[1:], *arguments])}", flush=True
@@ -62,8 +62,7 @@ class Children:
                 return process.wait(_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 pass
-            # A training catches SIGTERM while it waits for it, and not any more once
-            # it has had one, from wherever.
+            # A training catches SIGTERM once it has something to save.
             waits = _catches_sigterm(process.pid)
             saves |= waits
             if self._signals and patience is None:

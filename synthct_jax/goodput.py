@@ -6,7 +6,7 @@ up to its time by construction. Rows follow each other, one at least at every sa
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-`start` is all before the loop but `restore`; `compile` is the first call of the step.
+`start` is all before the loop but `restore` and `compile`, which is that of the step.
 When a run goes on after a kill, what the process before it spent after the checkpoint
 that it goes on from is `lost_work`: `summarise` moves it there.
 """

@@ -1,4 +1,14 @@
-"""What must be in the environment before JAX starts, and the start of several hosts."""
+"""What must be in the environment before JAX starts, and the start of several hosts.
+
+All that is set for a platform is here, and nothing that the user has set is touched:
+
+CPU   one XLA flag, and what glibc does with freed memory.
+GPU   one XLA flag. Not set, since it costs speed: --xla_gpu_deterministic_ops=true,
+      without which two runs on GPUs are not equal bit for bit.
+TPU   nothing: libtpu overlaps collectives with computation by itself, its flags are not
+      documented, and it reads XLA_FLAGS as well, with an XLA of another release, which
+      ends the process at a flag that it does not know. LIBTPU_INIT_ARGS is the user's.
+"""
 
 import ctypes
 import importlib.metadata
@@ -9,8 +19,11 @@ from pathlib import Path
 # XLA's CPU compiler fuses convolutions with their neighbours into code that is about
 # three times slower than the separate operations; an empty list switches that off.
 CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
+# Gradients are reduced while the next layers' are computed: off by default, advised in
+# docs.jax.dev/en/latest/gpu_performance_tips.html, and set in NVIDIA's images of JAX.
+GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
 # An XLA flag that a release does not know aborts the process: only where it was tried.
-_FUSION_FLAG_RELEASES = ("0.10.",)
+_RELEASES = ("0.10.",)
 
 
 def prepare_environment() -> None:
@@ -25,15 +38,22 @@ def prepare_environment() -> None:
         "JAX_COMPILATION_CACHE_DIR",
         str(Path("~/.cache/synthct_jax/xla").expanduser()),
     )
+    wanted = [CPU_FUSION_FLAG] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     flags = os.environ.get("XLA_FLAGS", "")
     release = importlib.metadata.version("jaxlib")
-    if (
-        CPU_FUSION_FLAG.rstrip("=") not in flags
-        and release.startswith(_FUSION_FLAG_RELEASES)
-        # libtpu reads XLA_FLAGS as well, with an XLA of another release.
-        and importlib.util.find_spec("libtpu") is None
-    ):
-        os.environ["XLA_FLAGS"] = f"{flags} {CPU_FUSION_FLAG}".strip()
+    if release.startswith(_RELEASES) and importlib.util.find_spec("libtpu") is None:
+        missing = [flag for flag in wanted if flag.split("=")[0] not in flags]
+        if missing:
+            os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
+
+
+def has_gpu_plugin() -> bool:
+    """Whether JAX will look for NVIDIA GPUs, as far as is known without it."""
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
+        return False
+    plugins = ("jax_cuda13_plugin", "jax_cuda12_plugin")
+    return any(importlib.util.find_spec(name) is not None for name in plugins)
 
 
 def _keep_freed_memory() -> None:
@@ -54,8 +74,9 @@ def _keep_freed_memory() -> None:
 def join_other_processes() -> None:
     """Joins the other processes of the run, where there are any.
 
-    Slurm, Open MPI, Kubernetes and TPU pods are detected by JAX; elsewhere set
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    Slurm, Open MPI and TPU pods are detected by JAX. Elsewhere, and where they should
+    not be, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID: then
+    each process has all devices of its machine.
 
     Raises:
         Whatever JAX raises where there are other processes and joining them failed.
@@ -65,11 +86,28 @@ def join_other_processes() -> None:
 
     # JAX itself reads the address only.
     count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
+    told = count and index and os.environ.get("JAX_COORDINATOR_ADDRESS")
     try:
         jax.distributed.initialize(
             num_processes=None if count is None else int(count),
             process_id=None if index is None else int(index),
+            # Nothing is left to detect, but for one device a process by Slurm's count.
+            cluster_detection_method="deactivate" if told else None,
         )
     except ValueError as error:
         if "coordinator_address should be defined" not in str(error):
             raise
+
+
+def wait_for_others(what: str) -> None:
+    """Returns when all processes of the run have come here, in an hour at most.
+
+    A barrier of the coordinator's. A collective is none: on CPUs the first one fails
+    when a process is more than 30 s late.
+    """
+    import jax
+    from orbax.checkpoint import multihost
+
+    if jax.process_count() > 1:
+        everyone = set(range(jax.process_count()))
+        multihost.sync_global_processes(what, timeout=3600, processes=everyone)

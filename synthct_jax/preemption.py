@@ -10,9 +10,10 @@ from orbax.checkpoint import multihost
 class Preemption:
     """Remembers SIGTERM and SIGINT while it is entered.
 
-    A single process listens itself; a second signal ends it at once. Of several
-    processes JAX's preemption service hears SIGTERM in any, and names one step at which
-    all of them stop.
+    A single process listens itself. A second SIGINT, of an impatient user, ends it at
+    once; a second SIGTERM, which some schedulers send, does not. Of several processes
+    JAX's preemption service hears SIGTERM in any, and names one step at which all of
+    them stop.
     """
 
     def __init__(self) -> None:
@@ -38,8 +39,9 @@ class Preemption:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self._signal = signal.Signals(number)
-        self._restore()
+        self._signal = self._signal or signal.Signals(number)
+        if number == signal.SIGINT:
+            self._restore()
 
     def _restore(self) -> None:
         while self._previous:

@@ -18,13 +18,20 @@ from pathlib import Path
 import jax
 from absl import logging
 from clu import parameter_overview
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from input_pipeline import prepare, stream
 from input_pipeline.prepared import FILE, Prepared, load_prepared
-from synthct_jax import checkpoint, checks, method, metric_writer, preview, sharding
+from synthct_jax import (
+    checkpoint,
+    checks,
+    method,
+    metric_writer,
+    platform,
+    preview,
+    sharding,
+)
 from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import Batch, Metrics, constant_then_linear
 from synthct_jax.evaluation import validation
@@ -109,8 +116,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             logging.info("All %d steps are done already", config.train.steps)
             return True
 
-        # The step, compiled once.
-        train_step = make_step(gan, mesh, abstract)
         share, shares = sharding.share_of_process(mesh)
         batches = stack.enter_context(
             contextlib.closing(
@@ -137,11 +142,16 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
         watchdog = stack.enter_context(Watchdog(config.train.watchdog_seconds))
 
-        # The loop.
+        # The step, compiled once, for the shapes of a batch.
         goodput.enter("input_wait")
         batch = sharding.to_global(next(batches), mesh)
+        goodput.enter("compile")
+        train_step = make_step(gan, mesh, abstract).lower(state, batch).compile()
+        platform.wait_for_others("the step is compiled")
+
+        # The loop.
         for step in range(start + 1, config.train.steps + 1):
-            goodput.enter("step" if step > start + 1 else "compile")
+            goodput.enter("step")
             with jax.transfer_guard("disallow"):  # nothing crosses unnoticed
                 state, metrics = train_step(state, batch)
             # While the devices compute, the next batch goes to them, and only then are
@@ -256,8 +266,7 @@ def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Pa
     if empty and jax.process_index() == 0:
         logging.info("Drawing the phantom's data into %s", data_dir)
         prepare.prepare(config, None, data_dir)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("the data are there")
+    platform.wait_for_others("the data are there")
     return data_dir
 
 

@@ -1,0 +1,119 @@
+"""The environment of each platform. What the tests of the entry point leave out."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from synthct_jax import platform
+from synthct_jax.platform import CPU_FUSION_FLAG, GPU_OVERLAP_FLAG
+
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # what the documentation names
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Packages with these names can be found from now on; XLA_FLAGS is not set."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def install(*names):
+        for name in names:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install
+
+
+def prepared() -> set[str]:
+    platform.prepare_environment()
+    return set(os.environ.get("XLA_FLAGS", "").split())
+
+
+def test_a_machine_without_accelerators_gets_what_its_cpu_needs(installed):
+    assert prepared() == {CPU_FUSION_FLAG}
+
+
+@pytest.mark.parametrize("plugin", ["jax_cuda13_plugin", "jax_cuda12_plugin"])
+@pytest.mark.parametrize("platforms", [None, "cuda", "gpu,cpu"])
+def test_gpus_overlap_communication_with_computation(
+    installed, monkeypatch, plugin, platforms
+):
+    installed(plugin)
+    if platforms:
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    assert prepared() == {CPU_FUSION_FLAG, GPU_OVERLAP_FLAG}
+
+
+def test_gpus_that_are_not_asked_for_get_nothing(installed, monkeypatch):
+    installed("jax_cuda13_plugin")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert prepared() == {CPU_FUSION_FLAG}
+
+
+def test_flags_of_the_user_are_kept_and_added_to(installed, monkeypatch):
+    installed("jax_cuda13_plugin")
+    mine = "--xla_gpu_enable_latency_hiding_scheduler=false"
+    monkeypatch.setenv("XLA_FLAGS", mine)
+    assert prepared() == {mine, CPU_FUSION_FLAG}
+
+
+def test_no_flag_reaches_the_xla_of_tpus(installed):
+    installed("libtpu")
+    before = os.environ.get("LIBTPU_INIT_ARGS")
+    assert prepared() == set()
+    assert os.environ.get("LIBTPU_INIT_ARGS") == before
+
+
+def run(program: str, **environment) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_installed_xla_knows_every_flag():
+    # The same flags are parsed by the builds for CPUs and for GPUs of a release.
+    flags = f"{CPU_FUSION_FLAG} {GPU_OVERLAP_FLAG} {DETERMINISTIC}"
+    program = "import jax; print(jax.jit(lambda x: x + 1)(1.0))"
+    done = run(program, XLA_FLAGS=flags)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2.0\n", "")
+    refused = run(program, XLA_FLAGS=f"{flags} --xla_gpu_no_such_flag=1")
+    assert refused.returncode != 0 and "Unknown flag" in refused.stderr
+
+
+def test_three_variables_say_all_and_nothing_is_detected():
+    program = (
+        "from synthct_jax import platform; platform.join_other_processes();"
+        "import jax;"
+        "print(jax.process_count(), jax.config.read('jax_cuda_visible_devices'))"
+    )
+    # A step of Slurm would be another process count, and one GPU for each task.
+    slurm = {
+        "SLURM_JOB_ID": "1",
+        "SLURM_STEP_NODELIST": "nowhere",
+        "SLURM_NTASKS": "7",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "3",
+    }
+    done = run(
+        program,
+        **slurm,
+        JAX_COORDINATOR_ADDRESS="127.0.0.1:" + free_port(),
+        JAX_NUM_PROCESSES="1",
+        JAX_PROCESS_ID="0",
+    )
+    assert (done.returncode, done.stdout) == (0, "1 all\n"), done.stderr
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
