@@ -8,10 +8,11 @@
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
     python -m synthct_jax.main --mode=sweep --config=configs/phantom.py \\
         --variants=in_out,in,out --seeds=0,1,2 --workdir=SWEEP
+    python -m synthct_jax.main --mode=plan --config=configs/chaos.py --topology=v5e:4x4
 
 Exit status: 0 done; 75 (EX_TEMPFAIL) training or a sweep was stopped by SIGTERM or
 SIGINT and is saved, the same command goes on; 2 the request cannot be met, standard
-error says why; 1 everything else.
+error says why; 1 everything else, a training that hung among it.
 """
 
 import os
@@ -30,14 +31,14 @@ MISTAKEN = 2
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="prepare, train: FILE or FILE:VARIANT, such as configs/phantom.py:in. "
-    "Any field can be overridden: --config.model.width=8. sweep: FILE. The other modes "
-    "take the configuration out of the checkpoint.",
+    help_string="prepare, train, plan: FILE or FILE:VARIANT, such as "
+    "configs/phantom.py:in. Any field can be overridden: --config.model.width=8. "
+    "sweep: FILE. The other modes take the configuration out of the checkpoint.",
 )
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["prepare", "train", "evaluate", "compare", "translate", "sweep"],
+    ["prepare", "train", "evaluate", "compare", "translate", "sweep", "plan"],
     "What to do.",
 )
 _RAW_DIR = flags.DEFINE_string(
@@ -119,6 +120,12 @@ _ONLY = flags.DEFINE_integer(
     "the next), without tables; -1: all, with tables.",
     lower_bound=-1,
 )
+_TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    None,
+    "plan: devices to compile the training step for, which need not be there: TPUs "
+    "such as v5e:4x4 (needs libtpu: pip install -e '.[tpu]'), or cpu:8, virtual ones.",
+)
 _DEBUG = flags.DEFINE_boolean(
     "debug", False, "Show where in the program an error is, and what libraries log."
 )
@@ -137,6 +144,7 @@ _READS = {
     "compare": (("runs",), ("output",)),
     "translate": (("workdir", "input", "output"), ("step",)),
     "sweep": (("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
+    "plan": (("config", "topology"), ()),
 }
 
 
@@ -179,6 +187,11 @@ def main(argv: list[str]) -> int:
                 print(f"Synthetic CT, preview and report: {_OUTPUT.value}")
             case "sweep":
                 return _sweep(_path(_WORKDIR))
+            case "plan":
+                from synthct_jax.plan import chips, plan, report
+
+                devices = chips.devices_of(_TOPOLOGY.value)
+                print(report.report(plan.plan(_CONFIG.value, devices)))
     except (ValueError, OSError, FloatingPointError) as error:
         if _DEBUG.value:
             raise
