@@ -114,7 +114,7 @@ def get_config() -> ConfigDict:
     train.save_every = 1_000
     train.keep_latest = 3  # checkpoints, besides the best
     # A process that does no step, validation or save for so long (after its first step)
-    # prints where it hangs and ends; 0: never. Longer than a validation takes.
+    # prints where it hangs and ends; 0: never. Longer than a validation or a save take.
     train.watchdog_seconds = 1_800.0
     # The generator with the lowest of this validation metric is kept as well.
     train.evaluate_every = 0  # steps between validations; 0: never

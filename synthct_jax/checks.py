@@ -57,12 +57,17 @@ def choose_mesh(
         raise ValueError(
             f"mesh.{open_axes[0]} and mesh.{open_axes[1]} are -1, expected one at most"
         )
+    several = len({device.process_index for device in devices}) > 1
     asked = math.prod(size for size in sizes.values() if size != -1)
     shown = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
     if len(devices) % asked if open_axes else len(devices) < asked:
         raise ValueError(
             f"{shown}: {asked} {'does not divide' if open_axes else 'are not among'} "
             f"the {len(devices)} devices"
+        )
+    if several and not open_axes and asked < len(devices):
+        raise ValueError(
+            f"{shown}: {asked} of {len(devices)} devices; several processes use all"
         )
     batch, parts = config.train.global_batch, config.train.accumulate
     if batch < 1 or parts < 1 or batch % parts:
@@ -72,19 +77,18 @@ def choose_mesh(
         )
     for axis in open_axes:
         sizes[axis] = len(devices) // asked
-        if axis == "data":
-            sizes[axis] = _most_that_divide(batch // parts, sizes)
-    used = math.prod(sizes.values())
-    images = sizes["data"] * sizes["fsdp"]
-    if (batch // parts) % images or (used < len(devices) and jax.process_count() > 1):
+    if "data" in open_axes and not several:
+        sizes["data"] = _most_that_divide(batch // parts, sizes)
+    images, used = sizes["data"] * sizes["fsdp"], math.prod(sizes.values())
+    multiple = parts * images
+    if batch % multiple:
         in_parts = f" in {parts} parts" if parts > 1 else ""
-        step = parts * len(devices) // sizes["space"]
         raise ValueError(
             f"train.global_batch is {batch}{in_parts}, which does not divide over "
-            f"{len(devices) // sizes['space']} shares of a batch ({shown}): the next "
-            f"that does is {(batch // step + 1) * step}"
+            f"{images} shares of a batch ({shown}): the next that does is "
+            f"{(batch // multiple + 1) * multiple}"
         )
-    if used < len(devices):
+    if used < len(devices) and open_axes:
         logging.warning(
             "train.global_batch is %d: it is trained on %d of %d devices; a multiple "
             "of %d would use all",
@@ -92,8 +96,8 @@ def choose_mesh(
         )
     _check_rows(config, sizes["space"])
     logging.info(
-        "Mesh of %d device%s: %s. Of %d images a step, %d at a time on a device%s",
-        *(used, "s" if used > 1 else ""),
+        "Mesh of %d of %d device%s: %s. Of %d images a step %d at a time on each%s",
+        *(used, len(devices), "s" if len(devices) > 1 else ""),
         ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
         *(batch, batch // parts // images),
         f", {parts} times" if parts > 1 else "",
@@ -114,7 +118,7 @@ def _check_rows(config: ConfigDict, space: int) -> None:
     size = config.data.crop or config.data.size
     halvings = max(config.model.downsamplings, config.model.discriminator_layers)
     rows, odd = divmod(size, space * 2**halvings)
-    if space > 1 and (odd or rows < 2 or size // space < 4):
+    if space > 1 and (odd or rows < 2):
         raise ValueError(
             f"mesh.space is {space}, with images of {size} rows that the networks "
             f"halve {halvings} times: expected a multiple of {space * 2**halvings}, "
@@ -133,6 +137,11 @@ def check_sizes(config: ConfigDict, gan: Method) -> None:
                 f"data.{field} is {config.data[field]}, expected a multiple of "
                 f"{gan.stride}: model.downsamplings is {config.model.downsamplings}"
             )
+    if config.train.watchdog_seconds < 0:
+        raise ValueError(
+            f"train.watchdog_seconds is {config.train.watchdog_seconds}, expected 0 "
+            "(never) or more"
+        )
     if not 0 <= config.train.decay_start <= 1:
         raise ValueError(
             f"train.decay_start is {config.train.decay_start}, expected a fraction of "

@@ -6,9 +6,11 @@ up to its time by construction. Rows follow each other, one at least at every sa
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-`start` is all before the loop but `restore` and `compile`, which is that of the step.
+`start` is all before the loop but `restore`, `compile`, which is that of the step, and
+the wait for the first batch. `input_wait` is the loop's: the devices may be busy then.
 When a run goes on after a kill, what the process before it spent after the checkpoint
-that it goes on from is `lost_work`: `summarise` moves it there.
+that it goes on from is `lost_work`: `summarise` moves it there. A process touches the
+file twice a second, so the next one knows how long it lived after its last row.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ import datetime
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +39,7 @@ BUCKETS = (
     "lost_work",
 )
 FILE = "goodput.jsonl"
+_SIGN_SECONDS = 0.5
 
 
 class Goodput:
@@ -44,15 +48,26 @@ class Goodput:
     def __init__(self, workdir: Path | None):
         """Starts in `start`, back at the birth of the process. None: writes nothing."""
         self._path = None if workdir is None else workdir / FILE
-        if self._path is not None and self._path.exists():
-            _drop_torn_line(self._path)
         age = _seconds_since_birth()
-        born = datetime.datetime.now() - datetime.timedelta(seconds=age)
+        born = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
         self._process = born.isoformat(timespec="milliseconds")
         self._since = time.monotonic() - age
         self._bucket = "start"
         self._seconds = dict.fromkeys(BUCKETS, 0.0)
         self._steps: dict[str, int] | None = None
+        self._ended = threading.Event()
+        if self._path is not None:
+            _complete(self._path)
+
+    def begin(self, *, resumed: int) -> None:
+        """The process is to train from step `resumed` on, 0 for none."""
+        self.write(resumed=resumed, step=resumed)
+        if self._path is not None:
+            threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        while not self._ended.wait(_SIGN_SECONDS):
+            os.utime(self._path)
 
     def enter(self, bucket: str) -> str:
         """Counts to `bucket` from now on; returns where it counted so far."""
@@ -89,7 +104,8 @@ class Goodput:
 
     def close(self) -> None:
         """Writes what is left, and tells where the time of the whole run went."""
-        if self._path is None or self._steps is None:  # no step was done
+        self._ended.set()
+        if self._path is None or self._steps is None:  # it did not begin
             return
         self.write(**self._steps)
         logging.info("Wall time %s", described(summarise(read_rows(self._path))))
@@ -126,11 +142,30 @@ def described(total: Mapping[str, float]) -> str:
     return f"{seconds:.0f} s: {', '.join(parts)}"
 
 
-def _drop_torn_line(path: Path) -> None:
-    """A process that was killed may have left half a line."""
-    whole = path.read_bytes().rpartition(b"\n")
-    if whole[2]:
-        os.truncate(path, len(whole[0] + whole[1]))
+def _complete(path: Path) -> None:
+    """Mends what a process left that was killed: half a line, and time untold."""
+    if not path.exists():
+        return
+    last_sign = path.stat().st_mtime
+    lines = path.read_bytes()
+    whole, newline, torn = lines.rpartition(b"\n")
+    if torn:
+        os.truncate(path, len(whole + newline))
+    rows = read_rows(path)
+    if not rows:
+        return
+    last = rows[-1]
+    told = sum(
+        sum(row["seconds"].values())
+        for row in rows
+        if row["process"] == last["process"]
+    )
+    born = datetime.datetime.fromisoformat(last["process"]).timestamp()
+    untold = last_sign - (born + told)
+    if untold > 2 * _SIGN_SECONDS:  # else it has said farewell
+        row = last | {"seconds": {"lost_work": round(untold, 4)}}
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _seconds_since_birth() -> float:

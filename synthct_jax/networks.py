@@ -82,13 +82,10 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
         how = (self.matrix_products, self.rows)
-        y = Conv(x.shape[-1], 3, matrix_products=how[0], name="conv_0")(
-            pad_reflect(x, 1, *how)
-        )
+        conv = partial(Conv, x.shape[-1], 3, matrix_products=self.matrix_products)
+        y = conv(name="conv_0")(pad_reflect(x, 1, *how))
         y = instance_norm(y, RELU, *how)
-        y = Conv(x.shape[-1], 3, matrix_products=how[0], name="conv_1")(
-            pad_reflect(y, 1, *how)
-        )
+        y = conv(name="conv_1")(pad_reflect(y, 1, *how))
         return x + instance_norm(y, 1.0, *how), None
 
 
@@ -122,7 +119,9 @@ class ResNetGenerator(nn.Module):
             x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
             x = instance_norm(x, RELU, *how)
         # One block in a loop: compile time does not grow with the depth.
-        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        block = ResidualBlock
+        if self.remat:
+            block = nn.remat(ResidualBlock, prevent_cse=False)  # not needed in a scan
         blocks = nn.scan(
             block,
             variable_axes={"params": 0},

@@ -79,6 +79,8 @@ class Supervised:
         Shapes as of `CycleGan.train_step`.
         """
 
+        to_ct = split_over(self.mesh, self.to_ct)
+
         def loss(
             generators: dict[str, Params], _: None, b: Batch
         ) -> tuple[jax.Array, tuple[Metrics, None]]:
@@ -86,7 +88,6 @@ class Supervised:
             value = losses.mean_absolute(synthetic, b["ct"])
             return value, ({"supervised_ct": value}, None)
 
-        to_ct = split_over(self.mesh, self.to_ct)
         found, metrics, _ = gradients(
             loss,
             state.generators,

@@ -68,11 +68,11 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     gan = method.from_config(config, mesh=mesh)
     checks.check_sizes(config, gan)
     primary = jax.process_index() == 0
-    goodput = Goodput(workdir if primary else None)
     with contextlib.ExitStack() as stack:
-        stack.callback(goodput.close)
         if primary:
             stack.enter_context(_only_run_in(workdir))
+        goodput = Goodput(workdir if primary else None)
+        stack.callback(goodput.close)
 
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
@@ -92,6 +92,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         validates = config.train.evaluate_every > 0
         # Entered first and left last: a second signal must not end the last save.
         preemption = stack.enter_context(Preemption())
+        watchdog = stack.enter_context(Watchdog(config.train.watchdog_seconds))
         checkpoints = stack.enter_context(
             Checkpoints(
                 workdir,
@@ -115,6 +116,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         if start >= config.train.steps:
             logging.info("All %d steps are done already", config.train.steps)
             return True
+        goodput.begin(resumed=start)
 
         share, shares = sharding.share_of_process(mesh)
         batches = stack.enter_context(
@@ -140,7 +142,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         validate = _validator(config, data_dir, prepared)
         sample = preview.sampler(gan, config, data_dir) if primary else None
         whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
-        watchdog = stack.enter_context(Watchdog(config.train.watchdog_seconds))
 
         # The step, compiled once, for the shapes of a batch.
         goodput.enter("input_wait")
@@ -152,14 +153,15 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         # The loop.
         for step in range(start + 1, config.train.steps + 1):
             goodput.enter("step")
-            with jax.transfer_guard("disallow"):  # nothing crosses unnoticed
+            # Nothing is copied that is not meant: a batch there, losses back.
+            with jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, batch)
-            # While the devices compute, the next batch goes to them, and only then are
-            # the numbers of the step before waited for.
-            goodput.enter("input_wait")
-            batch = sharding.to_global(next(batches), mesh)
-            goodput.enter("step")
-            logged = losses.dispatched(step, metrics)
+                # While the devices compute, the next batch goes to them, and only then
+                # are the numbers of the step before waited for.
+                goodput.enter("input_wait")
+                batch = sharding.to_global(next(batches), mesh)
+                goodput.enter("step")
+                logged = losses.dispatched(step, metrics)
             watchdog.alive()
             reason = preemption.reached(step)
             validate_now = validates and step % config.train.evaluate_every == 0
@@ -172,7 +174,10 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
-            found, weights = {}, whole(state.translator)
+            found, weights = {}, None
+            if validate_now or not reason:
+                weights = whole(state.translator)
+            began = time.monotonic()
             if validate_now:
                 with goodput.measure("evaluate"):
                     found = validate(weights)
@@ -182,14 +187,15 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 )
                 progress.note(f"step {step}  validation  {_listed(found)}")
             goodput.enter("save")
-            began = time.monotonic()
             checkpoints.save(state, dataclasses.replace(description, metrics=found))
-            if sample and not reason:
-                writer.write_images(step, {"step": sample(weights)})
             if reason or last:
                 checkpoints.wait()
                 seconds = time.monotonic() - began
-                logging.info("Step %d was saved in %.2f s", step, seconds)
+                validated = "validated and " if validate_now else ""
+                logging.info("Step %d was %ssaved in %.2f s", step, validated, seconds)
+            if sample and not reason:
+                writer.write_images(step, {"step": sample(weights)})
+            del weights  # of all networks, on every device
             watchdog.alive()
             goodput.write(resumed=start, step=step)
             if reason and not last:
@@ -331,7 +337,8 @@ class _Losses:
             values, self._sums, self._count = means, {}, 0
         self._progress.step(step, values, logged=logged)
         if logged:
-            extra = {"learning_rate": float(self._rate(step - 1))}  # what it used
+            with jax.transfer_guard("allow"):
+                extra = {"learning_rate": float(self._rate(step - 1))}  # what it used
             if self._progress.steps_per_second:
                 extra["steps_per_second"] = self._progress.steps_per_second
             self._writer.write_scalars(step, values | extra)

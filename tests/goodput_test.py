@@ -73,14 +73,45 @@ def test_steps_that_were_not_saved_are_lost_work():
 
 def test_a_line_that_a_kill_tore_is_dropped(tmp_path):
     path = tmp_path / goodput.FILE
-    whole = json.dumps(row("a", 0, 1, step=1.0)) + "\n"
+    whole = json.dumps(row("2026-01-01T00:00:00+00:00", 0, 1, step=1.0)) + "\n"
     path.write_text(whole + '{"process": "a", "res')
     Goodput(tmp_path).write(resumed=1, step=2)
-    assert [r["step"] for r in read_rows(path)] == [1, 2]
+    assert [r["step"] for r in read_rows(path)][-1] == 2
 
 
-def test_the_other_processes_write_nothing(tmp_path):
-    Goodput(None).write(resumed=0, step=1)
+def test_time_after_the_last_row_of_a_killed_process_is_lost_work(tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from synthct_jax.goodput import Goodput
+clock = Goodput(Path(sys.argv[1]))
+clock.begin(resumed=0)
+clock.enter("step")
+time.sleep(0.2)
+clock.write(resumed=0, step=1)
+print("working", flush=True)
+time.sleep(60)
+"""
+    began = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline()
+        time.sleep(3)
+        process.kill()
+    wall = time.monotonic() - began
+    Goodput(tmp_path)
+    total = goodput.summarise(read_rows(tmp_path / goodput.FILE))
+    assert 1.5 < total["lost_work"] < 3.5
+    assert wall - 1.5 < sum(total.values()) <= wall + 0.1
+
+
+def test_the_other_processes_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clock = Goodput(None)
+    clock.begin(resumed=0)
+    clock.write(resumed=0, step=1)
+    clock.close()
     assert not list(tmp_path.iterdir())
 
 

@@ -38,16 +38,17 @@ class Run:
         config = self.workdir.parent / "config.py"
         config.write_text(CONFIG_FILE)
         path = os.pathsep.join([".", "tests", os.environ.get("PYTHONPATH", "")])
+        data_dir = tiny_run().data_dir  # trains, the first time
+        self.began = time.time()
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-                *(f"--workdir={self.workdir}", f"--data_dir={tiny_run().data_dir}"),
+                *(f"--workdir={self.workdir}", f"--data_dir={data_dir}"),
             ],
             env={**os.environ, "PYTHONPATH": path},
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.began = time.time()
         self.resumed = max(self.saved, default=0)
 
     @property
@@ -159,7 +160,9 @@ def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
     near = run.is_near_the_loop
     run.process.send_signal(number)
     status = run.process.wait(timeout=120)
-    if status == 0:  # it was at its end
+    if STEPS in run.saved:  # it was at its end
+        run.process.stderr.close()
+        run.start()  # says that all is done
         return False
     with run.process.stderr as stream:
         said = stream.read()

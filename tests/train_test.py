@@ -5,6 +5,7 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
@@ -12,18 +13,22 @@ from ml_collections import ConfigDict
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from input_pipeline import stream
-from synthct_jax import checkpoint, checks, metric_writer, sharding, train
+from synthct_jax import checkpoint, checks, metric_writer, sharding, train, watchdog
 from synthct_jax.checkpoint import Checkpoints
 from synthct_jax.cyclegan import CycleGan
 
 
 def arrays(workdir, step=STEPS):
-    """Every array of the state saved at `step`."""
+    """Every array of the state saved at `step`; of 0, that the run started from."""
     with Checkpoints.of_run(workdir) as checkpoints:
-        config = ConfigDict(checkpoints.describe(step).config)
+        description = checkpoints.describe(step or checkpoints.latest_step)
+        config = ConfigDict(description.config)
         gan = CycleGan.from_config(config)
-        _, abstract = train.make_init(gan, config, sharding.make_mesh())
-        state = checkpoints.restore(abstract, step)
+        init, abstract = train.make_init(gan, config, sharding.make_mesh())
+        if step:
+            state = checkpoints.restore(abstract, step)
+        else:
+            state = init(jax.random.key(config.seed))
     return jax.device_get(checkpoint._to_arrays(state))
 
 
@@ -115,6 +120,28 @@ def test_a_diverged_run_stops_and_says_where(tmp_path, monkeypatch):
         train.train(run.config, workdir=tmp_path, data_dir=run.data_dir)
     with Checkpoints.of_run(tmp_path) as checkpoints:
         assert checkpoints.steps == [2]
+
+
+def test_a_copy_that_is_not_meant_is_refused(tmp_path, monkeypatch):
+    def careless(self, step, metrics):
+        return bool(jnp.add(np.ones(3), step).sum())
+
+    monkeypatch.setattr(train._Losses, "dispatched", careless)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        train.train(tiny_config(), workdir=tmp_path, data_dir=tiny_run().data_dir)
+
+
+def test_the_watchdog_hears_of_every_step(tmp_path, monkeypatch):
+    heard = []
+
+    class Listening(watchdog.Watchdog):
+        def alive(self):
+            heard.append(self._seconds)
+
+    monkeypatch.setattr(train, "Watchdog", Listening)
+    config = tiny_config(steps=3, evaluate_every=0, watchdog_seconds=12.0)
+    assert train.train(config, workdir=tmp_path, data_dir=tiny_run().data_dir)
+    assert len(heard) >= 3 and set(heard) == {12.0}
 
 
 def test_one_run_at_a_time_in_a_folder(tmp_path):

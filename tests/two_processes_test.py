@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from alike import assert_alike
 from tiny_run import tiny_run
 from train_test import arrays, assert_same_run
 
@@ -18,8 +18,7 @@ from synthct_jax.metric_writer import read_rows
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEPS = 24
-# Weights move by up to 1e-5 a step; what rounding makes of that in so few steps.
-RATE, TOLERANCE = 1e-5, 2e-5
+RATE = 1e-5  # slow: rounding would grow tenfold a step, and hide what is to be seen
 
 CONFIG_FILE = f"""
 from tiny_run import tiny_config
@@ -97,12 +96,6 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
     assert_same_run(workdir, undisturbed, step=STEPS)
 
     finish(start(other, processes=1, devices=4))
-    found, expected = arrays(other, STEPS), arrays(undisturbed, STEPS)
-    for name in expected:
-        np.testing.assert_allclose(
-            found[name].astype(float),
-            expected[name].astype(float),
-            atol=TOLERANCE,
-            rtol=1e-3,
-            err_msg=name,
-        )
+    assert_alike(
+        arrays(other, STEPS), arrays(undisturbed, STEPS), arrays(undisturbed, 0)
+    )

@@ -17,6 +17,7 @@ _FREE = {
     "after-all",
     "partition-id",
     "replica-id",
+    "async-start",
     "opt-barrier",
     "iota",
 }
@@ -56,14 +57,11 @@ def _moved(
         return []
     if opcode == "fusion":
         return _moved_by_fusion(program, instruction, operands)
-    if opcode in ("slice-start", "copy-start"):
-        # Results: where to, where from, and a semaphore. As much is read as written,
-        # but it may be read here and written to another memory.
-        *_, target, _ = instruction.results
-        if opcode == "copy-start":
-            target, source, _ = instruction.results
-            return [source, target]
-        source = instruction.results[0]
+    if opcode == "copy-start":  # from one memory to another, and a semaphore
+        target, source, _ = instruction.results
+        return [source, target]
+    if opcode == "slice-start":
+        source, target, _ = instruction.results
         return [target, target.resized(source)]
     if opcode in _SLICES:
         (taken,), source = instruction.results, operands[0].results[0]
