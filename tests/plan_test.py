@@ -268,7 +268,7 @@ def test_parts_and_recomputation_cost_what_they_should():
     # Kernels are transformed once a part, in the CPU's convolutions.
     assert parts.flops == pytest.approx(whole.flops, rel=0.02)
     assert parts.images_at_a_time == 1
-    assert parts.memory.temporaries < whole.memory.temporaries
+    assert parts.memory.arrays < whole.memory.arrays
     assert [o.kind for o in parts.collectives] == ["all-reduce"]
     assert [o.count for o in parts.collectives] == [1]
     assert parts.collectives[0].bytes == whole.collectives[0].bytes

@@ -30,23 +30,24 @@ class DoesNotFit(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes of one device, as the compiler has laid them out."""
+    """Bytes of one device, as the compiler has laid them out.
+
+    Attributes:
+        aliased: of both: outputs that are written where arguments were.
+        arrays: the most that is held at once: arguments, outputs, activations,
+            gradients.
+        program: which a TPU keeps in the same memory.
+    """
 
     arguments: int
     outputs: int
-    aliased: int  # of both: outputs that are written where arguments were
-    temporaries: int
-    program: int  # which a TPU keeps in the same memory
+    aliased: int
+    arrays: int
+    program: int
 
     @property
     def peak(self) -> int:
-        return (
-            self.arguments
-            + self.outputs
-            - self.aliased
-            + self.temporaries
-            + self.program
-        )
+        return self.arrays + self.program
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,6 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         raise _does_not_fit(error) from error
     took = time.monotonic() - began
     program = hlo.read(compiled.as_text())
-    sizes = compiled.memory_analysis()
     return Plan(
         devices=len(devices),
         kind=devices[0].device_kind,
@@ -158,13 +158,7 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         accumulate=config.train.accumulate,
         dtype=config.model.dtype,
         remat=config.model.remat,
-        memory=Memory(
-            arguments=sizes.argument_size_in_bytes,
-            outputs=sizes.output_size_in_bytes,
-            aliased=sizes.alias_size_in_bytes,
-            temporaries=sizes.temp_size_in_bytes,
-            program=sizes.generated_code_size_in_bytes,
-        ),
+        memory=_memory(compiled.memory_analysis(), on_cpu=devices[0].platform == "cpu"),
         flops=flops(traced.jaxpr),
         bytes_moved=bytes_moved(program),
         collectives=collectives(program, mesh),
@@ -192,6 +186,25 @@ def from_dict(fields: Mapping[str, Any]) -> Plan:
         for one in fields["collectives"]
     )
     return Plan(**fields)
+
+
+def _memory(sizes: Any, *, on_cpu: bool) -> Memory:
+    """Reads `sizes`, the compiler's analysis of a program.
+
+    The temporaries of a TPU include what stays on the chip and what is never held at
+    once; its peak is what the compiler refuses by. The CPU's peak leaves out what loops
+    and called computations hold.
+    """
+    arguments, outputs = sizes.argument_size_in_bytes, sizes.output_size_in_bytes
+    allocated = arguments + outputs - sizes.alias_size_in_bytes
+    allocated += sizes.temp_size_in_bytes
+    return Memory(
+        arguments=arguments,
+        outputs=outputs,
+        aliased=sizes.alias_size_in_bytes,
+        arrays=allocated if on_cpu else sizes.peak_memory_in_bytes,
+        program=sizes.generated_code_size_in_bytes,
+    )
 
 
 def _cycles(program: hlo.Program) -> int | None:

@@ -46,7 +46,7 @@ def _memory(plan: Plan) -> list[str]:
         ("arguments: state and batch", memory.arguments),
         ("outputs: state and losses", memory.outputs),
         ("of both in the same place", -memory.aliased),
-        ("temporaries: activations, gradients", memory.temporaries),
+        ("arrays held at once, at most", memory.arrays),
         ("program", memory.program),
         ("peak", memory.peak),
     ]
