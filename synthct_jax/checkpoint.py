@@ -117,8 +117,10 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        # Closing waits for the other processes, which know nothing of an error of ours.
+        if error is None or jax.process_count() == 1:
+            self.close()
 
     @property
     def steps(self) -> list[int]:

@@ -18,6 +18,7 @@ error says why; 1 everything else, a training that hung among it.
 import os
 import re
 import sys
+import traceback
 from logging import WARNING, LogRecord
 from pathlib import Path
 
@@ -150,6 +151,19 @@ _READS = {
 
 def main(argv: list[str]) -> int:
     """Runs the mode; returns the exit status."""
+    try:
+        status = _run(argv)
+    except Exception:
+        if platform.has_joined_others():
+            traceback.print_exc()
+            platform.leave_others(1)
+        raise
+    if status not in (0, STOPPED) and platform.has_joined_others():
+        platform.leave_others(status)
+    return status
+
+
+def _run(argv: list[str]) -> int:
     handler = logging.get_absl_handler()
     if not _DEBUG.value:
         handler.setFormatter(None)  # the message alone

@@ -14,7 +14,9 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 # XLA's CPU compiler fuses convolutions with their neighbours into code that is about
 # three times slower than the separate operations; an empty list switches that off.
@@ -97,6 +99,22 @@ def join_other_processes() -> None:
     except ValueError as error:
         if "coordinator_address should be defined" not in str(error):
             raise
+
+
+def has_joined_others() -> bool:
+    """Whether this is one of several processes; does not import jax for that."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def leave_others(status: int) -> NoReturn:
+    """Ends this process at once, after an error that may be its own alone.
+
+    At its ordinary end JAX would wait for the others, which wait for it in a collective.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def wait_for_others(what: str) -> None:

@@ -151,6 +151,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         platform.wait_for_others("the step is compiled")
 
         # The loop.
+        first_stop = True
         for step in range(start + 1, config.train.steps + 1):
             goodput.enter("step")
             # Nothing is copied that is not meant: a batch there, losses back.
@@ -174,6 +175,9 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
+            if first_stop:
+                watchdog.sleep()  # what validates and draws is compiled now
+                first_stop = False
             found, weights = {}, None
             if validate_now or not reason:
                 weights = whole(state.translator)

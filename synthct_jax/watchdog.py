@@ -8,8 +8,8 @@ import time
 class Watchdog:
     """Ends the process, status 1, when nothing is heard of it for too long.
 
-    It sleeps until the first sign of life, so that a compilation may take as long as it
-    likes. Python's faulthandler waits in a thread without the interpreter's lock: a
+    It sleeps until the first sign of life, and whenever it is told to until the next, so
+    that a compilation may take as long as it likes. Python's faulthandler waits in a thread without the interpreter's lock: a
     main thread that is stuck in a collective or in a file system is noticed as well.
     """
 
@@ -24,8 +24,12 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.sleep()
+
+    def sleep(self) -> None:
         if self._seconds:
             faulthandler.cancel_dump_traceback_later()
+        self._armed_at = float("-inf")
 
     def alive(self) -> None:
         """A step, a validation or a save has ended."""

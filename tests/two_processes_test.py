@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,3 +100,60 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
     assert_alike(
         arrays(other, STEPS), arrays(undisturbed, STEPS), arrays(undisturbed, 0)
     )
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_it_at_once(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        CONFIG_FILE
+        + """
+import os
+from input_pipeline import stream
+
+if os.environ["JAX_PROCESS_ID"] == "1":
+    whole = stream.make_stream
+
+    def broken(*args, **kwargs):
+        batches = whole(*args, **kwargs)
+        for _ in range(3):
+            yield next(batches)
+        raise OSError("the disk of this host is gone")
+
+    stream.make_stream = broken
+"""
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = os.pathsep.join([str(REPOSITORY), "tests", os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "synthct_jax.main", f"--config={config}"]
+    command += [f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"]
+    shared = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+        "JAX_NUM_PROCESSES": "2",
+    }
+    # Without a launcher, which might end one because the other has.
+    survivor, failing = (
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**shared, "JAX_PROCESS_ID": str(number)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    )
+    try:
+        # At an ordinary end it would wait five minutes for the other, which hears of it
+        # from JAX's coordinator, or from the launcher.
+        said = failing.communicate(timeout=240)[1]
+        assert failing.returncode == main.MISTAKEN, said
+        assert "error: the disk of this host is gone" in said
+    finally:
+        for process in (survivor, failing):
+            process.kill()
+            process.communicate()

@@ -14,6 +14,8 @@ with Watchdog(float(sys.argv[1])) as watchdog:
     for sign in sys.argv[2:]:
         if sign == "alive":
             watchdog.alive()
+        elif sign == "sleep":
+            watchdog.sleep()
         else:
             stuck_in_a_collective(float(sign))
 time.sleep(1)
@@ -41,6 +43,13 @@ def test_it_sleeps_until_the_first_sign_of_life():
     done = watched("0.5", "1", "alive")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "the end\n"
+
+
+def test_it_sleeps_when_told_to_until_the_next_sign_of_life():
+    done = watched("0.5", "alive", "sleep", "1")
+    assert done.returncode == 0, done.stderr
+    done = watched("0.5", "alive", "sleep", "alive", "30")
+    assert done.returncode == 1
 
 
 def test_signs_of_life_keep_it_quiet():
