@@ -110,7 +110,8 @@ def has_joined_others() -> bool:
 def leave_others(status: int) -> NoReturn:
     """Ends this process at once, after an error that may be its own alone.
 
-    At its ordinary end JAX would wait for the others, which wait for it in a collective.
+    At its ordinary end JAX would wait for the others, which wait for it in a
+    collective.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -8,9 +8,10 @@ import time
 class Watchdog:
     """Ends the process, status 1, when nothing is heard of it for too long.
 
-    It sleeps until the first sign of life, and whenever it is told to until the next, so
-    that a compilation may take as long as it likes. Python's faulthandler waits in a thread without the interpreter's lock: a
-    main thread that is stuck in a collective or in a file system is noticed as well.
+    It sleeps until the first sign of life, and whenever it is told to until the next,
+    so that a compilation may take as long as it likes. Python's faulthandler waits in a
+    thread without the interpreter's lock: a main thread that is stuck in a collective
+    or in a file system is noticed as well.
     """
 
     def __init__(self, seconds: float):
