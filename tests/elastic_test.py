@@ -40,9 +40,13 @@ def run(mode, folder, name):
         )
         for number in range(layout.processes)
     ]
-    for process in processes:
-        _, error = process.communicate(timeout=600)
-        assert process.returncode == 0, f"{mode} {name}: {error[-3000:]}"
+    try:
+        for process in processes:
+            _, error = process.communicate(timeout=600)
+            assert process.returncode == 0, f"{mode} {name}: {error[-3000:]}"
+    finally:
+        for process in processes:
+            process.kill()
 
 
 @pytest.mark.slow

@@ -40,16 +40,20 @@ class Run:
         path = os.pathsep.join([".", "tests", os.environ.get("PYTHONPATH", "")])
         data_dir = tiny_run().data_dir  # trains, the first time
         self.began = time.time()
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-                *(f"--workdir={self.workdir}", f"--data_dir={data_dir}"),
-            ],
-            env={**os.environ, "PYTHONPATH": path},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+                    *(f"--workdir={self.workdir}", f"--data_dir={data_dir}"),
+                ],
+                env={**os.environ, "PYTHONPATH": path},
+                stderr=log,
+            )
         self.resumed = max(self.saved, default=0)
+
+    @property
+    def log(self) -> Path:
+        return self.workdir.parent / "stderr.txt"
 
     @property
     def saved(self) -> list[int]:
@@ -85,8 +89,7 @@ class Run:
     def finish(self) -> None:
         if self.process.poll() is None:
             self.process.wait(timeout=300)
-        assert self.process.returncode == 0, self.process.stderr.read()
-        self.process.stderr.close()
+        assert self.process.returncode == 0, self.log.read_text()
 
 
 # When to kill: what is waited for, and the longest time after it, drawn at random.
@@ -137,6 +140,7 @@ def test_thirty_kills_change_nothing(tmp_path, undisturbed):
     runs = 0
     while due:
         runs += 1
+        assert runs <= 30, f"these moments are never met: {due}"
         run = Run(tmp_path / str(runs) / "run")
         run.workdir.parent.mkdir()
         run.start()
@@ -161,11 +165,9 @@ def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
     run.process.send_signal(number)
     status = run.process.wait(timeout=120)
     if STEPS in run.saved:  # it was at its end
-        run.process.stderr.close()
         run.start()  # says that all is done
         return False
-    with run.process.stderr as stream:
-        said = stream.read()
+    said = run.log.read_text()
     if number == signal.SIGTERM and (near or status == main.STOPPED):
         assert status == main.STOPPED, said
         assert "Stopped by SIGTERM" in said

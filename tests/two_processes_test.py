@@ -58,7 +58,11 @@ def start(workdir, *, processes, devices):
 
 
 def finish(process, status=0):
-    said, _ = process.communicate(timeout=600)
+    try:
+        said, _ = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # the launcher passes it on
+        raise
     assert process.returncode == status, said
     return said
 
