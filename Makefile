@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all beam-test lint format lock clean
+.PHONY: help demo test test-all beam-test peers-test lint format lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +23,9 @@ test-all: lint  ## lint, and all tests
 beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an environment of its own
 	.venv-beam/bin/python -m pytest tests/beam_test.py tests/shards_test.py
 
+peers-test: .venv-peers/installed  ## the PyTorch twin that we are measured against
+	.venv-peers/bin/python -m pytest tests/peers_test.py
+
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -32,7 +35,7 @@ format: $(STAMP)  ## rewrite the sources in ruff's format
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment and caches, never data or runs
-	rm -rf $(VENV) .venv-beam .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-beam .venv-peers .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again.
@@ -53,6 +56,13 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --require-hashes -r requirements-beam.lock
 	.venv-beam/bin/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Not locked: which build of torch is wanted, for CPUs or CUDA, the user's index decides.
+.venv-peers/installed: requirements.lock pyproject.toml
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --require-hashes -r requirements.lock
+	.venv-peers/bin/python -m pip install --no-build-isolation -e '.[peers]'
 	@touch $@
 
 # Resolved on the oldest Python that is supported, against PyPI alone: the hashes of

@@ -49,10 +49,17 @@ class CycleGan:
     mesh: Mesh | None = None
 
     @classmethod
-    def from_config(cls, config: Any, *, mesh: Mesh | None = None) -> "CycleGan":
+    def from_config(
+        cls,
+        config: Any,
+        *,
+        mesh: Mesh | None = None,
+        matrix_products: bool | None = None,
+    ) -> "CycleGan":
         """Build from `config.data`, `config.model`, `config.loss` and `config.train`.
 
         mesh: to train on; None for the device that JAX takes by default.
+        matrix_products: how convolutions are computed; None: as is best there.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
@@ -63,7 +70,8 @@ class CycleGan:
         _expect("loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         dtype = jnp.dtype(model.dtype)
         platform = None if mesh is None else mesh.devices.flat[0].platform
-        matrix_products = matrix_products_pay(platform)
+        if matrix_products is None:
+            matrix_products = matrix_products_pay(platform)
 
         def generator(channels: int) -> ResNetGenerator:
             return ResNetGenerator(

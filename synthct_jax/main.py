@@ -9,6 +9,7 @@
     python -m synthct_jax.main --mode=sweep --config=configs/phantom.py \\
         --variants=in_out,in,out --seeds=0,1,2 --workdir=SWEEP
     python -m synthct_jax.main --mode=plan --config=configs/chaos.py --topology=v5e:4x4
+    python -m synthct_jax.main --mode=benchmark --config=configs/chaos.py
 
 Exit status: 0 done; 75 (EX_TEMPFAIL) training or a sweep was stopped by SIGTERM or
 SIGINT and is saved, the same command goes on; 2 the request cannot be met, standard
@@ -39,7 +40,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["prepare", "train", "evaluate", "compare", "translate", "sweep", "plan"],
+    [
+        "prepare",
+        "train",
+        "evaluate",
+        "compare",
+        "translate",
+        "sweep",
+        "plan",
+        "benchmark",
+    ],
     "What to do.",
 )
 _RAW_DIR = flags.DEFINE_string(
@@ -68,7 +78,8 @@ _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default; with "
-    "--watch, WORKDIR/evaluation. compare: ./comparison by default.",
+    "--watch, WORKDIR/evaluation. compare: ./comparison by default. benchmark: a JSON "
+    "file, ./benchmark.json by default.",
 )
 _STEP = flags.DEFINE_integer(
     "step",
@@ -146,6 +157,7 @@ _READS = {
     "translate": (("workdir", "input", "output"), ("step",)),
     "sweep": (("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
     "plan": (("config", "topology"), ()),
+    "benchmark": (("config",), ("output",)),
 }
 
 
@@ -206,6 +218,11 @@ def _run(argv: list[str]) -> int:
 
                 devices = chips.devices_of(_TOPOLOGY.value)
                 print(report.report(plan.plan(_CONFIG.value, devices)))
+            case "benchmark":
+                from synthct_jax.benchmark import benchmark
+
+                output = _path(_OUTPUT) or Path(benchmark.FILE)
+                print(benchmark.table(benchmark.benchmark(_CONFIG.value, output)))
     except (ValueError, OSError, FloatingPointError) as error:
         if _DEBUG.value:
             raise

@@ -11,7 +11,9 @@ Method = CycleGan | Supervised
 _METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
 
 
-def from_config(config: Any, *, mesh: Mesh | None = None) -> Method:
+def from_config(
+    config: Any, *, mesh: Mesh | None = None, matrix_products: bool | None = None
+) -> Method:
     """Networks and training step of a configuration; see `CycleGan.from_config`.
 
     Raises:
@@ -22,4 +24,6 @@ def from_config(config: Any, *, mesh: Mesh | None = None) -> Method:
         raise ValueError(
             f"config.method is {name!r}, expected one of: {', '.join(_METHODS)}"
         )
-    return _METHODS[name].from_config(config, mesh=mesh)
+    return _METHODS[name].from_config(
+        config, mesh=mesh, matrix_products=matrix_products
+    )

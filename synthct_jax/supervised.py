@@ -31,13 +31,19 @@ class Supervised:
     mesh: Mesh | None = None
 
     @classmethod
-    def from_config(cls, config: Any, *, mesh: Mesh | None = None) -> "Supervised":
+    def from_config(
+        cls,
+        config: Any,
+        *,
+        mesh: Mesh | None = None,
+        matrix_products: bool | None = None,
+    ) -> "Supervised":
         """Build from the same fields as the CycleGAN, which explains them.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
         """
-        gan = CycleGan.from_config(config, mesh=mesh)
+        gan = CycleGan.from_config(config, mesh=mesh, matrix_products=matrix_products)
         return cls(
             mr_channels=gan.mr_channels,
             to_ct=gan.to_ct,

@@ -1,0 +1,198 @@
+"""The same training step in PyTorch, as its users would write it.
+
+The twin exists to be measured beside ours: the networks, losses and updates of
+`cyclegan` at the reference's settings (LSGAN, Adam, no replay pool), in the layers of
+torch.nn and with the reference's names of parameters, so that recorded tensors load.
+Nothing else imports torch.
+"""
+
+import dataclasses
+import itertools
+
+import torch
+from torch import nn
+
+BETAS = (0.5, 0.999)
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x)))))."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=False),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=False),
+            nn.InstanceNorm2d(width),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv_block(x)
+
+
+class Generator(nn.Module):
+    """`networks.ResNetGenerator`: (n, c, h, w) -> (n, o, h, w)."""
+
+    def __init__(self, channels_in: int, channels: int, *, width: int, blocks: int):
+        super().__init__()
+        layers = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels_in, width, 7, bias=False),
+            *_norm_relu(width),
+        ]
+        for scale in (1, 2):
+            narrow, wide = width * scale, width * scale * 2
+            layers += [
+                nn.Conv2d(narrow, wide, 3, stride=2, padding=1, bias=False),
+                *_norm_relu(wide),
+            ]
+        layers += [ResidualBlock(4 * width) for _ in range(blocks)]
+        for scale in (4, 2):
+            wide, narrow = width * scale, width * scale // 2
+            layers += [
+                nn.ConvTranspose2d(
+                    wide, narrow, 3, 2, padding=1, output_padding=1, bias=False
+                ),
+                *_norm_relu(narrow),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
+
+class Discriminator(nn.Module):
+    """`networks.PatchDiscriminator` with three stride-2 layers."""
+
+    def __init__(self, channels: int, *, width: int):
+        super().__init__()
+        layers = [nn.Conv2d(channels, width, 4, 2, padding=1), nn.LeakyReLU(0.2)]
+        for scale, stride in ((1, 2), (2, 2), (4, 1)):
+            narrow, wide = width * scale, width * scale * 2
+            layers += [
+                nn.Conv2d(narrow, wide, 4, stride, padding=1, bias=False),
+                nn.InstanceNorm2d(wide),
+                nn.LeakyReLU(0.2),
+            ]
+        layers.append(nn.Conv2d(8 * width, 1, 4, padding=1))
+        self.model = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
+
+def _norm_relu(width: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(width), nn.ReLU()]
+
+
+def _initialise(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Shape:
+    """Of the networks and losses: `config.model` and `config.loss` by other names."""
+
+    mr_channels: int
+    width: int = 64
+    blocks: int = 9
+    discriminator_width: int = 64
+    identity: float = 0.5
+    cycle: float = 10.0
+    learning_rate: float = 2e-4
+
+
+class Twin:
+    """Networks, optimisers and the step. `generators` and `discriminators` may be
+    replaced by compiled ones of the same parameters."""
+
+    def __init__(self, shape: Shape, *, autocast: bool = False):
+        self.shape = shape
+        size = dict(width=shape.width, blocks=shape.blocks)
+        self.generators = {
+            "to_ct": Generator(shape.mr_channels, 1, **size),
+            "to_mr": Generator(1, shape.mr_channels, **size),
+        }
+        width = shape.discriminator_width
+        self.discriminators = {
+            "ct": Discriminator(1, width=width),
+            "mr": Discriminator(shape.mr_channels, width=width),
+        }
+        self._optimisers = [
+            torch.optim.Adam(_parameters(networks), shape.learning_rate, BETAS)
+            for networks in (self.generators, self.discriminators)
+        ]
+        self._autocast = autocast
+
+    def step(self, mr: torch.Tensor, ct: torch.Tensor) -> dict[str, float]:
+        """One update of both generators, then of both discriminators."""
+        for_generators, for_discriminators = self._optimisers
+        for network in self.discriminators.values():
+            network.requires_grad_(False)
+        for_generators.zero_grad(set_to_none=True)
+        with self._precision():
+            parts, synthetic = self.generator_loss(mr, ct)
+        sum(parts.values()).backward()
+        for_generators.step()
+
+        for network in self.discriminators.values():
+            network.requires_grad_(True)
+        for_discriminators.zero_grad(set_to_none=True)
+        with self._precision():
+            judged = self.discriminator_loss(
+                {"ct": ct, "mr": mr}, {k: v.detach() for k, v in synthetic.items()}
+            )
+        sum(judged.values()).backward()
+        for_discriminators.step()
+        return {name: float(value.detach()) for name, value in (parts | judged).items()}
+
+    def generator_loss(self, mr: torch.Tensor, ct: torch.Tensor):
+        """Its parts as weighted, and the synthetic images."""
+        shape = self.shape
+        to_ct, to_mr = self.generators["to_ct"], self.generators["to_mr"]
+        synthetic = {"ct": to_ct(mr), "mr": to_mr(ct)}
+        parts = {
+            f"adversarial_{domain}": _lsgan(self.discriminators[domain](image), 1.0)
+            for domain, image in synthetic.items()
+        }
+        parts["cycle_mr"] = shape.cycle * _l1(to_mr(synthetic["ct"]), mr)
+        parts["cycle_ct"] = shape.cycle * _l1(to_ct(synthetic["mr"]), ct)
+        if shape.identity:
+            weight = shape.identity * shape.cycle
+            as_mr = ct.expand(-1, shape.mr_channels, -1, -1)
+            as_ct = mr.mean(1, keepdim=True)
+            parts["identity_ct"] = weight * _l1(to_ct(as_mr), ct)
+            parts["identity_mr"] = weight * _l1(to_mr(as_ct), mr)
+        return parts, synthetic
+
+    def discriminator_loss(self, real: dict, fake: dict) -> dict[str, torch.Tensor]:
+        return {
+            f"discriminator_{domain}": 0.5
+            * (_lsgan(network(real[domain]), 1.0) + _lsgan(network(fake[domain]), 0.0))
+            for domain, network in self.discriminators.items()
+        }
+
+    def _precision(self):
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._autocast)
+
+
+def _parameters(networks: dict[str, nn.Module]):
+    return itertools.chain(*(network.parameters() for network in networks.values()))
+
+
+def _lsgan(scores: torch.Tensor, target: float) -> torch.Tensor:
+    return (scores.float() - target).square().mean()
+
+
+def _l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a.float() - b).abs().mean()

@@ -1,0 +1,86 @@
+"""--mode=benchmark says what was measured, of whom and on what."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from tiny_run import tiny_config
+
+from input_pipeline import stream
+from input_pipeline.prepared import load_prepared
+from synthct_jax.benchmark import benchmark, measure, reading
+from synthct_jax.benchmark.noise import write_noise
+
+
+@pytest.mark.slow
+def test_every_part_is_measured_and_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "SECONDS", 0.2)
+    quick = functools.partial(measure.repeat, seconds=0.1)
+    monkeypatch.setattr(measure, "repeat", quick)
+    monkeypatch.setattr(measure, "_SIDES", (256,))
+    caching = jax.config.jax_enable_compilation_cache
+    try:
+        found = benchmark.benchmark(tiny_config(), tmp_path / "benchmark.json")
+    finally:
+        jax.config.update("jax_enable_compilation_cache", caching)
+    kept = json.loads((tmp_path / "benchmark.json").read_text())
+    assert kept["step"] == json.loads(json.dumps(found["step"]))
+    assert kept["machine"]["device"] == "cpu"
+    step = found["step"]
+    assert step["slices_per_second"] == 2 / step["median_seconds"]
+    # Nothing in this network is wide enough for Winograd to save arithmetic in it.
+    assert 0.9 < step["program_flops"] / step["method_flops"] < 2
+    assert step["share_of_peak"] == pytest.approx(
+        step["program_flops"] / step["median_seconds"] / found["matrix_product_flops"]
+    )
+    assert 0 <= step["input_wait_share"] < 1
+    start = found["start"]
+    assert 0 < start["with_cache_seconds"] < start["without_cache_seconds"]
+    assert found["translation"]["slices"] == 32
+    assert [one["cores"] for one in found["input"]][0] == 1
+    assert all(one["pairs_per_second"] > 0 for one in found["input"])
+    assert found["checkpoint"]["bytes"] > 10_000
+    text = benchmark.table(found)
+    assert f" {step['slices_per_second']:.2f} |" in text
+    assert len({len(line) for line in text.splitlines()}) == 1, text
+
+
+def test_times_are_medians_of_rounds_after_the_first_ones():
+    calls = []
+
+    def call():
+        calls.append(len(calls))
+        return jnp.zeros(())
+
+    times = measure.repeat(call, warm_up=2, rounds=5, seconds=0)
+    assert len(calls) == 7 and len(times.seconds) == 5
+    assert measure.Times((3.0, 1.0, 2.0)).median == 2.0
+    assert measure.Times((1.0, 2.0, 3.0)).quartiles == (1.5, 2.5)
+    assert measure.Times((4.0,)).quartiles == (4.0, 4.0)
+
+
+def test_the_peak_of_memory_begins_anew():
+    if measure.peak_bytes() is None:
+        pytest.skip("this system does not tell")
+    measure.forget_peak()
+    before = measure.peak_bytes()
+    block = bytearray(300 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    high = measure.peak_bytes()
+    assert high >= before + 250 * 2**20
+    del block
+    measure.forget_peak()
+    assert measure.peak_bytes() < high
+
+
+def test_noise_is_prepared_data(tmp_path):
+    config = tiny_config()
+    write_noise(config, tmp_path / "data", slices=6)
+    prepared = load_prepared(tmp_path / "data")
+    stream.check_request(prepared, config.data)
+    batches = stream.make_stream(tmp_path / "data", config.data, seed=0, global_batch=4)
+    batch = next(batches)
+    batches.close()
+    assert batch["mr"].shape == (4, 32, 32, 2) and batch["ct"].std() > 0.1
