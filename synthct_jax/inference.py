@@ -17,7 +17,8 @@ from synthct_jax.cyclegan import CycleGan
 from synthct_jax.method import Method
 from synthct_jax.train_state import Params
 
-_BATCH = 8  # slices on each device
+_BATCH = 8  # slices on each device, or fewer, so that there are at most so many
+_PIXELS = _BATCH * 256**2  # pixels: what a network of full width holds for them is 2 GB
 
 
 class Translator:
@@ -42,7 +43,10 @@ class Translator:
         mesh = sharding.make_mesh(jax.local_devices())
         self._split = sharding.batch_sharding(mesh)
         self._everywhere = sharding.replicated(mesh)
-        self._batch = _BATCH * mesh.size
+        self._devices = mesh.size
+        # A batch is fetched while the next one is at work. On a CPU both would compute,
+        # and hold their memory, at the same time.
+        self._ahead = 0 if mesh.devices.flat[0].platform == "cpu" else 1
         self._translate = jax.jit(gan.translate)
         self._translate_back = (
             jax.jit(gan.translate_back) if isinstance(gan, CycleGan) else None
@@ -70,14 +74,18 @@ class Translator:
 
     def _in_batches(self, function, params: Params, unit: np.ndarray) -> np.ndarray:
         params = jax.device_put(params, self._everywhere)
-        found = []
-        for start in range(0, len(unit), self._batch):
-            part = unit[start : start + self._batch]
+        size = self._devices * max(1, min(_BATCH, _PIXELS // unit[0, ..., 0].size))
+        found, running = [], []
+        for start in range(0, len(unit), size):
+            part = unit[start : start + size]
             # The last batch is filled up, or it would be compiled on its own.
-            padding = [(0, self._batch - len(part))] + [(0, 0)] * 3
+            padding = [(0, size - len(part))] + [(0, 0)] * 3
             batch = jax.device_put(np.pad(part, padding, mode="edge"), self._split)
-            found.append(jax.device_get(function(params, batch))[: len(part)])
-        return np.concatenate(found)
+            running.append(function(params, batch))
+            if len(running) > self._ahead:
+                found.append(jax.device_get(running.pop(0)))
+        found += jax.device_get(running)
+        return np.concatenate(found)[: len(unit)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

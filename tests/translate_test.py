@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import fake_dicom
+import jax
 import matplotlib.image
 import nibabel
 import numpy as np
@@ -126,16 +127,22 @@ def test_the_preview_is_a_picture(translated):
     assert picture[..., :3].std() > 0.05
 
 
-def test_slices_do_not_depend_on_their_batch():
+def test_slices_do_not_depend_on_their_batch(monkeypatch):
     model = inference.load_model(tiny_run().workdir, STEPS)
     translator = inference.Translator(model.gan, model.data, stored_channels=CHANNELS)
     rng = np.random.default_rng(0)
-    stored = rng.integers(0, 16384, (translator._batch + 3, 32, 32, 2), np.int16)
+    slices = inference._BATCH * jax.local_device_count() + 3
+    stored = rng.integers(0, 16384, (slices, 32, 32, 2), np.int16)
     hu = translator(model.params, stored)
     assert hu.shape == stored.shape[:3] and hu.dtype == np.float32
     np.testing.assert_allclose(hu[:5], translator(model.params, stored[:5]), atol=0.1)
     last = translator(model.params, stored[-2:])
     np.testing.assert_allclose(hu[-2:], last, atol=0.1)
+    # Larger slices go in smaller batches, and accelerators are kept busy meanwhile.
+    monkeypatch.setattr(inference, "_PIXELS", 3 * 32 * 32)
+    translator._ahead = 1 - translator._ahead
+    found = translator(model.params, stored)
+    np.testing.assert_allclose(hu, found, atol=0.1)
 
 
 def test_channels_are_taken_by_name():
