@@ -17,6 +17,7 @@ from tiny_run import tiny_config
 from synthct_jax.convolution import convolve, convolve_transposed
 from synthct_jax.plan import chips, hlo, table
 from synthct_jax.plan.flops import flops
+from synthct_jax.plan.operations import Operation, on_matrix_unit, operations
 from synthct_jax.plan.plan import DoesNotFit, _does_not_fit, from_dict, plan
 from synthct_jax.plan.report import report
 from synthct_jax.plan.traffic import bytes_moved
@@ -172,6 +173,41 @@ def test_arrays_are_stored_in_whole_tiles():
     assert plain.in_main_memory
 
 
+TPU_PROGRAM = """HloModule step
+
+%inner (p0: bf16[8,128], p1: bf16[128,128]) -> bf16[8,128] {
+  %p0 = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %p1 = bf16[128,128]{1,0:T(8,128)(2,1)S(1)} parameter(1)
+  ROOT %c = bf16[8,128]{1,0:T(8,128)(2,1)} convolution(%p0, %p1), dim_labels=bf_io->bf
+}
+
+ENTRY %main (a: bf16[8,128], b: bf16[128,128]) -> bf16[8,128] {
+  %a = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %b = bf16[128,128]{1,0:T(8,128)(2,1)S(1)} parameter(1)
+  %f = bf16[8,128]{1,0:T(8,128)(2,1)} fusion(%a, %b), kind=kOutput, calls=%inner, \
+metadata={op_name="jit(step)/shard_map/Net/while/body/dot"}, \
+backend_config={"estimated_cycles":"300"}
+  %g = bf16[8,128]{1,0:T(8,128)(2,1)} fusion(%f, %b), kind=kOutput, calls=%inner, \
+metadata={op_name="jit(step)/shard_map/Net/while/body/dot"}, \
+backend_config={"estimated_cycles":"200"}
+  ROOT %r = bf16[8,128]{1,0:T(8,128)(2,1)} copy(%g), \
+backend_config={"estimated_cycles":"100"}
+}
+""".replace("\\\n", "")
+
+
+def test_operations_are_named_by_what_they_were_made_of_the_costliest_first():
+    found = operations(hlo.read(TPU_PROGRAM))
+    image = 8 * 128 * 2  # what lies in vector memory is not moved
+    assert found == [
+        Operation(
+            kind="convolution", source="Net/dot", count=2, cycles=500, bytes=4 * image
+        ),
+        Operation(kind="copy", source="", count=1, cycles=100, bytes=2 * image),
+    ]
+    assert on_matrix_unit(found) == 500
+
+
 # --- topologies -----------------------------------------------------------------------
 
 
@@ -207,6 +243,11 @@ def test_too_large_a_step_says_how_much_it_needs():
     found = _does_not_fit(error)
     assert isinstance(found, DoesNotFit)
     assert "needs 20.51GiB of memory on each device, which has 15.75GiB" in str(found)
+    error = jax.errors.JaxRuntimeError(
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for "
+        "HLO temporaries (16.50G) exceeds available HBM (15.75G)."
+    )
+    assert "needs 16.50GiB of memory" in str(_does_not_fit(error))
     other = jax.errors.JaxRuntimeError("INTERNAL: else")
     assert _does_not_fit(other) is other
 
@@ -240,7 +281,14 @@ def test_a_plan_tells_memory_work_and_exchange_of_the_step():
 
     # As if on a chip; and the same when it was JSON.
     chip = chips.CHIPS["v5e"]
-    found = dataclasses.replace(found, kind=chip.kind, chip=chip, cycles=3 * 10**6)
+    dear = Operation(
+        kind="convolution", source="stem", count=6, cycles=15 * 10**5, bytes=2 * 10**9
+    )
+    found = dataclasses.replace(
+        found,
+        **dict(kind=chip.kind, chip=chip, operations=(dear,)),
+        **dict(cycles=3 * 10**6, matrix_cycles=2 * 10**6),
+    )
     kept = from_dict(json.loads(json.dumps(dataclasses.asdict(found))))
     assert kept == found
     assert found.step_seconds == pytest.approx(
@@ -249,6 +297,8 @@ def test_a_plan_tells_memory_work_and_exchange_of_the_step():
     assert found.expected_seconds == pytest.approx(2e-3 + found.collective_seconds)
     text = report(found)
     assert "assumed: 197 TFLOP/s" in text and chip.source in text
+    assert "67% of all is on the matrix unit" in text
+    assert "     1.00   2.00      6  convolution: stem" in text
     row = table.markdown(
         "v5e:1x1 train.global_batch=4 model.remat=True",
         {"plan": dataclasses.asdict(found)},

@@ -21,7 +21,10 @@ from synthct_jax.plan.chips import Chip
 from synthct_jax.plan.collectives import Collective, collectives, seconds
 from synthct_jax.plan.flops import flops
 from synthct_jax.plan.hlo import Array
+from synthct_jax.plan.operations import Operation, on_matrix_unit, operations
 from synthct_jax.plan.traffic import bytes_moved
+
+_COSTLIEST = 10  # operations that a plan names
 
 
 class DoesNotFit(ValueError):
@@ -63,7 +66,9 @@ class Plan:
         flops: of convolutions and matrix products, counted in the traced program;
             recomputation for gradients is among them.
         bytes_moved: to and from main memory, by every operation of the program.
-        cycles: that the compiler expects, where it says so.
+        operations: the costliest, where the compiler says what it expects of them.
+        cycles: that it expects of all.
+        matrix_cycles: of those, of convolutions and matrix products.
         compile_seconds: of this machine.
     """
 
@@ -80,7 +85,9 @@ class Plan:
     flops: int
     bytes_moved: int
     collectives: tuple[Collective, ...]
+    operations: tuple[Operation, ...]
     cycles: int | None
+    matrix_cycles: int
     compile_seconds: float
 
     @property
@@ -148,6 +155,7 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         raise _does_not_fit(error) from error
     took = time.monotonic() - began
     program = hlo.read(compiled.as_text())
+    found = operations(program)
     return Plan(
         devices=len(devices),
         kind=devices[0].device_kind,
@@ -162,7 +170,9 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         flops=flops(traced.jaxpr),
         bytes_moved=bytes_moved(program),
         collectives=collectives(program, mesh),
-        cycles=_cycles(program),
+        operations=tuple(found[:_COSTLIEST]),
+        cycles=sum(one.cycles for one in found) or None,
+        matrix_cycles=on_matrix_unit(found),
         compile_seconds=took,
     )
 
@@ -171,6 +181,7 @@ def from_dict(fields: Mapping[str, Any]) -> Plan:
     """The plan of which `dataclasses.asdict` made this, also when it was JSON since."""
     fields = dict(fields)
     fields["memory"] = Memory(**fields["memory"])
+    fields["operations"] = tuple(Operation(**one) for one in fields["operations"])
     fields["chip"] = chips.chip_of(fields["kind"])
     fields["collectives"] = tuple(
         Collective(
@@ -207,17 +218,10 @@ def _memory(sizes: Any, *, on_cpu: bool) -> Memory:
     )
 
 
-def _cycles(program: hlo.Program) -> int | None:
-    """What the TPU compiler expects of every operation that it generated."""
-    total = 0
-    for instruction, _, times in program.walk():
-        found = re.search(r'"estimated_cycles":"(\d+)"', instruction.attributes)
-        total += times * int(found[1]) if found else 0
-    return total or None
-
-
 def _does_not_fit(error: jax.errors.JaxRuntimeError) -> Exception:
-    needed = re.search(r"Used (\S+) of (\S+) hbm", str(error))
+    needed = re.search(r"Used (\S+) of (\S+) hbm", str(error)) or re.search(
+        r"\((\S+)\) exceeds available HBM \((\S+)\)", str(error)
+    )
     if not needed:
         return error
     return DoesNotFit(

@@ -20,6 +20,7 @@ def report(plan: Plan) -> str:
             *_collectives(plan.collectives),
             "",
             *(_times(plan) if plan.chip else _no_times(plan)),
+            *_operations(plan),
         ]
     )
 
@@ -112,6 +113,24 @@ def _times(plan: Plan) -> list[str]:
         f"{chip.link_rate / 1e9:.0f} GB/s in each direction{clock}",
         f"  source: {chip.source}",
         f"  {HOP_SECONDS * 1e6:.0f} us a hop: {HOP_SOURCE}",
+    ]
+
+
+def _operations(plan: Plan) -> list[str]:
+    if plan.cycles is None or plan.chip is None or plan.chip.clock is None:
+        return []
+    ms = 1e3 / plan.chip.clock
+    share = plan.matrix_cycles / plan.cycles
+    return [
+        "",
+        f"costliest operations, as the compiler expects; {share:.0%} of all is on the "
+        "matrix unit",
+        f"  {'ms':>7}{'GB':>7}{'times':>7}  made of",
+        *(
+            f"  {one.cycles * ms:7.2f}{one.bytes / 1e9:7.2f}{one.count:7}  {one.kind}: "
+            f"{one.source or 'the compiler'}"
+            for one in plan.operations
+        ),
     ]
 
 

@@ -34,14 +34,25 @@ def bytes_moved(
     counts. What the compiler keeps in a TPU's vector memory costs nothing. tiled: as
     arrays lie in memory, filled up to whole tiles.
     """
-    total = 0
-    for instruction, computation, times in program.walk(loops_once=loops_once):
-        total += times * sum(
-            array.stored_bytes if tiled else array.bytes
-            for array in _moved(program, instruction, computation)
-            if array.in_main_memory
-        )
-    return total
+    return sum(
+        times * moved_by(program, instruction, computation, tiled=tiled)
+        for instruction, computation, times in program.walk(loops_once=loops_once)
+    )
+
+
+def moved_by(
+    program: Program,
+    instruction: Instruction,
+    computation: Mapping[str, Instruction],
+    *,
+    tiled: bool = True,
+) -> int:
+    """What one run of an instruction reads and writes; as `bytes_moved`."""
+    return sum(
+        array.stored_bytes if tiled else array.bytes
+        for array in _moved(program, instruction, computation)
+        if array.in_main_memory
+    )
 
 
 def _moved(
