@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all beam-test peers-test lint format lock clean
+.PHONY: help demo test test-all beam-test peers-test tpu-test lint format lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,9 @@ beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an envir
 peers-test: .venv-peers/installed  ## the PyTorch twin that we are measured against
 	.venv-peers/bin/python -m pytest tests/peers_test.py
 
+tpu-test: .venv-tpu/installed  ## what libtpu makes of the step, without a TPU
+	.venv-tpu/bin/python -m pytest tests/plan_test.py -k tpus
+
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -35,7 +38,7 @@ format: $(STAMP)  ## rewrite the sources in ruff's format
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment and caches, never data or runs
-	rm -rf $(VENV) .venv-beam .venv-peers .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-beam .venv-peers .venv-tpu .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again.
@@ -63,6 +66,13 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --require-hashes -r requirements.lock
 	.venv-peers/bin/python -m pip install --no-build-isolation -e '.[peers]'
+	@touch $@
+
+# libtpu reads XLA_FLAGS, which are a CPU's in the ordinary environment.
+.venv-tpu/installed: requirements.lock pyproject.toml
+	test -x .venv-tpu/bin/python || $(PYTHON) -m venv .venv-tpu
+	.venv-tpu/bin/python -m pip install --require-hashes -r requirements.lock
+	.venv-tpu/bin/python -m pip install --no-build-isolation -e '.[tpu]'
 	@touch $@
 
 # Resolved on the oldest Python that is supported, against PyPI alone: the hashes of

@@ -10,7 +10,8 @@ up to its time by construction. Rows follow each other, one at least at every sa
 the wait for the first batch. `input_wait` is the loop's: the devices may be busy then.
 When a run goes on after a kill, what the process before it spent after the checkpoint
 that it goes on from is `lost_work`: `summarise` moves it there. A process touches the
-file twice a second, so the next one knows how long it lived after its last row.
+file twice a second, so the next one knows how long it lived after its last row. One
+that ends before it has a state is in no bucket.
 """
 
 import contextlib
@@ -39,11 +40,15 @@ BUCKETS = (
     "lost_work",
 )
 FILE = "goodput.jsonl"
+_LOSES = tuple(b for b in BUCKETS if b not in ("start", "restore", "lost_work"))
 _SIGN_SECONDS = 0.5
 
 
 class Goodput:
-    """The clock of one process, which one of all processes writes down."""
+    """The clock of one process, which one of all processes writes down.
+
+    Entered while it trains: what an error ends, since the last row, is lost work.
+    """
 
     def __init__(self, workdir: Path | None):
         """Starts in `start`, back at the birth of the process. None: writes nothing."""
@@ -58,6 +63,17 @@ class Goodput:
         self._ended = threading.Event()
         if self._path is not None:
             _complete(self._path)
+
+    def __enter__(self) -> "Goodput":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self.enter("lost_work")
+            for bucket in _LOSES:
+                self._seconds["lost_work"] += self._seconds[bucket]
+                self._seconds[bucket] = 0.0
+        self.close()
 
     def begin(self, *, resumed: int) -> None:
         """The process is to train from step `resumed` on, 0 for none."""
@@ -125,7 +141,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
             kept = min(kept, following["resumed"])
         following = row
         for bucket, seconds in row["seconds"].items():
-            lost = row["step"] > kept and bucket not in ("start", "restore")
+            lost = row["step"] > kept and bucket in _LOSES
             total["lost_work" if lost else bucket] += seconds
     return total
 
@@ -146,7 +162,7 @@ def _complete(path: Path) -> None:
     """Mends what a process left that was killed: half a line, and time untold."""
     if not path.exists():
         return
-    last_sign = path.stat().st_mtime
+    last_sign = path.stat().st_mtime_ns
     lines = path.read_bytes()
     whole, newline, torn = lines.rpartition(b"\n")
     if torn:
@@ -161,11 +177,12 @@ def _complete(path: Path) -> None:
         if row["process"] == last["process"]
     )
     born = datetime.datetime.fromisoformat(last["process"]).timestamp()
-    untold = last_sign - (born + told)
+    untold = last_sign / 1e9 - (born + told)
     if untold > 2 * _SIGN_SECONDS:  # else it has said farewell
         row = last | {"seconds": {"lost_work": round(untold, 4)}}
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+    os.utime(path, ns=(last_sign, last_sign))  # it is not this process that lived on
 
 
 def _seconds_since_birth() -> float:

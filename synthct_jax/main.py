@@ -11,9 +11,10 @@
     python -m synthct_jax.main --mode=plan --config=configs/chaos.py --topology=v5e:4x4
     python -m synthct_jax.main --mode=benchmark --config=configs/chaos.py
 
-Exit status: 0 done; 75 (EX_TEMPFAIL) training or a sweep was stopped by SIGTERM or
-SIGINT and is saved, the same command goes on; 2 the request cannot be met, standard
-error says why; 1 everything else, a training that hung among it.
+Exit status: 0 done; 75 (EX_TEMPFAIL) training or a sweep was stopped by SIGTERM, or by
+SIGINT where it is one process, and is saved, the same command goes on; 2 the request
+cannot be met, standard error says why; 1 everything else, a training that hung among
+it.
 """
 
 import os

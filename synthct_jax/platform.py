@@ -81,24 +81,63 @@ def join_other_processes() -> None:
     each process has all devices of its machine.
 
     Raises:
+        ValueError: only some of the three variables are set, or no numbers.
         Whatever JAX raises where there are other processes and joining them failed.
         It is not swallowed: each would train on its own, into the same folder.
     """
     import jax
 
-    # JAX itself reads the address only.
-    count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
-    told = count and index and os.environ.get("JAX_COORDINATOR_ADDRESS")
+    told = _told_by_the_environment()
+    # SIGTERM keeps its meaning until `hear_of_preemption`.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
-            num_processes=None if count is None else int(count),
-            process_id=None if index is None else int(index),
+            **told,
             # Nothing is left to detect, but for one device a process by Slurm's count.
             cluster_detection_method="deactivate" if told else None,
         )
     except ValueError as error:
         if "coordinator_address should be defined" not in str(error):
             raise
+
+
+def _told_by_the_environment() -> dict[str, int]:
+    """What JAX does not read itself of three variables that belong together."""
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    values = {name: os.environ.get(name, "") for name in names}
+    missing = [name for name, value in values.items() if not value]
+    if len(missing) == len(names):
+        return {}
+    if missing:
+        present = " and ".join(name for name in names if name not in missing)
+        raise ValueError(
+            f"{present} without {' and '.join(missing)}: set all three, or none where "
+            "the cluster is detected"
+        )
+    for name in names[1:]:
+        if not values[name].isdecimal():
+            raise ValueError(f"{name}={values[name]!r}, expected a number")
+    return {
+        "num_processes": int(values["JAX_NUM_PROCESSES"]),
+        "process_id": int(values["JAX_PROCESS_ID"]),
+    }
+
+
+def hear_of_preemption(step: int) -> None:
+    """From now on SIGTERM to one of several processes is told to all.
+
+    The service names the step after the last that it was asked of, once and for all,
+    and step 1 if it was asked of none: never reached by a run that goes on from a
+    checkpoint. So it starts here, and is asked of `step`, the last that is done.
+    """
+    import jax
+    from jax._src import distributed  # has no public name
+    from orbax.checkpoint import multihost
+
+    jax.config.update("jax_enable_preemption_service", True)
+    distributed.global_state.initialize_preemption_sync_manager()
+    multihost.reached_preemption(step)
+    wait_for_others("SIGTERM is heard by all")
 
 
 def has_joined_others() -> bool:

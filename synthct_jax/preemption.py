@@ -6,14 +6,16 @@ from types import FrameType
 import jax
 from orbax.checkpoint import multihost
 
+from synthct_jax import platform
+
 
 class Preemption:
     """Remembers SIGTERM and SIGINT while it is entered.
 
     A single process listens itself. A second SIGINT, of an impatient user, ends it at
     once; a second SIGTERM, which some schedulers send, does not. Of several processes
-    JAX's preemption service hears SIGTERM in any, and names one step at which all of
-    them stop.
+    JAX's preemption service hears SIGTERM in any, after `listen`, and names one step at
+    which all of them stop; SIGINT ends them.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,11 @@ class Preemption:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
+
+    def listen(self, step: int) -> None:
+        """All processes have come to the loop; `step` is the last that is done."""
+        if jax.process_count() > 1:
+            platform.hear_of_preemption(step)
 
     def reached(self, step: int) -> str | None:
         """Why to stop after step `step`; None: go on. The same in every process."""

@@ -71,8 +71,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     with contextlib.ExitStack() as stack:
         if primary:
             stack.enter_context(_only_run_in(workdir))
-        goodput = Goodput(workdir if primary else None)
-        stack.callback(goodput.close)
+        goodput = stack.enter_context(Goodput(workdir if primary else None))
 
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
@@ -149,9 +148,10 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         goodput.enter("compile")
         train_step = make_step(gan, mesh, abstract).lower(state, batch).compile()
         platform.wait_for_others("the step is compiled")
+        preemption.listen(start)
 
         # The loop.
-        first_stop = True
+        stops: set[str] = set()
         for step in range(start + 1, config.train.steps + 1):
             goodput.enter("step")
             # Nothing is copied that is not meant: a batch there, losses back.
@@ -175,9 +175,9 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 continue
             # Losses first: a state that came with a NaN is never saved.
             losses.fetch()
-            if first_stop:
-                watchdog.sleep()  # what validates and draws is compiled now
-                first_stop = False
+            stop = "validation" if validate_now else "save"
+            if stop not in stops:
+                watchdog.sleep()  # what validates, saves or draws is compiled now
             found, weights = {}, None
             if validate_now or not reason:
                 weights = whole(state.translator)
@@ -185,7 +185,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             if validate_now:
                 with goodput.measure("evaluate"):
                     found = validate(weights)
-                watchdog.alive()
                 writer.write_scalars(
                     step, {f"validation_{k}": v for k, v in found.items()}
                 )
@@ -200,6 +199,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             if sample and not reason:
                 writer.write_images(step, {"step": sample(weights)})
             del weights  # of all networks, on every device
+            stops.add(stop)
             watchdog.alive()
             goodput.write(resumed=start, step=step)
             if reason and not last:

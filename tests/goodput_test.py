@@ -1,6 +1,8 @@
 """Where wall time goes: buckets add up, and what was lost is called so."""
 
+import datetime
 import json
+import os
 import subprocess
 import sys
 import time
@@ -104,6 +106,34 @@ time.sleep(60)
     total = goodput.summarise(read_rows(tmp_path / goodput.FILE))
     assert 1.5 < total["lost_work"] < 3.5
     assert wall - 1.5 < sum(total.values()) <= wall + 0.1
+
+
+def test_a_process_that_never_began_is_no_life_of_the_one_before(tmp_path):
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=3)
+    path = tmp_path / goodput.FILE
+    path.write_text(json.dumps(row(long_ago.isoformat(), 0, 1, step=60.0)) + "\n")
+    killed = long_ago.timestamp() + 100
+    os.utime(path, (killed, killed))
+    for _ in range(3):  # refused, say, for its configuration
+        Goodput(tmp_path)
+    total = goodput.summarise(read_rows(path))
+    assert total["lost_work"] == pytest.approx(40, abs=0.01)
+    assert sum(total.values()) == pytest.approx(100, abs=0.01)
+
+
+def test_what_an_error_ends_is_lost_work(tmp_path):
+    with pytest.raises(FloatingPointError), Goodput(tmp_path) as clock:
+        clock.begin(resumed=0)
+        with clock.measure("step"):
+            time.sleep(0.2)
+        clock.write(resumed=0, step=10)
+        clock.enter("step")
+        time.sleep(0.3)
+        raise FloatingPointError("at step 14")
+    total = goodput.summarise(read_rows(tmp_path / goodput.FILE))
+    assert total["step"] == pytest.approx(0.2, abs=0.1)
+    assert total["lost_work"] == pytest.approx(0.3, abs=0.1)
+    assert total["start"] > 0
 
 
 def test_the_other_processes_write_nothing(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from tiny_run import tiny_config
 
 from synthct_jax import checks, sharding
+from synthct_jax import train as training
 from synthct_jax.cyclegan import CycleGan
 
 BATCH, SIZE = 8, 32
@@ -44,7 +45,7 @@ def in_double(gan: CycleGan) -> CycleGan:
 
 
 def program(config: ConfigDict):
-    """The jitted step, its state's shardings, a new state, and the mesh."""
+    """The jitted step, a new state, and the mesh."""
     mesh = checks.choose_mesh(config)
     gan = CycleGan.from_config(config, mesh=mesh)
     if jax.config.jax_enable_x64:
@@ -58,14 +59,15 @@ def program(config: ConfigDict):
         )
 
     key = jax.random.key(0)
-    shardings = sharding.state_sharding(mesh, jax.eval_shape(init, key))
-    step = jax.jit(
-        gan.train_step,
-        donate_argnums=0,
-        in_shardings=(shardings, sharding.batch_sharding(mesh)),
-        out_shardings=(shardings, sharding.replicated(mesh)),
+    shapes = jax.eval_shape(init, key)
+    abstract = jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+        shapes,
+        sharding.state_sharding(mesh, shapes),
     )
-    return step, jax.device_put(jax.jit(init)(key), shardings), mesh
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
+    state = jax.device_put(jax.jit(init)(key), shardings)
+    return training.make_step(gan, mesh, abstract), state, mesh
 
 
 def batches(steps: int):

@@ -303,10 +303,35 @@ def test_a_plan_tells_memory_work_and_exchange_of_the_step():
         "v5e:1x1 train.global_batch=4 model.remat=True",
         {"plan": dataclasses.asdict(found)},
     )
-    assert row.startswith("| v5e:1x1 | 256 | float32 | 4 | 2 | remat True |")
+    assert row.startswith("| v5e:1x1 | 64 | float32 | 4 | 2 | remat True |")
     assert row.count("|") == len(table._COLUMNS) + 1
-    refused = table.markdown("v5e:1x1 train.global_batch=4", {"refused": "too large"})
-    assert refused.count("|") == len(table._COLUMNS) + 1 and "too large" in refused
+    refused = table.markdown(
+        "v5e:1x1 train.global_batch=4",
+        {"refused": "too large", "asked": (64, "float32", 4)},
+    )
+    assert refused.startswith("| v5e:1x1 | 64 | float32 | 4 |  |  | too large |")
+    assert refused.count("|") == len(table._COLUMNS) + 1
+
+
+def test_a_table_compiles_what_it_has_not_compiled_before(
+    tmp_path, monkeypatch, capsys
+):
+    compiled = []
+
+    def compile_row(line, config):
+        compiled.append((line, config.data.size))
+        return {"refused": "too large", "asked": (config.data.size, "float32", 4)}
+
+    monkeypatch.setattr(table, "_compile", compile_row)
+    rows, results = tmp_path / "rows.txt", tmp_path / "results.jsonl"
+    rows.write_text("# A comment.\n## One\nv5e:1x1 model.remat=True\n")
+    for size in (64, 64, 32):  # of another configuration it is another row
+        config = small()
+        config.data.size = size
+        table.write_tables(config, rows, results)
+        said = capsys.readouterr().out
+        assert "## One" in said and f"| v5e:1x1 | {size} |" in said
+    assert compiled == [("v5e:1x1 model.remat=True", size) for size in (64, 32)]
 
 
 @pytest.mark.slow

@@ -113,6 +113,43 @@ def test_three_variables_say_all_and_nothing_is_detected():
     assert (done.returncode, done.stdout) == (0, "1 all\n"), done.stderr
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"JAX_COORDINATOR_ADDRESS": "localhost:1"},
+        {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
+    ],
+)
+def test_a_start_of_several_processes_that_is_half_told_is_refused(variables):
+    program = "from synthct_jax import platform; platform.join_other_processes()"
+    done = run(program, **variables)
+    assert done.returncode != 0
+    given, missing = (
+        " and ".join(
+            name
+            for name in (
+                "JAX_COORDINATOR_ADDRESS",
+                "JAX_NUM_PROCESSES",
+                "JAX_PROCESS_ID",
+            )
+            if (name in variables) == wanted
+        )
+        for wanted in (True, False)
+    )
+    assert f"ValueError: {given} without {missing}" in done.stderr
+
+
+def test_a_number_of_processes_that_is_none_is_named():
+    done = run(
+        "from synthct_jax import platform; platform.join_other_processes()",
+        JAX_COORDINATOR_ADDRESS="localhost:1",
+        JAX_NUM_PROCESSES="x",
+        JAX_PROCESS_ID="0",
+    )
+    assert done.returncode != 0
+    assert "ValueError: JAX_NUM_PROCESSES='x', expected a number" in done.stderr
+
+
 def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

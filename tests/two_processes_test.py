@@ -1,6 +1,7 @@
 """Two processes over loopback, stopped and gone on with, as launched by a user."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from synthct_jax import main
 from synthct_jax.metric_writer import read_rows
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STEPS = 24
+STEPS = 80
 RATE = 1e-5  # slow: rounding would grow tenfold a step, and hide what is to be seen
 
 CONFIG_FILE = f"""
@@ -26,7 +27,7 @@ from tiny_run import tiny_config
 
 def get_config():
     return tiny_config(
-        steps={STEPS}, global_batch=4, save_every=8, evaluate_every=12, log_every=1,
+        steps={STEPS}, global_batch=4, save_every=20, evaluate_every=40, log_every=1,
         learning_rate={RATE},
     )
 """
@@ -93,10 +94,30 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
     saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert saved < STEPS, "it ended before it could be stopped"
     for process in (0, 1):
-        assert f"[{process}] Step {saved} was saved" in said
+        assert re.search(
+            rf"\[{process}\] Step {saved} was (validated and )?saved", said
+        )
 
     other = tmp_path / "other"
     shutil.copytree(workdir, other)
+
+    # Again when it has not done a step since: it ends, and has nothing new to save.
+    launcher = start(workdir, processes=2, devices=2)
+    while f"[1] Goes on after step {saved}" not in launcher.stdout.readline():
+        assert launcher.poll() is None
+    os.kill(worker(launcher, 1), signal.SIGTERM)
+    os.kill(worker(launcher, 0), signal.SIGTERM)
+    finish(launcher, 128 + signal.SIGTERM)
+
+    # And killed, all of it, at whatever it does then.
+    launcher = start(workdir, processes=2, devices=2)
+    while read_rows(workdir / "metrics.jsonl")[-1]["step"] < saved + 2:
+        assert launcher.poll() is None, launcher.stdout.read()
+        time.sleep(0.005)
+    for number in (1, 0):
+        os.kill(worker(launcher, number), signal.SIGKILL)
+    finish(launcher, 128 + signal.SIGKILL)
+
     finish(start(workdir, processes=2, devices=2))
     assert_same_run(workdir, undisturbed, step=STEPS)
 

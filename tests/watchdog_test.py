@@ -1,7 +1,12 @@
 """A process that hangs ends and says where; one that is slow to start does not."""
 
+import os
 import subprocess
 import sys
+
+import pytest
+from conftest import REPOSITORY
+from tiny_run import tiny_run
 
 CODE = """
 import sys, time
@@ -61,3 +66,58 @@ def test_signs_of_life_keep_it_quiet():
 def test_it_can_be_switched_off():
     done = watched("0", "alive", "1")
     assert done.returncode == 0, done.stderr
+
+
+HANGS = """
+import itertools, time
+from pathlib import Path
+from input_pipeline import stream
+from synthct_jax.evaluation import validation
+from tiny_run import tiny_config
+
+SECONDS = 5.0
+
+def slow_at_first(*args, whole=validation.validate, count=itertools.count(), **kwargs):
+    if next(count) == 0:
+        time.sleep(2 * SECONDS)  # as if it were compiled for so long
+    return whole(*args, **kwargs)
+
+def stuck_in_a_file_system(*args, whole=stream.make_stream, **kwargs):
+    batches = whole(*args, **kwargs)
+    for _ in range(11):
+        yield next(batches)
+    time.sleep(600)
+
+validation.validate = slow_at_first
+stream.make_stream = stuck_in_a_file_system
+
+def get_config():
+    return tiny_config(
+        steps=20, save_every=2, evaluate_every=4, watchdog_seconds=SECONDS, log_every=1
+    )
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_hangs_ends_and_one_whose_first_validation_takes_long_does_not(
+    tmp_path,
+):
+    config = tmp_path / "config.py"
+    config.write_text(HANGS)
+    path = os.pathsep.join([str(REPOSITORY), "tests", os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+            *(f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "stuck_in_a_file_system" in done.stderr
+    # It came past the slow validation at step 4, and lost nothing that was saved.
+    assert (tmp_path / "run" / "checkpoints" / "8").is_dir(), done.stderr

@@ -43,9 +43,10 @@ def _seconds(
     config: Path, data_dir: Path, workdir: Path, environment: dict[str, str]
 ) -> float:
     arguments = [f"--config={config}", f"--data_dir={data_dir}", f"--workdir={workdir}"]
+    path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-m", "synthct_jax.main", *arguments],
-        env={**os.environ, **environment, "PYTHONPATH": str(_ROOT)},
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(path)},
         stderr=subprocess.PIPE,
         text=True,
     )

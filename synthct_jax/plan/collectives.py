@@ -147,9 +147,10 @@ def _scope(instruction: Instruction) -> str:
 def seconds(collective: Collective, chip: Chip) -> float:
     """The least time that all of its kind take: links at their rate, and the hops.
 
-    A permutation goes to a neighbour over one link. Others go around rings over all
-    links: an all-reduce of B bytes carries 2 B (n - 1) / n, the others half of it, and
-    passes half of each ring's devices, once or twice.
+    A permutation is taken to go to a neighbour over one link: meshes number devices by
+    host and chip, so some of four that share rows are two links apart. Others go around
+    rings over all links: an all-reduce of B bytes carries 2 B (n - 1) / n, the others
+    half of it, and passes half of each ring's devices, once or twice.
     """
     n = collective.group
     if n == 1:

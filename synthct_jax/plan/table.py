@@ -6,8 +6,10 @@ train.global_batch=64 mesh.space=4); `## TITLE` begins a table, `#` a comment.
 
 import ast
 import dataclasses
+import importlib.metadata
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ _COLUMNS = (
     "expected, ms",
     "slices/s expected",
 )
+_SHOWN = ("data.size", "model.dtype", "train.global_batch")  # in columns of their own
 
 
 def write_tables(shared: ConfigDict, rows: Path, results: Path) -> None:
@@ -40,9 +43,12 @@ def write_tables(shared: ConfigDict, rows: Path, results: Path) -> None:
 
     Args:
         shared: the configuration that rows differ from.
-        results: JSON lines of what was compiled; is read first, and added to.
+        results: JSON lines of what was compiled; is added to, and read first: what was
+            compiled of the same configuration, with the same libraries, is not again.
     """
-    done = _read(results)
+    of = {"config": shared.to_dict(), "versions": _versions()}
+    of = json.loads(json.dumps(of))  # as it is read back
+    done = _read(results, of)
     for line in rows.read_text().splitlines():
         if line.startswith("##"):
             print(f"\n{line}\n\n| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|")
@@ -50,15 +56,21 @@ def write_tables(shared: ConfigDict, rows: Path, results: Path) -> None:
             if line not in done:
                 done[line] = _compile(line, shared)
                 with results.open("a") as file:
-                    file.write(json.dumps({"row": line, **done[line]}) + "\n")
+                    file.write(json.dumps({"row": line, "of": of, **done[line]}) + "\n")
             print(markdown(line, done[line]), flush=True)
 
 
-def _read(results: Path) -> dict[str, dict[str, Any]]:
+def _read(results: Path, of: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if not results.exists():
         return {}
     rows = [json.loads(line) for line in results.read_text().splitlines()]
-    return {row.pop("row"): row for row in rows}
+    return {row["row"]: row for row in rows if row["of"] == of}
+
+
+def _versions() -> dict[str, str]:
+    names = {d.metadata["Name"] for d in importlib.metadata.distributions()}
+    compilers = sorted(names & {"jax", "jaxlib", "libtpu"})
+    return {name: importlib.metadata.version(name) for name in compilers}
 
 
 def _compile(line: str, shared: ConfigDict) -> dict[str, Any]:
@@ -72,7 +84,8 @@ def _compile(line: str, shared: ConfigDict) -> dict[str, Any]:
             "plan": dataclasses.asdict(plan.plan(config, chips.devices_of(topology)))
         }
     except plan.DoesNotFit as error:
-        return {"refused": str(error).partition(":")[0]}
+        asked = config.data.size, config.model.dtype, config.train.global_batch
+        return {"refused": str(error).partition(":")[0], "asked": asked}
 
 
 def _parse(line: str) -> tuple[str, dict[str, Any]]:
@@ -90,17 +103,21 @@ def _parse(line: str) -> tuple[str, dict[str, Any]]:
 def markdown(line: str, found: dict[str, Any]) -> str:
     """A row of the table: of the line, and of what was found when it was compiled."""
     topology, fields = _parse(line)
-    named = [fields.pop("data.size", 256), fields.pop("model.dtype", "float32")]
-    named.append(fields.pop("train.global_batch", 8))
-    rest = ", ".join(f"{name.split('.')[1]} {value}" for name, value in fields.items())
+    rest = ", ".join(
+        f"{name.split('.')[1]} {value}"
+        for name, value in fields.items()
+        if name not in _SHOWN
+    )
     if "refused" in found:
-        cells = [topology, *named, "", rest, found["refused"], *[""] * 9]
+        cells = [topology, *found["asked"], "", rest, found["refused"], *[""] * 9]
         return f"| {' | '.join(map(str, cells))} |"
     one = plan.from_dict(found["plan"])
     expected = one.expected_seconds
     cells = [
         topology,
-        *named,
+        one.size,
+        one.dtype,
+        one.global_batch,
         one.images_at_a_time,
         rest,
         f"{one.memory.peak / 2**30:.2f}",

@@ -224,3 +224,5 @@ TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
     ),
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
+# Minutes a step where the others take seconds: to be asked for by name.
+SLOW = {"step": ("JAX, XLA's convolutions",), "translation": ()}
