@@ -78,7 +78,12 @@ class Checkpoints:
             )
         self._open(
             workdir,
-            ocp.CheckpointManagerOptions(cleanup_tmp_directories=True, **options),
+            ocp.CheckpointManagerOptions(
+                cleanup_tmp_directories=True,
+                # All go on from the same step, however old a host's view of it is.
+                single_host_load_and_broadcast=jax.process_count() > 1,
+                **options,
+            ),
         )
         self._tracks_metrics = best_metric is not None
 

@@ -86,8 +86,13 @@ def test_bfloat16_computes_close_to_float32_with_float32_parameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(state.generators)} == {
         jnp.dtype("float32")
     }
+    _, (parts, _) = jax.eval_shape(
+        half.generator_loss, state.generators, state.discriminators, batch(2)
+    )
+    assert {part.dtype for part in parts.values()} == {jnp.dtype("float32")}
+    found = losses_of(half)
     for name, value in losses_of(single).items():
-        assert losses_of(half)[name] == pytest.approx(value, rel=0.05), name
+        assert found[name] == pytest.approx(value, rel=0.05), name
 
 
 def test_the_moving_average_follows_and_forgets_the_initial_weights():

@@ -2,10 +2,10 @@
 
     JAX_NUM_CPU_DEVICES=8 JAX_ENABLE_X64=1 python tests/layouts.py STEPS LAYOUT...
 
-prints a line of JSON for each layout (data,fsdp,space[,accumulate[,remat]]): the
-losses of all steps and the weights and pools after the last. In float64: what differs
-then is what is computed, and not how it is rounded, which a GAN makes larger with every
-step.
+prints a line of JSON for each layout, which is some of data,fsdp,space,accumulate,
+remat,bfloat16: the losses of all steps and the weights and pools after the last. In
+float64: what differs then is what is computed, and not how it is rounded, which a GAN
+makes larger with every step.
 """
 
 import dataclasses
@@ -26,12 +26,18 @@ BATCH, SIZE = 8, 32
 
 
 def config(
-    data: int = 1, fsdp: int = 1, space: int = 1, accumulate: int = 1, remat: int = 0
+    data: int = 1,
+    fsdp: int = 1,
+    space: int = 1,
+    accumulate: int = 1,
+    remat: int = 0,
+    half: int = 0,
 ) -> ConfigDict:
     """Identity loss, pools and both strides; fsdp has arrays that are large enough."""
     config = tiny_config(pool_size=16, global_batch=BATCH, accumulate=accumulate)
     config.data.size = SIZE
     config.model.update(width=12, discriminator_width=12, remat=bool(remat))
+    config.model.dtype = "bfloat16" if half else "float32"
     config.loss.identity = 0.5
     config.mesh.update(data=data, fsdp=fsdp, space=space)
     return config

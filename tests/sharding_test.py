@@ -24,6 +24,10 @@ LAYOUTS = {  # data, fsdp, space, accumulate, remat
     "2 data, 2 fsdp, 2 space": (2, 2, 2),
     "2 data, 4 parts, remat": (2, 1, 1, 4, 1),
 }
+HALF = {
+    "one device, bfloat16": (1, 1, 1, 1, 0, 1),
+    "2 data, 2 fsdp, 2 space, bfloat16": (2, 2, 2, 1, 0, 1),
+}
 
 
 def run_layouts(steps, names, *, double):
@@ -31,7 +35,7 @@ def run_layouts(steps, names, *, double):
     done = subprocess.run(
         [
             *(sys.executable, REPOSITORY / "tests" / "layouts.py", str(steps)),
-            *(",".join(map(str, LAYOUTS[name])) for name in names),
+            *(",".join(map(str, (LAYOUTS | HALF)[name])) for name in names),
         ],
         env={
             **os.environ,
@@ -91,3 +95,10 @@ def test_single_precision_has_the_same_losses():
     for step, tolerance in ((0, 1e-5), (1, 1e-4)):
         for name, value in one["losses"][step].items():
             assert other["losses"][step][name] == pytest.approx(value, abs=tolerance)
+
+
+def test_bfloat16_has_the_same_losses_to_its_rounding():
+    one, other, exact = run_layouts(1, (*HALF, "one device"), double=False).values()
+    for name, value in exact["losses"][0].items():
+        for found in (one, other):
+            assert found["losses"][0][name] == pytest.approx(value, rel=1e-2), name

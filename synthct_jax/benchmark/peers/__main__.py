@@ -80,13 +80,10 @@ def compare(task: dict[str, Any], names: list[str], rounds: int) -> dict[str, An
                 workers.remove(worker)
                 worker.stop()
                 failed.append(name)
-        for number in range(rounds + 1):
+        for number in range(rounds):
             for worker in workers:
                 worker.run()
-            if number == 0:  # the first round warms up
-                for worker in workers:
-                    worker.rounds.clear()
-            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+            print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     finally:
         for worker in workers:
             worker.stop()
