@@ -332,6 +332,7 @@ def _path(flag: flags.FlagHolder) -> Path | None:
 
 
 if __name__ == "__main__":
+    platform.use_huge_pages()
     # Before anything imports jax, which a configuration file may do: it reads these
     # variables when it starts. The modes import their modules for the same reason.
     platform.prepare_environment()

@@ -2,7 +2,7 @@
 
 All that is set for a platform is here, and nothing that the user has set is touched:
 
-CPU   one XLA flag, and what glibc does with freed memory.
+CPU   one XLA flag, and how glibc gets memory, and what it does with freed memory.
 GPU   one XLA flag. Not set, since it costs speed: --xla_gpu_deterministic_ops=true,
       without which two runs on GPUs are not equal bit for bit.
 TPU   nothing: libtpu overlaps collectives with computation by itself, its flags are not
@@ -24,6 +24,7 @@ CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 # Gradients are reduced while the next layers' are computed: off by default, advised in
 # docs.jax.dev/en/latest/gpu_performance_tips.html, and set in NVIDIA's images of JAX.
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # An XLA flag that a release does not know aborts the process: only where it was tried.
 _RELEASES = ("0.10.",)
 
@@ -49,6 +50,32 @@ def prepare_environment() -> None:
             os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
 
 
+def use_huge_pages() -> None:
+    """Starts this program anew, once, where glibc is to be told of huge pages.
+
+    XLA asks for a step's temporary arrays in one piece and gives it back, gigabytes
+    each time. On a CPU a page of 4 kB then costs a fault each: a third of a step's
+    time. To be called first of all by a program; its arguments and process stay.
+    """
+    if wanted := huge_pages():
+        os.environ.update(wanted)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def huge_pages() -> dict[str, str]:
+    """What glibc must find in the environment to ask for them, where they are for those
+    who ask; nothing where the user has set it, or it would not help."""
+    try:
+        policy = _HUGE_PAGES.read_text()
+        name, _, version = os.confstr("CS_GNU_LIBC_VERSION").partition(" ")
+    except (OSError, ValueError, AttributeError):  # no Linux, or another C library
+        return {}
+    known = name == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+    if not known or "[madvise]" not in policy or "GLIBC_TUNABLES" in os.environ:
+        return {}
+    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
 def has_gpu_plugin() -> bool:
     """Whether JAX will look for NVIDIA GPUs, as far as is known without it."""
     platforms = os.environ.get("JAX_PLATFORMS", "")
@@ -61,15 +88,15 @@ def has_gpu_plugin() -> bool:
 def _keep_freed_memory() -> None:
     """Has glibc keep what a step frees for the next one, instead of returning it.
 
-    XLA allocates a step's temporary arrays anew each time on a CPU, and each new page
-    costs a fault: a third of the time of a small network's step. See mallopt(3).
+    For what is smaller than 64 MiB, the arena of a thread: the steps of small networks.
+    See mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's, on Linux
     if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):
         return
     trim_threshold, top_pad, mmap_max = -1, -2, -4
     mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(trim_threshold, -1)  # never
     mallopt(top_pad, 64 * 2**20)
 
 

@@ -89,6 +89,84 @@ def test_the_installed_xla_knows_every_flag():
     assert refused.returncode != 0 and "Unknown flag" in refused.stderr
 
 
+ASKS = "always [madvise] never\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "libc", "tunables", "wanted"),
+    [
+        (ASKS, "glibc 2.36", None, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+        ("[always] madvise never\n", "glibc 2.36", None, {}),
+        ("always madvise [never]\n", "glibc 2.36", None, {}),
+        (ASKS, "glibc 2.31", None, {}),  # it knows none
+        (ASKS, "musl 1.2", None, {}),
+        (ASKS, "glibc 2.36", "glibc.malloc.check=1", {}),
+    ],
+)
+def test_huge_pages_are_asked_for_where_that_is_to_be_asked(
+    tmp_path, monkeypatch, policy, libc, tunables, wanted
+):
+    (tmp_path / "enabled").write_text(policy)
+    monkeypatch.setattr(platform, "_HUGE_PAGES", tmp_path / "enabled")
+    monkeypatch.setattr(os, "confstr", lambda name: libc)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if tunables:
+        monkeypatch.setenv("GLIBC_TUNABLES", tunables)
+    assert platform.huge_pages() == wanted
+
+
+def test_a_system_without_them_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "_HUGE_PAGES", tmp_path / "enabled")
+    assert platform.huge_pages() == {}
+
+
+def test_a_program_starts_anew_once_with_its_arguments(tmp_path):
+    (tmp_path / "enabled").write_text(ASKS)
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import os, pathlib, sys
+from synthct_jax import platform
+print("start", os.getpid(), flush=True)
+platform._HUGE_PAGES = pathlib.Path({str(tmp_path / "enabled")!r})
+os.confstr = lambda name: "glibc 2.36"
+platform.use_huge_pages()
+print(os.environ["GLIBC_TUNABLES"], sys.argv[1:], __name__)
+""")
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    done = subprocess.run(
+        [sys.executable, program, "a b", "--c=d"],
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, last = done.stdout.splitlines()
+    assert first == second  # the same process
+    assert last == "glibc.malloc.hugetlb=1 ['a b', '--c=d'] __main__"
+
+
+@pytest.mark.skipif(not platform.huge_pages(), reason="no huge pages for who asks")
+def test_large_arrays_cost_few_faults_of_pages():
+    program = """
+import resource
+import jax, jax.numpy as jnp
+
+@jax.jit
+def step(x):  # 256 MiB that nobody sees
+    y = jax.lax.optimization_barrier(jnp.tile(x, (64, 1024)))
+    return (y @ y.T).sum()
+
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    jax.block_until_ready(step(jnp.ones((16, 64))))
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+    plain, huge = (run(program, **more) for more in ({}, platform.huge_pages()))
+    assert int(plain.stdout) > 20_000, plain.stderr
+    assert int(huge.stdout) < 5_000, huge.stderr
+
+
 def test_three_variables_say_all_and_nothing_is_detected():
     program = (
         "from synthct_jax import platform; platform.join_other_processes();"

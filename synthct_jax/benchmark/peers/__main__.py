@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synthct_jax.benchmark.peers.programs import BATCH, PROGRAMS, SLOW
+from synthct_jax import platform
+from synthct_jax.benchmark.peers.programs import BATCH, OURS, PROGRAMS, SLOW
 
 
 class Worker:
@@ -32,7 +33,12 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if task.get("quiet") else None,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(threads),
+                # As our own program has it; others are as their users have them.
+                **(platform.huge_pages() if name in OURS else {}),
+            },
         )
         self.rounds: list[dict[str, Any]] = []
         self.first_seconds: float | None = None

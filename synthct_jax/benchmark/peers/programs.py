@@ -224,5 +224,6 @@ TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
     ),
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
+OURS = ("synthct_jax", "JAX, XLA's convolutions")
 # Minutes a step where the others take seconds: to be asked for by name.
 SLOW = {"step": ("JAX, XLA's convolutions",), "translation": ()}
