@@ -130,11 +130,13 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps that are there, ascending."""
-        return sorted(self._manager.all_steps())
+        # What was sent from host to host is an array.
+        return sorted(int(step) for step in self._manager.all_steps())
 
     @property
     def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+        step = self._manager.latest_step()
+        return None if step is None else int(step)
 
     def save(self, state: TrainState, description: Description) -> bool:
         """Saves a state under its own step; False: it was there already.

@@ -128,7 +128,7 @@ def test_no_arguments_are_a_mistake(job):
 
 # --- a real one -----------------------------------------------------------------------
 
-STEPS = 300
+STEPS = 2000
 CONFIG_FILE = f"""
 from tiny_run import tiny_config
 
@@ -227,8 +227,8 @@ def test_a_preempted_training_is_requeued_resumes_and_finishes(slurm):
         states = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         return shown(slurm, job, "JobState") in states
 
-    # On its way to the first step.
-    wait_for(lambda: has(log, "parameters") or ended(), seconds=900, log=log)
+    rows_file = run / "metrics.jsonl"
+    wait_for(lambda: read_rows(rows_file) or ended(), seconds=900, log=log)
     urgent = slurm(
         *("sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive"),
         *("--output=/dev/null", "--wrap=true"),
@@ -245,7 +245,7 @@ def test_a_preempted_training_is_requeued_resumes_and_finishes(slurm):
         assert f"{task}: Goes on after step {step}\n" in said
     saved = {path.name for path in (run / "checkpoints").iterdir()}
     assert saved == {step, str(STEPS)}
-    rows = [row["step"] for row in read_rows(run / "metrics.jsonl")]
+    rows = [row["step"] for row in read_rows(rows_file)]
     assert rows == sorted(set(rows)) and rows[-1] == STEPS
 
 
