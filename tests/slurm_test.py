@@ -161,6 +161,7 @@ def slurm(tmp_path_factory):
         "PYTHON": sys.executable,
         "PYTHONPATH": ".:tests",
         "JAX_NUM_CPU_DEVICES": "1",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # to compile, twice
     }
     # The cluster is there until its standard input ends.
     with subprocess.Popen(

@@ -20,6 +20,7 @@ from synthct_jax.metric_writer import read_rows
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEPS = 80
+QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, every time
 RATE = 1e-5  # slow: rounding would grow tenfold a step, and hide what is to be seen
 
 CONFIG_FILE = f"""
@@ -51,6 +52,7 @@ def start(workdir, *, processes, devices):
             "PYTHON": sys.executable,
             "PYTHONPATH": path,
             "JAX_NUM_CPU_DEVICES": str(devices),
+            **QUICK,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -156,6 +158,7 @@ if os.environ["JAX_PROCESS_ID"] == "1":
     command += [f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"]
     shared = {
         **os.environ,
+        **QUICK,
         "PYTHONPATH": path,
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": "2",
