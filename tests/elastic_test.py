@@ -26,7 +26,8 @@ def run(mode, folder, name):
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles much, runs little
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), "tests"]),
     }
-    if layout.processes > 1:
+    several = layout.processes > 1
+    if several:
         environment["JAX_COORDINATOR_ADDRESS"] = f"127.0.0.1:{port}"
         environment["JAX_NUM_PROCESSES"] = str(layout.processes)
     data_dir = tiny_run().data_dir
@@ -34,7 +35,7 @@ def run(mode, folder, name):
         subprocess.Popen(
             [sys.executable, "tests/elastic.py", mode, data_dir, folder, name],
             cwd=REPOSITORY,
-            env={**environment, "JAX_PROCESS_ID": str(number)},
+            env={**environment, **({"JAX_PROCESS_ID": str(number)} if several else {})},
             stderr=subprocess.PIPE,
             text=True,
         )
