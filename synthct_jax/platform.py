@@ -37,10 +37,10 @@ def prepare_environment() -> None:
     _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's chatter, not its errors
     # Compiled programs are kept: a resumed run or a second translation starts at once.
-    os.environ.setdefault(
-        "JAX_COMPILATION_CACHE_DIR",
-        str(Path("~/.cache/synthct_jax/xla").expanduser()),
-    )
+    # A program for CPUs is compiled for as many as the process may use, and JAX's key
+    # does not say how many: one for a single CPU would stay with it ever after.
+    folder = Path("~/.cache/synthct_jax/xla").expanduser() / f"{_usable_cpus()}_cpus"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     wanted = [CPU_FUSION_FLAG] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     flags = os.environ.get("XLA_FLAGS", "")
     release = importlib.metadata.version("jaxlib")
@@ -74,6 +74,13 @@ def huge_pages() -> dict[str, str]:
     if not known or "[madvise]" not in policy or "GLIBC_TUNABLES" in os.environ:
         return {}
     return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+def _usable_cpus() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
 
 
 def has_gpu_plugin() -> bool:

@@ -116,7 +116,17 @@ def test_the_environment_is_prepared_once(monkeypatch):
     for _ in range(2):
         platform.prepare_environment()
         assert os.environ["XLA_FLAGS"] == platform.CPU_FUSION_FLAG
-    assert os.environ["JAX_COMPILATION_CACHE_DIR"].endswith(".cache/synthct_jax/xla")
+    assert ".cache/synthct_jax/xla/" in os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+def test_programs_for_other_numbers_of_cpus_are_kept_apart(monkeypatch):
+    folders = []
+    for cpus in ({0}, {0, 1}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, c=cpus: c, raising=False)
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        platform.prepare_environment()
+        folders.append(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    assert len(set(folders)) == 2
 
 
 def test_what_the_user_has_set_stays(monkeypatch):
