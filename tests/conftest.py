@@ -9,11 +9,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Read by JAX when it is imported, here and in the processes that tests start. Tests
 # compile much and compute little: less of the compiler's effort is faster, and what
-# two of them need is compiled once.
+# two of them need is compiled once. JAX does not lock the folder, so that tests which
+# run side by side have one each.
 os.environ["XLA_FLAGS"] = (
     "--xla_cpu_experimental_ynn_fusion_type= --xla_backend_optimization_level=1"
 )
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(REPOSITORY / ".pytest_cache" / "xla")
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "all")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    REPOSITORY / ".pytest_cache" / f"xla_{_WORKER}"
+)
 # Two devices, so that every test of training is one of sharding as well.
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 
