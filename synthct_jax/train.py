@@ -146,7 +146,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         goodput.enter("input_wait")
         batch = sharding.to_global(next(batches), mesh)
         goodput.enter("compile")
-        train_step = make_step(gan, mesh, abstract).lower(state, batch).compile()
+        train_step = compiled(make_step(gan, mesh, abstract), state, batch)
         platform.wait_for_others("the step is compiled")
         preemption.listen(start)
 
@@ -250,6 +250,13 @@ def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
+
+
+def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
+    """`make_step`'s step, for states and batches of these shapes and no others."""
+    step = step.lower(state, batch).compile()
+    platform.return_freed_memory()  # the compiler's
+    return step
 
 
 # --- what fits to what ----------------------------------------------------------------

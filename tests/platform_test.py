@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +166,28 @@ print(faults)
     plain, huge = (run(program, **more) for more in ({}, platform.huge_pages()))
     assert int(plain.stdout) > 20_000, plain.stderr
     assert int(huge.stdout) < 5_000, huge.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+def test_freed_memory_is_kept_until_it_is_returned():
+    program = """
+from synthct_jax import platform
+
+def megabytes():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 // 2**20
+
+platform.prepare_environment()
+before = megabytes()
+taken = [bytes(2**20) for _ in range(200)]  # what would be mapped on its own
+del taken
+kept = megabytes() - before
+platform.return_freed_memory()
+print(kept, megabytes() - before)
+"""
+    done = run(program)
+    kept, left = map(int, done.stdout.split())
+    assert kept > 150, done.stderr
+    assert left < 20
 
 
 def test_three_variables_say_all_and_nothing_is_detected():

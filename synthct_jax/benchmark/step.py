@@ -46,7 +46,7 @@ class ReadyStep:
             mesh,
         )
         began = time.perf_counter()
-        self.compiled = self._step.lower(self.state, self.batch).compile()
+        self.compiled = train.compiled(self._step, self.state, self.batch)
         self.compile_seconds = time.perf_counter() - began
 
     def __call__(self) -> Metrics:
