@@ -18,17 +18,10 @@ MANIFESTS = ("gpu", "tpu")
 # The oldest Kubernetes that is supported here, and the newest schemas there are.
 VERSIONS = ("1.31", None)
 
-# Fields of JobSet that the manifests may use: api/jobset/v1alpha2/jobset_types.go of
-# kubernetes-sigs/jobset. The Jobs inside are Kubernetes' own.
-JOBSET = {"apiVersion", "kind", "metadata", "spec"}
-SPEC = {"replicatedJobs", "network", "failurePolicy", "coordinator"}
-NETWORK = {"enableDNSHostnames", "subdomain", "publishNotReadyAddresses"}
-COORDINATOR = {"replicatedJob", "jobIndex", "podIndex"}
-FAILURE_POLICY = {"maxRestarts", "restartStrategy", "rules"}
+# What JobSet's schema leaves to its text: api/jobset/v1alpha2/jobset_types.go of
+# kubernetes-sigs/jobset.
 STRATEGIES = {"Recreate", "BlockingRecreate"}
-RULE = {"name", "action", "onJobFailureReasons", "targetReplicatedJobs"}
 ACTIONS = {"FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"}
-REPLICATED_JOB = {"name", "replicas", "template"}
 
 
 @pytest.fixture(params=MANIFESTS)
@@ -50,13 +43,18 @@ def container_of(jobset: dict) -> dict:
     return container
 
 
-def validate(jobset: dict, version: str | None) -> None:
-    """Raises for a Job that Kubernetes would refuse, or that has a field it ignores."""
-    if importlib.util.find_spec("kubernetes_validate") is None:
-        message = "kubernetes-validate is not installed"
+def need(package: str) -> None:
+    """Skips where it is not installed, but in CI."""
+    if importlib.util.find_spec(package) is None:
+        message = f"{package} is not installed"
         if os.environ.get("SYNTHCT_REQUIRE_PROGRAMS"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+def validate(jobset: dict, version: str | None) -> None:
+    """Raises for a Job that Kubernetes would refuse, or that has a field it ignores."""
+    need("kubernetes_validate")
     import kubernetes_validate
 
     job = {
@@ -79,24 +77,48 @@ def test_jobs_follow_the_published_schema(jobset, version):
         validate(wrong, version)
 
 
-def test_what_is_around_them_is_what_jobset_knows(jobset):
+def as_jobset_knows_it(jobset: dict) -> dict:
+    """Without fields that JobSet's published schema does not have.
+
+    Raises:
+        ValueError: a field is missing, or is not of its type.
+    """
+    need("kubeflow_trainer_api")
+    from kubeflow_trainer_api.models import jobset_v1alpha2_job_set as schema
+
+    return schema.JobsetV1alpha2JobSet.from_dict(jobset).to_dict()
+
+
+def around_its_jobs(jobset: dict) -> dict:
+    """Without the Jobs: there the schema fills in what Kubernetes would."""
+    jobset = copy.deepcopy(jobset)
+    for job in jobset["spec"]["replicatedJobs"]:
+        del job["template"]["spec"]
+    return jobset
+
+
+def test_what_is_around_them_follows_the_published_schema(jobset):
     assert jobset["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
     assert jobset["kind"] == "JobSet"
-    assert set(jobset) == JOBSET
-    spec = jobset["spec"]
-    assert set(spec) <= SPEC
-    assert set(spec["network"]) <= NETWORK
-    policy = spec["failurePolicy"]
-    assert set(policy) <= FAILURE_POLICY
+    assert around_its_jobs(as_jobset_knows_it(jobset)) == around_its_jobs(jobset)
+    policy = jobset["spec"]["failurePolicy"]
     assert policy["restartStrategy"] in STRATEGIES
-    (job,) = spec["replicatedJobs"]
-    assert set(job) == REPLICATED_JOB
+    (job,) = jobset["spec"]["replicatedJobs"]
     for rule in policy["rules"]:
-        assert set(rule) <= RULE and rule["action"] in ACTIONS
+        assert rule["action"] in ACTIONS
         assert re.fullmatch("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", rule["name"])
-    if "coordinator" in spec:
-        assert set(spec["coordinator"]) <= COORDINATOR
-        assert spec["coordinator"]["replicatedJob"] == job["name"]
+    coordinator = jobset["spec"].get("coordinator", {"replicatedJob": job["name"]})
+    assert coordinator["replicatedJob"] == job["name"]
+
+
+def test_a_field_that_jobset_does_not_know_is_noticed(jobset):
+    wrong = copy.deepcopy(jobset)
+    policy = wrong["spec"]["failurePolicy"]
+    policy["maxRestart"] = policy.pop("maxRestarts")
+    assert around_its_jobs(as_jobset_knows_it(wrong)) != around_its_jobs(wrong)
+    policy["maxRestarts"] = "many"
+    with pytest.raises(ValueError, match="maxRestarts"):
+        as_jobset_knows_it(wrong)
 
 
 def test_a_stop_restarts_all_without_counting_as_a_failure(jobset):
