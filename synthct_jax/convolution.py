@@ -13,6 +13,7 @@ from jax import lax
 from synthct_jax import cpu_convolution
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_SMALL_BATCH = 128**2  # pixels
 
 
 def convolve(
@@ -66,3 +67,12 @@ def convolve_transposed(
 def matrix_products_pay(platform: str | None = None) -> bool:
     """Whether a program for `platform` is to use them; by default where JAX runs."""
     return (platform or jax.default_backend()) == "cpu"
+
+
+def fewer_calls_pay(x: jax.Array, *, matrix_products: bool) -> bool:
+    """Whether a network is faster with two batches like `x` at once than one by one.
+
+    On CPUs the matrix products of a small image are too small to be shared by threads;
+    those of a large one fill the caches as it is (docs/speed.md).
+    """
+    return matrix_products and x[..., 0].size <= _SMALL_BATCH

@@ -7,6 +7,7 @@ generators' update and have gone through the replay pools.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from synthct_jax import image_pool, losses
-from synthct_jax.convolution import matrix_products_pay
+from synthct_jax.convolution import fewer_calls_pay, matrix_products_pay
 from synthct_jax.gradients import gradients
 from synthct_jax.networks import (
     UPSAMPLE,
@@ -161,31 +162,31 @@ class CycleGan:
         """The generators' total loss; its parts as weighted; the synthetic images."""
         mr, ct = b["mr"], b["ct"]
 
-        def to_ct(x: jax.Array) -> jax.Array:
-            network = split_over(self.mesh, self.to_ct)
-            return network.apply({"params": generators["to_ct"]}, x)
+        def to_ct(*images: jax.Array) -> list[jax.Array]:
+            return self._answers(self.to_ct, generators["to_ct"], images)
 
-        def to_mr(x: jax.Array) -> jax.Array:
-            network = split_over(self.mesh, self.to_mr)
-            return network.apply({"params": generators["to_mr"]}, x)
+        def to_mr(*images: jax.Array) -> list[jax.Array]:
+            return self._answers(self.to_mr, generators["to_mr"], images)
 
-        synthetic = {"ct": to_ct(mr), "mr": to_mr(ct)}
+        like_mr = losses.identity_input(ct, self.mr_channels)
+        like_ct = losses.identity_input(mr, 1)
+        synthetic_ct, *same_ct = to_ct(mr, like_mr) if self.identity else to_ct(mr)
+        synthetic_mr, *same_mr = to_mr(ct, like_ct) if self.identity else to_mr(ct)
+        synthetic = {"ct": synthetic_ct, "mr": synthetic_mr}
         parts = {
             f"adversarial_{domain}": self._judge(
                 discriminators[domain], image, real=True
             )
             for domain, image in synthetic.items()
         }
-        cycled_mr, cycled_ct = to_mr(synthetic["ct"]), to_ct(synthetic["mr"])
+        (cycled_mr,), (cycled_ct,) = to_mr(synthetic_ct), to_ct(synthetic_mr)
         parts["cycle_mr"] = self.cycle_mr * losses.mean_absolute(cycled_mr, mr)
         parts["cycle_ct"] = self.cycle_ct * losses.mean_absolute(cycled_ct, ct)
         if self.identity:
-            same_ct = to_ct(losses.identity_input(ct, self.mr_channels))
-            same_mr = to_mr(losses.identity_input(mr, 1))
             weight_ct = self.identity * self.cycle_ct
             weight_mr = self.identity * self.cycle_mr
-            parts["identity_ct"] = weight_ct * losses.mean_absolute(same_ct, ct)
-            parts["identity_mr"] = weight_mr * losses.mean_absolute(same_mr, mr)
+            parts["identity_ct"] = weight_ct * losses.mean_absolute(same_ct[0], ct)
+            parts["identity_mr"] = weight_mr * losses.mean_absolute(same_mr[0], mr)
         return sum(parts.values()), (parts, synthetic)
 
     def discriminator_loss(
@@ -252,6 +253,19 @@ class CycleGan:
             ),
             parts | judged,
         )
+
+    def _answers(
+        self, network: ResNetGenerator, params: Params, images: Sequence[jax.Array]
+    ) -> list[jax.Array]:
+        """Of a generator to batches of one shape: in a single call where that pays."""
+        network = split_over(self.mesh, network)
+
+        def answer(x: jax.Array) -> jax.Array:
+            return network.apply({"params": params}, x)
+
+        if fewer_calls_pay(images[0], matrix_products=network.matrix_products):
+            return jnp.split(answer(jnp.concatenate(images)), len(images))
+        return [answer(x) for x in images]
 
     def _judge(self, params: Params, image: jax.Array, *, real: bool) -> jax.Array:
         """How far the discriminator is from calling images real, or fake."""

@@ -34,7 +34,6 @@ def prepare_environment() -> None:
 
     To be called before jax is imported; does not import it.
     """
-    _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's chatter, not its errors
     # Compiled programs are kept: a resumed run or a second translation starts at once.
     # A program for CPUs is compiled for as many as the process may use, and JAX's key
@@ -92,27 +91,27 @@ def has_gpu_plugin() -> bool:
     return any(importlib.util.find_spec(name) is not None for name in plugins)
 
 
-def _keep_freed_memory() -> None:
-    """Has glibc keep what a step frees for the next one, instead of returning it.
+def keep_freed_memory() -> None:
+    """From now on glibc keeps what a step frees for the next one.
 
     For what is smaller than 64 MiB, the arena of a thread: the steps of small networks.
-    See mallopt(3).
+    To be called when the step is compiled: what the compiler took goes back to the
+    system first, 0.6 GiB for a step of full size. See mallopt(3).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's, on Linux
-    if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # glibc's, on Linux
+        return
+    return_freed_memory()
+    if any(name.startswith("MALLOC_") for name in os.environ):
         return
     trim_threshold, top_pad, mmap_max = -1, -2, -4
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, -1)  # never
-    mallopt(top_pad, 64 * 2**20)
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, -1)  # never
+    libc.mallopt(top_pad, 64 * 2**20)
 
 
 def return_freed_memory() -> None:
-    """Gives the system what is freed now, although it is kept otherwise.
-
-    For after compiling: what XLA's compiler took, 0.6 GiB for a step of full size,
-    would stay with the process for nothing.
-    """
+    """Gives the system what is free now."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's, on Linux
     if trim is not None:
         trim(0)

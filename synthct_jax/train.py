@@ -255,7 +255,7 @@ def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
 def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     """`make_step`'s step, for states and batches of these shapes and no others."""
     step = step.lower(state, batch).compile()
-    platform.return_freed_memory()  # the compiler's
+    platform.keep_freed_memory()
     return step
 
 

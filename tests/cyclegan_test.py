@@ -50,6 +50,26 @@ def test_identity_is_defined_for_unequal_channels_and_off_by_default():
     assert (losses.identity_input(image[..., :1], 3).ravel() == 1).all()
 
 
+def test_two_batches_in_one_call_change_nothing(monkeypatch):
+    identity = config(**{"loss.identity": 0.5})
+    found, calls = [], []
+    for pays in (False, True):
+        monkeypatch.setattr(
+            cyclegan, "fewer_calls_pay", lambda *_, pays=pays, **__: pays
+        )
+        gan = CycleGan.from_config(identity)
+        state = initial(gan)
+        loss = jax.jit(jax.value_and_grad(gan.generator_loss, has_aux=True))
+        lowered = loss.lower(state.generators, state.discriminators, batch())
+        calls.append(lowered.as_text().count("stablehlo.while"))
+        compiled = lowered.compile()
+        found.append(compiled(state.generators, state.discriminators, batch()))
+    assert calls[1] < calls[0]  # loops over residual blocks
+    for apart, together in zip(*map(jax.tree.leaves, found), strict=True):
+        scale = float(jnp.abs(apart).max())
+        np.testing.assert_allclose(together, apart, rtol=0, atol=1e-5 * scale)
+
+
 def test_the_cycle_loss_weighs_channels_alike():
     a = jnp.zeros((1, 2, 2, 2))
     b = a.at[..., 0].set(1.0)

@@ -176,7 +176,7 @@ from synthct_jax import platform
 def megabytes():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 // 2**20
 
-platform.prepare_environment()
+platform.keep_freed_memory()
 before = megabytes()
 taken = [bytes(2**20) for _ in range(200)]  # what would be mapped on its own
 del taken

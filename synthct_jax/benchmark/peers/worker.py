@@ -2,17 +2,21 @@
 
     python -m synthct_jax.benchmark.peers.worker TASK
 
-TASK is JSON. For every line on standard input the program does its work twice and
-writes a line of JSON: the seconds that the second time took, and its memory. While it
-waits the system may take its pages and caches: the first time brings them back.
+TASK is JSON. For every line on standard input the program has a turn: it does its work
+once, for the system may have taken its pages and caches while it waited, and then again
+and again for TURN seconds. It writes a line of JSON: the median of the times, and its
+memory.
 """
 
 import json
 import os
+import statistics
 import sys
 import time
 
 from synthct_jax.benchmark.peers import programs
+
+TURN = 5.0  # seconds at least
 
 
 def main() -> None:
@@ -28,10 +32,15 @@ def main() -> None:
     print(json.dumps({"first_seconds": first}), file=answers, flush=True)
     for _ in sys.stdin:
         work()
-        began = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - began
-        found = {"seconds": seconds, "peak_bytes": process_bytes("VmHWM")}
+        times: list[float] = []
+        while sum(times) < TURN:
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+        found = {
+            "seconds": statistics.median(times),
+            "peak_bytes": process_bytes("VmHWM"),
+        }
         print(json.dumps(found), file=answers, flush=True)
 
 
