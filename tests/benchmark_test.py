@@ -11,7 +11,7 @@ from tiny_run import tiny_config
 from input_pipeline import stream
 from input_pipeline.prepared import load_prepared
 from synthct_jax import platform
-from synthct_jax.benchmark import benchmark, measure, reading
+from synthct_jax.benchmark import benchmark, measure, profile, reading
 from synthct_jax.benchmark.noise import write_noise
 
 
@@ -37,6 +37,7 @@ def test_every_part_is_measured_and_written(tmp_path, monkeypatch):
         step["program_flops"] / step["median_seconds"] / found["matrix_product_flops"]
     )
     assert 0 <= step["input_wait_share"] < 1
+    assert sum(step["share_by_kind"].values()) == pytest.approx(1)
     start = found["start"]
     assert 0 < start["with_cache_seconds"] < start["without_cache_seconds"]
     assert found["translation"]["slices"] == 32
@@ -76,6 +77,33 @@ def test_the_peak_of_memory_begins_anew():
     platform.return_freed_memory()
     measure.forget_peak()
     assert measure.peak_bytes() < high
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dot_general.12", "matrix products"),
+        ("convolution.3", "convolutions"),
+        ("convert_power_fusion", "arithmetic"),
+        ("multiply_bitcast_fusion.1", "arithmetic"),
+        ("slice_concatenate_fusion", "moving data"),
+        ("all-reduce.2", "arithmetic"),
+        ("custom-call", "other"),
+    ],
+)
+def test_operations_are_of_a_kind(name, kind):
+    assert profile.kind(name) == kind
+
+
+def test_a_program_of_products_spends_its_time_on_them():
+    product = jax.jit(lambda a: (a @ a) @ (a + 1))
+    a = jnp.ones((512, 512))
+    jax.block_until_ready(product(a))
+    found = profile.share_by_kind(lambda: product(a))
+    if found is None:
+        pytest.skip("the profiler has no operations of this device")
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["matrix products"] > 0.5
 
 
 def test_noise_is_prepared_data(tmp_path):

@@ -91,6 +91,11 @@ def table(found: dict[str, Any]) -> str:
         ("share of the matrix product's rate", f"{s['share_of_peak']:.0%}"),
         ("the same by the method's arithmetic", f"{s['method_share_of_peak']:.0%}"),
         ("memory of the step at most, GiB", _gib(s["peak_bytes"])),
+        *(
+            (f"of the step, {kind}", f"{share:.0%}")
+            for kind, share in (s["share_by_kind"] or {}).items()
+            if share
+        ),
         ("step with its input, s", f"{s['loop_median_seconds']:.4g}"),
         ("of that, waiting for input", f"{s['input_wait_share']:.1%}"),
         (f"translation of {t['slices']} slices, s", _spread(t)),

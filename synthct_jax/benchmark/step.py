@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline import stream
 from synthct_jax import checks, method, sharding, train
-from synthct_jax.benchmark import measure
+from synthct_jax.benchmark import measure, profile
 from synthct_jax.cyclegan import Metrics
 from synthct_jax.plan.flops import flops
 
@@ -99,6 +99,7 @@ def measure_step(
         "method_share_of_peak": asked / alone.median / peak,
         "loop_median_seconds": wall / count,
         "input_wait_share": waited / wall,
+        "share_by_kind": profile.share_by_kind(step),
     }
 
 
