@@ -15,6 +15,8 @@ _MR_LEVELS = (0.025, 0.15)
 _MR_FLOOR = 0.005
 _NOISE_FACTOR = 2.3  # of the mean in air: three and a half deviations above it
 _NOISE_MOST = 0.25  # more than that is no noise: a patient who fills the corners
+# Neighbours in a 3x3x3 element: of the slices, only the middle one.
+_SLICE = np.array([False, True, False])[:, None, None]
 
 
 def body_mask(
@@ -154,4 +156,10 @@ def _enclosed(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill(mask: np.ndarray) -> np.ndarray:
-    return np.stack([scipy.ndimage.binary_fill_holes(plane) for plane in mask])
+    """Without holes in any slice: all but the part of the air that is at its corner.
+
+    The same as SciPy's binary_fill_holes of every slice, in less than half of its time.
+    """
+    air = np.pad(~mask, [(0, 0), (1, 1), (1, 1)], constant_values=True)
+    parts, _ = scipy.ndimage.label(air, _disc(1)[None] * _SLICE)
+    return (parts != parts[:, :1, :1])[:, 1:-1, 1:-1]
