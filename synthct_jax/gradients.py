@@ -36,12 +36,12 @@ def gradients(
         batch: arrays (n, h, w, c), split over `mesh` as `sharding.batch_sharding` says.
         parts: the images of a device are taken in so many parts, one after another:
             the activations of one part are held at a time, and nothing else changes.
-        mesh: None for all on one device.
+        mesh: None, or one of a single device, for all on one device.
 
     Returns:
         Gradients, metrics, and images (n, ...) in the order of the batch.
     """
-    if mesh is None:
+    if mesh is None or mesh.size == 1:  # the mean over one device would be a copy
         return _in_parts(loss, params, constants, batch, parts)
 
     def on_device(params: Any, constants: Any, batch: Any) -> Any:
