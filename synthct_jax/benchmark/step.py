@@ -34,6 +34,7 @@ class ReadyStep:
         init, abstract = train.make_init(self._gan, config, mesh)
         self._step = train.make_step(self._gan, mesh, abstract)
         self.state = init(jax.random.key(config.seed))
+        del init  # as training does
         size = config.data.crop or config.data.size
         rng = np.random.default_rng(0)
         share, shares = sharding.share_of_process(mesh)
