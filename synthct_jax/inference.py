@@ -1,7 +1,9 @@
 """Generators at work: out of a checkpoint, or in the middle of training."""
 
+import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,12 @@ class Translator:
 
     def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:
         """HU (slices, rows, columns) float32 of int16 MR (slices, rows, columns, c)."""
-        ct = self._in_batches(self._translate, params, self.seen(stored))
-        return unit_to_hu(ct[..., 0], self._knots)
+        return np.concatenate(list(self.stream(params, stored)))
+
+    def stream(self, params: Params, stored: np.ndarray) -> Iterator[np.ndarray]:
+        """The same in batches of slices, each while the devices have the next one."""
+        for ct in self._in_batches(self._translate, params, stored, self.seen):
+            yield unit_to_hu(ct[..., 0], self._knots)
 
     def seen(self, stored: np.ndarray) -> np.ndarray:
         """What the network sees of stored MR: its channels, float32 in [-1, 1]."""
@@ -69,23 +75,35 @@ class Translator:
         """
         if self._translate_back is None:
             raise ValueError("method=supervised has no generator from CT to MR")
-        unit = hu_to_unit(hu, self._knots)[..., None]
-        return self._in_batches(self._translate_back, params, unit)
 
-    def _in_batches(self, function, params: Params, unit: np.ndarray) -> np.ndarray:
+        def to_unit(part: np.ndarray) -> np.ndarray:
+            return hu_to_unit(part, self._knots)[..., None]
+
+        found = self._in_batches(self._translate_back, params, hu, to_unit)
+        return np.concatenate(list(found))
+
+    def _in_batches(
+        self,
+        function: Callable[[Params, jax.Array], jax.Array],
+        params: Params,
+        images: np.ndarray,
+        to_unit: Callable[[np.ndarray], np.ndarray],
+    ) -> Iterator[np.ndarray]:
         params = jax.device_put(params, self._everywhere)
-        size = self._devices * max(1, min(_BATCH, _PIXELS // unit[0, ..., 0].size))
-        found, running = [], []
-        for start in range(0, len(unit), size):
-            part = unit[start : start + size]
+        pixels = math.prod(images.shape[1:3])
+        size = self._devices * max(1, min(_BATCH, _PIXELS // pixels))
+        running = collections.deque()
+        for start in range(0, len(images), size):
+            part = to_unit(images[start : start + size])
             # The last batch is filled up, or it would be compiled on its own.
             padding = [(0, size - len(part))] + [(0, 0)] * 3
             batch = jax.device_put(np.pad(part, padding, mode="edge"), self._split)
-            running.append(function(params, batch))
+            running.append((function(params, batch), len(part)))
             if len(running) > self._ahead:
-                found.append(jax.device_get(running.pop(0)))
-        found += jax.device_get(running)
-        return np.concatenate(found)[: len(unit)]
+                found, count = running.popleft()
+                yield jax.device_get(found)[:count]
+        for found, count in running:
+            yield jax.device_get(found)[:count]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -171,10 +171,15 @@ def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarra
     except ValueError as error:
         raise UnusableScan(f"{axial.source}: {error}") from error
     translator = Translator(model.gan, data, stored_channels=axial.channels)
-    hu = translator(model.params, stored)[..., None]
-    hu = resample_from_grid(hu, grid, axial, fill=AIR_HU)[..., 0]
+    # Back on the MR's pixels a batch at a time, while the network has the next one.
+    hu = np.concatenate(
+        [
+            resample_from_grid(part[..., None], grid, axial, fill=AIR_HU)[..., 0]
+            for part in translator.stream(model.params, stored)
+        ]
+    )
     if data["mask_outside_body"]:  # the network was never asked what is there
-        hu = np.where(body, hu, np.float32(AIR_HU))
+        hu[~body] = AIR_HU
     return hu, body
 
 
