@@ -13,12 +13,16 @@ own. `convolution.py` decides where they are used; TPU and GPU programs never se
 - everything else: one matrix product over gathered patches (im2col).
 """
 
-from functools import partial
+import operator
+from collections.abc import Sequence
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from synthct_jax.onednn import product
 
 FEW = 4  # channels up to which a side counts as narrow
 
@@ -57,7 +61,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """3x3, stride 2: see `convolution.convolve_transposed`."""
     size, _, channels_in, channels_out = kernel.shape
-    columns = x @ kernel.transpose(2, 0, 1, 3).reshape(channels_in, -1)
+    columns = _per_pixel(x, kernel.transpose(2, 0, 1, 3).reshape(channels_in, -1))
     columns = columns.reshape(*x.shape[:3], size, size, channels_out)
     return _overlap_add(columns, 2)[:, 1:-1, 1:-1]
 
@@ -73,7 +77,7 @@ def _convolve_transposed_backward(residuals, g):
     by_column = kernel.transpose(0, 1, 3, 2).reshape(-1, channels_in)
     dkernel = _contract_leading(x, columns)
     dkernel = dkernel.reshape(channels_in, size, size, channels_out)
-    return columns @ by_column, dkernel.transpose(1, 2, 0, 3)
+    return _per_pixel(columns, by_column), dkernel.transpose(1, 2, 0, 3)
 
 
 convolve_transposed.defvjp(_convolve_transposed_forward, _convolve_transposed_backward)
@@ -148,16 +152,22 @@ def _fit(x: jax.Array, rows: int, columns: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0))) if any(more) else x
 
 
+def _per_pixel(x: jax.Array, matrix: jax.Array, **turned: bool) -> jax.Array:
+    """(n, h, w, p) and (p, q) -> (n, h, w, q)."""
+    y = product(x.reshape(-1, x.shape[-1]), matrix, **turned)
+    return y.reshape(*x.shape[:3], -1)
+
+
 def _contract_leading(a: jax.Array, b: jax.Array) -> jax.Array:
     """Matrix product over all axes but the last: (..., p), (..., q) -> (p, q)."""
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+    return product(a, b, transpose_a=True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     size, channels_out = kernel.shape[0], kernel.shape[-1]
-    return _patches(x, size, stride) @ kernel.reshape(-1, channels_out)
+    return _per_pixel(_patches(x, size, stride), kernel.reshape(-1, channels_out))
 
 
 def _by_patches_forward(x, kernel, stride):
@@ -168,7 +178,7 @@ def _by_patches_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
     dkernel = _contract_leading(_patches(x, size, stride), g).reshape(kernel.shape)
-    columns = g @ kernel.reshape(-1, channels_out).T
+    columns = _per_pixel(g, kernel.reshape(-1, channels_out), transpose_b=True)
     columns = columns.reshape(*g.shape[:3], size, size, channels_in)
     return _fit(_overlap_add(columns, stride), *x.shape[1:3]), dkernel
 
@@ -208,11 +218,8 @@ def _taps_adjoint(taps: jax.Array, stride: int) -> jax.Array:
 def _from_few(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     size, channels_out = kernel.shape[0], kernel.shape[-1]
     rows, columns = _outputs(x, size, stride)
-    y = lax.dot_general(
-        _taps(x, size, stride),
-        kernel.reshape(-1, channels_out),
-        (((0,), (0,)), ((), ())),
-    )
+    taps = _taps(x, size, stride)
+    y = product(taps, kernel.reshape(-1, channels_out), transpose_a=True)
     return y.reshape(x.shape[0], rows, columns, channels_out)
 
 
@@ -224,8 +231,8 @@ def _from_few_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
     pixels = g.reshape(-1, channels_out)
-    dkernel = (_taps(x, size, stride) @ pixels).reshape(kernel.shape)
-    taps = kernel.reshape(-1, channels_out) @ pixels.T
+    dkernel = product(_taps(x, size, stride), pixels).reshape(kernel.shape)
+    taps = product(kernel.reshape(-1, channels_out), pixels, transpose_b=True)
     taps = taps.reshape(size, size, channels_in, *g.shape[:3])
     return _fit(_taps_adjoint(taps, stride), *x.shape[1:3]), dkernel
 
@@ -239,7 +246,7 @@ def _to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
     size, _, channels_in, channels_out = kernel.shape
     rows, columns = _outputs(x, size, 1)
     by_tap = kernel.transpose(0, 1, 3, 2).reshape(-1, channels_in)
-    taps = by_tap @ x.reshape(-1, channels_in).T
+    taps = product(by_tap, x.reshape(-1, channels_in), transpose_b=True)
     taps = taps.reshape(size, size, channels_out, *x.shape[:3])
     planes = []
     for channel in range(channels_out):
@@ -264,10 +271,9 @@ def _to_few_backward(residuals, g):
     taps = _taps(padded, size, 1).reshape(size, size, channels_out, -1)
     taps = taps[::-1, ::-1].reshape(size * size * channels_out, -1)
     by_tap = kernel.transpose(0, 1, 3, 2).reshape(-1, channels_in)
-    dx = lax.dot_general(taps, by_tap, (((0,), (0,)), ((), ()))).reshape(x.shape)
-    dkernel = (taps @ x.reshape(-1, channels_in)).reshape(
-        size, size, channels_out, channels_in
-    )
+    dx = product(taps, by_tap, transpose_a=True).reshape(x.shape)
+    dkernel = product(taps, x.reshape(-1, channels_in))
+    dkernel = dkernel.reshape(size, size, channels_out, channels_in)
     return dx, dkernel.transpose(0, 1, 3, 2)
 
 
@@ -287,32 +293,34 @@ def _transform_kernel(kernel: jax.Array) -> jax.Array:
     return _both_axes(_KERNEL, kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
 
 
+def _combined(transform: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
+    """A transform of one axis, which is a list: sums, for XLA to fuse with others."""
+    rows = (zip(parts, row, strict=True) for row in transform.tolist())
+    weighted = ([part * weight for part, weight in row if weight] for row in rows)
+    return [reduce(operator.add, parts) for parts in weighted]
+
+
 def _transform_input(x: jax.Array) -> tuple[jax.Array, tuple[int, int, int]]:
     """Overlapping 6x6 tiles, transformed: (36, tiles, c), and n, tile rows, columns."""
     n, _, _, c = x.shape
     rows, columns = (-(-outputs // _TILE) for outputs in _outputs(x, 3, 1))
     x = _fit(x, rows * _TILE + 2, columns * _TILE + 2)
-    tiles = [
-        _window(x, i, j, rows, columns, _TILE)[None]
-        for i in range(_TILE + 2)
-        for j in range(_TILE + 2)
-    ]
-    tiles = jnp.concatenate(tiles).reshape(36, -1)
-    return _both_axes(_INPUT, tiles).reshape(36, -1, c), (n, rows, columns)
-
-
-def _products(a: jax.Array, b: jax.Array, *, contract: int) -> jax.Array:
-    """36 matrix products, contracting an axis of `a` with the middle one of `b`."""
-    return lax.dot_general(a, b, (((contract,), (1,)), ((0,), (0,))))
+    reach = range(_TILE + 2)
+    lines = [x[:, i : i + _TILE * rows - 3 : _TILE] for i in reach]
+    lines = jnp.stack(_combined(_INPUT, lines))
+    tiles = [lines[:, :, :, j : j + _TILE * columns - 3 : _TILE] for j in reach]
+    tiles = jnp.stack(_combined(_INPUT, tiles), axis=1)
+    return tiles.reshape(36, -1, c), (n, rows, columns)
 
 
 @jax.custom_vjp
 def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """(n, h, w, i) and (3, 3, i, o) -> (n, h - 2, w - 2, o)."""
     tiles, (n, rows, columns) = _transform_input(x)
-    product = _products(tiles, _transform_kernel(kernel), contract=2).reshape(36, -1)
-    y = _both_axes(_OUTPUT, product).reshape(_TILE, _TILE, n, rows, columns, -1)
-    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(n, rows * _TILE, columns * _TILE, -1)
+    products = product(tiles, _transform_kernel(kernel))
+    y = _combined(_OUTPUT, products.reshape(6, 6, n, rows, columns, -1))
+    y = [jnp.stack(_combined(_OUTPUT, line), axis=3) for line in y]
+    y = jnp.stack(y, axis=2).reshape(n, rows * _TILE, columns * _TILE, -1)
     return y[:, : x.shape[1] - 2, : x.shape[2] - 2]
 
 
@@ -324,20 +332,19 @@ def _winograd_backward(residuals, g):
     x, kernel = residuals
     tiles, (n, rows, columns) = _transform_input(x)
     g = _fit(g, rows * _TILE, columns * _TILE)
-    g = g.reshape(n, rows, _TILE, columns, _TILE, -1).transpose(2, 4, 0, 1, 3, 5)
-    dproduct = _both_axes(_OUTPUT.T, g.reshape(_TILE * _TILE, -1))
-    dproduct = dproduct.reshape(36, -1, kernel.shape[-1])
-    # Transformed once more rather than kept: a fourth of the memory, and the other way
-    # round, since products with a transposed second matrix take half as long again.
+    g = g.reshape(n, rows, _TILE, columns, _TILE, -1)
+    g = jnp.stack(_combined(_OUTPUT.T, [g[:, :, i] for i in range(_TILE)]))
+    g = _combined(_OUTPUT.T, [g[:, :, :, :, j] for j in range(_TILE)])
+    dproducts = jnp.stack(g, axis=1).reshape(36, -1, kernel.shape[-1])
+    # Transformed once more rather than kept, which would be four kernels' memory, and
+    # the other way round: XLA's products take half as long again by a transposed one.
     turned = _transform_kernel(kernel.transpose(0, 1, 3, 2))
-    dtiles = _products(dproduct, turned, contract=2).reshape(36, -1)
-    dtiles = _both_axes(_INPUT.T, dtiles).reshape(6, 6, n, rows, columns, -1)
-    lines = [
-        _shifted_sum([dtiles[i, j] for j in range(6)], 2, _TILE)[:, :, : x.shape[2]]
-        for i in range(6)
-    ]
-    dx = _shifted_sum(lines, 1, _TILE)[:, : x.shape[1]]
-    dkernel = _products(tiles, dproduct, contract=1).reshape(36, -1)
+    dtiles = product(dproducts, turned).reshape(6, 6, n, rows, columns, -1)
+    dlines = _combined(_INPUT.T, [dtiles[:, j] for j in range(6)])
+    dlines = _shifted_sum(dlines, 3, _TILE)[:, :, :, : x.shape[2]]
+    dx = _combined(_INPUT.T, [dlines[i] for i in range(6)])
+    dx = _shifted_sum(dx, 1, _TILE)[:, : x.shape[1]]
+    dkernel = product(tiles, dproducts, transpose_a=True).reshape(36, -1)
     return dx, _both_axes(_KERNEL.T, dkernel).reshape(kernel.shape)
 
 

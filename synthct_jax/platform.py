@@ -25,8 +25,7 @@ CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 # docs.jax.dev/en/latest/gpu_performance_tips.html, and set in NVIDIA's images of JAX.
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-# An XLA flag that a release does not know aborts the process: only where it was tried.
-_RELEASES = ("0.10.",)
+_RELEASES = ("0.10.",)  # of jaxlib
 
 
 def prepare_environment() -> None:
@@ -42,11 +41,16 @@ def prepare_environment() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     wanted = [CPU_FUSION_FLAG] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     flags = os.environ.get("XLA_FLAGS", "")
-    release = importlib.metadata.version("jaxlib")
-    if release.startswith(_RELEASES) and importlib.util.find_spec("libtpu") is None:
+    # A flag that an XLA does not know aborts the process.
+    if release_was_tried() and importlib.util.find_spec("libtpu") is None:
         missing = [flag for flag in wanted if flag.split("=")[0] not in flags]
         if missing:
             os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
+
+
+def release_was_tried() -> bool:
+    """Whether what JAX and XLA do not promise was seen to hold in this jaxlib."""
+    return importlib.metadata.version("jaxlib").startswith(_RELEASES)
 
 
 def use_huge_pages() -> None:

@@ -83,6 +83,7 @@ def test_the_peak_of_memory_begins_anew():
     ("name", "kind"),
     [
         ("dot_general.12", "matrix products"),
+        ("ffi_call.7__onednn$matmul", "matrix products"),
         ("convolution.3", "convolutions"),
         ("convert_power_fusion", "arithmetic"),
         ("multiply_bitcast_fusion.1", "arithmetic"),

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests, and how JAX is started for them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,17 @@ def real_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def programs_are_stored_again() -> Iterator[None]:
+    """After a test whose products are large enough for oneDNN."""
+    import jax
+
+    from synthct_jax import onednn
+
+    setting = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, setting)
+    yield
+    jax.config.update(setting, before)
+    onednn.available.cache_clear()

@@ -29,7 +29,18 @@ LAYERS = {
     "odd first of discriminator": (15, 13, 1, 8, 4, 2, 1),
     "middle of discriminator": (8, 10, 8, 16, 4, 1, 1),
     "last of discriminator": (8, 10, 8, 1, 4, 1, 1),
+    # Large enough for oneDNN.
+    "wide stem": (38, 38, 1, 64, 7, 1, 0),
+    "wide head": (38, 38, 64, 1, 7, 1, 0),
+    "wide downsampling": (33, 33, 32, 64, 3, 2, 1),
+    "wide residual": (18, 17, 64, 64, 3, 1, 0),
+    "wide middle of discriminator": (17, 17, 32, 64, 4, 1, 1),
 }
+
+
+@pytest.fixture(autouse=True)
+def _programs(programs_are_stored_again):
+    pass
 
 
 def assert_same(ours, theirs, x, kernel):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ import pytest
 from jax import lax
 from tiny_run import tiny_config
 
+from synthct_jax import onednn
 from synthct_jax.convolution import convolve, convolve_transposed
 from synthct_jax.plan import chips, hlo, table
 from synthct_jax.plan.flops import flops
@@ -61,6 +63,15 @@ def test_flops_of_matrix_products():
         return jnp.einsum("bij,bjk->bik", a, b)
 
     traced = jax.jit(products).trace(shape(5, 7, 11), shape(5, 11, 13))
+    assert flops(traced.jaxpr) == 2 * 5 * 7 * 11 * 13
+
+
+def test_flops_of_products_by_onednn(monkeypatch):
+    monkeypatch.setattr(onednn, "LEAST_FLOPS", 0)
+    monkeypatch.setattr(onednn, "available", lambda: True)  # traced only
+    turned = partial(onednn.product, transpose_a=True, transpose_b=True)
+    traced = jax.jit(turned).trace(shape(5, 11, 7), shape(5, 13, 11))
+    assert "dot_general" not in str(traced.jaxpr)
     assert flops(traced.jaxpr) == 2 * 5 * 7 * 11 * 13
 
 

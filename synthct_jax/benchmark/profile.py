@@ -12,7 +12,7 @@ import jax
 KINDS = ("matrix products", "convolutions", "arithmetic", "moving data", "other")
 # XLA names a fusion after some of the operations in it: the first kind that fits.
 _MARKS = {
-    "matrix products": ("dot",),
+    "matrix products": ("dot", "onednn"),
     "convolutions": ("convolution",),
     "arithmetic": ("add", "subtract", "multiply", "divide", "select", "max", "tanh")
     + ("sqrt", "power", "reduce", "compare", "exponential", "log", "convert", "rng"),
@@ -53,7 +53,7 @@ def _operations(trace: str) -> Iterable[tuple[float, str]]:
 
 def kind(name: str) -> str:
     """Of an operation, by its name in the compiled program: dot_general.12."""
-    words = set(re.split(r"[_.\-]", name))
+    words = set(re.split(r"[_.\-$]", name))
     for one, marks in _MARKS.items():
         if any(word.startswith(marks) for word in words):
             return one

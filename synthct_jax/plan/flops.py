@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from synthct_jax import onednn
+
 
 def flops(jaxpr: core.ClosedJaxpr) -> int:
     """Of convolutions and matrix products, on one device.
@@ -51,6 +53,9 @@ def _own(equation: core.JaxprEqn) -> int:
             left = equation.invars[0].aval.shape
             depth = math.prod(left[axis] for axis in contracted)
             return 2 * depth * math.prod(equation.outvars[0].aval.shape)
+        case "ffi_call" if equation.params["target_name"] == onednn.TARGET:
+            left, result = equation.invars[0].aval, equation.outvars[0].aval
+            return 2 * left.size // result.shape[-2] * math.prod(result.shape[-2:])
     return 0
 
 
