@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
+from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict
 
 from input_pipeline.intensity import hu_to_unit, mr_to_unit, unit_to_hu
@@ -18,6 +19,8 @@ from synthct_jax.checkpoint import Checkpoints, Description
 from synthct_jax.cyclegan import CycleGan
 from synthct_jax.method import Method
 from synthct_jax.train_state import Params
+
+Translation = Callable[[Params, jax.Array], jax.Array]
 
 _BATCH = 8  # slices on each device, or fewer, so that there are at most so many
 _PIXELS = _BATCH * 256**2  # pixels: what a network of full width holds for them is 2 GB
@@ -49,9 +52,9 @@ class Translator:
         # A batch is fetched while the next one is at work. On a CPU both would compute,
         # and hold their memory, at the same time.
         self._ahead = 0 if mesh.devices.flat[0].platform == "cpu" else 1
-        self._translate = jax.jit(gan.translate)
+        self._translate = self._compiled(gan.translate)
         self._translate_back = (
-            jax.jit(gan.translate_back) if isinstance(gan, CycleGan) else None
+            self._compiled(gan.translate_back) if isinstance(gan, CycleGan) else None
         )
 
     def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:
@@ -82,9 +85,24 @@ class Translator:
         found = self._in_batches(self._translate_back, params, hu, to_unit)
         return np.concatenate(list(found))
 
+    def _compiled(self, function: Translation) -> Translation:
+        """Each device has its own slices, of which the compiler is to move none."""
+        if self._devices == 1:
+            return jax.jit(function)
+        split = self._split.spec
+        return jax.jit(
+            jax.shard_map(
+                function,
+                mesh=self._split.mesh,
+                in_specs=(PartitionSpec(), split),
+                out_specs=split,
+                check_vma=False,
+            )
+        )
+
     def _in_batches(
         self,
-        function: Callable[[Params, jax.Array], jax.Array],
+        function: Translation,
         params: Params,
         images: np.ndarray,
         to_unit: Callable[[np.ndarray], np.ndarray],

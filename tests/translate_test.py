@@ -14,7 +14,7 @@ from input_pipeline.nifti import write_nifti
 from input_pipeline.phantom import draw_subject
 from input_pipeline.scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
-from synthct_jax import inference, preview, translate
+from synthct_jax import inference, onednn, preview, translate
 
 CHANNELS = ("in_phase", "out_of_phase")
 
@@ -143,6 +143,20 @@ def test_slices_do_not_depend_on_their_batch(monkeypatch):
     translator._ahead = 1 - translator._ahead
     found = translator(model.params, stored)
     np.testing.assert_allclose(hu, found, atol=0.1)
+
+
+def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
+    """Whatever computes the products: XLA cannot split those that are not its own."""
+    if not onednn.available():
+        pytest.skip("XLA's own are split by it")
+    monkeypatch.setattr(onednn, "LEAST_FLOPS", 0)
+    model = inference.load_model(tiny_run().workdir, STEPS)
+    translator = inference.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    slices = jax.device_put(np.zeros((4, 32, 32, 2), np.float32), translator._split)
+    params = jax.device_put(model.params, translator._everywhere)
+    program = translator._translate.lower(params, slices).compile().as_text()
+    assert onednn.TARGET in program
+    assert "all-gather" not in program
 
 
 def test_channels_are_taken_by_name():
