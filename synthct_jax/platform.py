@@ -2,7 +2,7 @@
 
 All that is set for a platform is here, and nothing that the user has set is touched:
 
-CPU   one XLA flag, and how glibc gets memory, and what it does with freed memory.
+CPU   three XLA flags, and how glibc gets memory, and what it does with freed memory.
 GPU   one XLA flag. Not set, since it costs speed: --xla_gpu_deterministic_ops=true,
       without which two runs on GPUs are not equal bit for bit.
 TPU   nothing: libtpu overlaps collectives with computation by itself, its flags are not
@@ -18,9 +18,16 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-# XLA's CPU compiler fuses convolutions with their neighbours into code that is about
-# three times slower than the separate operations; an empty list switches that off.
-CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
+CPU_FLAGS = (
+    # XLA fuses convolutions with their neighbours into code that is about three times
+    # slower than the separate operations; an empty list switches that off.
+    "--xla_cpu_experimental_ynn_fusion_type=",
+    # It allocates what the backward pass adds up in, and copies of Adam's moments, at
+    # the beginning of a step. With these it does late, or not at all: a tenth of the
+    # memory, the same results to the last bit (docs/speed.md).
+    "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+    "--xla_cpu_copy_insertion_use_region_analysis=true",
+)
 # Gradients are reduced while the next layers' are computed: off by default, advised in
 # docs.jax.dev/en/latest/gpu_performance_tips.html, and set in NVIDIA's images of JAX.
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
@@ -39,7 +46,7 @@ def prepare_environment() -> None:
     # does not say how many: one for a single CPU would stay with it ever after.
     folder = Path("~/.cache/synthct_jax/xla").expanduser() / f"{_usable_cpus()}_cpus"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    wanted = [CPU_FUSION_FLAG] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
+    wanted = [*CPU_FLAGS] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     flags = os.environ.get("XLA_FLAGS", "")
     # A flag that an XLA does not know aborts the process.
     if release_was_tried() and importlib.util.find_spec("libtpu") is None:

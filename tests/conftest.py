@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from synthct_jax.platform import CPU_FLAGS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Read by JAX when it is imported, here and in the processes that tests start. Tests
 # compile much and compute little: less of the compiler's effort is faster, and what
 # two of them need is compiled once. JAX does not lock the folder, so that tests which
 # run side by side have one each.
-os.environ["XLA_FLAGS"] = (
-    "--xla_cpu_experimental_ynn_fusion_type= --xla_backend_optimization_level=1"
-)
+os.environ["XLA_FLAGS"] = " ".join([*CPU_FLAGS, "--xla_backend_optimization_level=1"])
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "all")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     REPOSITORY / ".pytest_cache" / f"xla_{_WORKER}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from synthct_jax import platform
-from synthct_jax.platform import CPU_FUSION_FLAG, GPU_OVERLAP_FLAG
+from synthct_jax.platform import CPU_FLAGS, GPU_OVERLAP_FLAG
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # what the documentation names
 
@@ -37,7 +37,7 @@ def prepared() -> set[str]:
 
 
 def test_a_machine_without_accelerators_gets_what_its_cpu_needs(installed):
-    assert prepared() == {CPU_FUSION_FLAG}
+    assert prepared() == {*CPU_FLAGS}
 
 
 @pytest.mark.parametrize("plugin", ["jax_cuda13_plugin", "jax_cuda12_plugin"])
@@ -48,20 +48,20 @@ def test_gpus_overlap_communication_with_computation(
     installed(plugin)
     if platforms:
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
-    assert prepared() == {CPU_FUSION_FLAG, GPU_OVERLAP_FLAG}
+    assert prepared() == {*CPU_FLAGS, GPU_OVERLAP_FLAG}
 
 
 def test_gpus_that_are_not_asked_for_get_nothing(installed, monkeypatch):
     installed("jax_cuda13_plugin")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert prepared() == {CPU_FUSION_FLAG}
+    assert prepared() == {*CPU_FLAGS}
 
 
 def test_flags_of_the_user_are_kept_and_added_to(installed, monkeypatch):
     installed("jax_cuda13_plugin")
     mine = "--xla_gpu_enable_latency_hiding_scheduler=false"
     monkeypatch.setenv("XLA_FLAGS", mine)
-    assert prepared() == {mine, CPU_FUSION_FLAG}
+    assert prepared() == {mine, *CPU_FLAGS}
 
 
 def test_no_flag_reaches_the_xla_of_tpus(installed):
@@ -82,7 +82,7 @@ def run(program: str, **environment) -> subprocess.CompletedProcess:
 
 def test_the_installed_xla_knows_every_flag():
     # The same flags are parsed by the builds for CPUs and for GPUs of a release.
-    flags = f"{CPU_FUSION_FLAG} {GPU_OVERLAP_FLAG} {DETERMINISTIC}"
+    flags = " ".join([*CPU_FLAGS, GPU_OVERLAP_FLAG, DETERMINISTIC])
     program = "import jax; print(jax.jit(lambda x: x + 1)(1.0))"
     done = run(program, XLA_FLAGS=flags)
     assert (done.returncode, done.stdout, done.stderr) == (0, "2.0\n", "")
