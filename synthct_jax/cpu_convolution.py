@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from synthct_jax import onednn
 from synthct_jax.onednn import product
 
 FEW = 4  # channels up to which a side counts as narrow
@@ -336,10 +337,13 @@ def _winograd_backward(residuals, g):
     g = jnp.stack(_combined(_OUTPUT.T, [g[:, :, i] for i in range(_TILE)]))
     g = _combined(_OUTPUT.T, [g[:, :, :, :, j] for j in range(_TILE)])
     dproducts = jnp.stack(g, axis=1).reshape(36, -1, kernel.shape[-1])
-    # Transformed once more rather than kept, which would be four kernels' memory, and
-    # the other way round: XLA's products take half as long again by a transposed one.
-    turned = _transform_kernel(kernel.transpose(0, 1, 3, 2))
-    dtiles = product(dproducts, turned).reshape(6, 6, n, rows, columns, -1)
+    # Transformed once more rather than kept, which would be four kernels' memory.
+    if onednn.computes(2 * dproducts.size * x.shape[-1], x.dtype):
+        dtiles = product(dproducts, _transform_kernel(kernel), transpose_b=True)
+    else:  # XLA's products take half as long again by a transposed matrix
+        turned = kernel.transpose(0, 1, 3, 2)
+        dtiles = product(dproducts, _transform_kernel(turned))
+    dtiles = dtiles.reshape(6, 6, n, rows, columns, -1)
     dlines = _combined(_INPUT.T, [dtiles[:, j] for j in range(6)])
     dlines = _shifted_sum(dlines, 3, _TILE)[:, :, :, : x.shape[2]]
     dx = _combined(_INPUT.T, [dlines[i] for i in range(6)])

@@ -39,12 +39,17 @@ def product(
     m, k = a.shape[:-3:-1] if transpose_a else a.shape[-2:]
     n = b.shape[-2] if transpose_b else b.shape[-1]
     shape = (*a.shape[:-2], m, n)
-    large = 2 * math.prod(shape) * k >= LEAST_FLOPS
-    if large and a.dtype == b.dtype == jnp.float32 and available():
+    if computes(2 * math.prod(shape) * k, a.dtype, b.dtype):
         return _call(a, b, shape, transpose_a, transpose_b)
     a = a.mT if transpose_a else a
     b = b.mT if transpose_b else b
     return a @ b
+
+
+def computes(flops: int, *dtypes: jnp.dtype) -> bool:
+    """Whether `product` leaves one of so many operations to oneDNN."""
+    fit = flops >= LEAST_FLOPS and all(dtype == jnp.float32 for dtype in dtypes)
+    return fit and available()
 
 
 @functools.cache
