@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from synthct_jax import image_pool, losses
+from synthct_jax import image_pool, losses, space_to_depth
 from synthct_jax.convolution import fewer_calls_pay, matrix_products_pay
 from synthct_jax.gradients import gradients
 from synthct_jax.networks import (
@@ -55,12 +55,13 @@ class CycleGan:
         config: Any,
         *,
         mesh: Mesh | None = None,
-        matrix_products: bool | None = None,
+        platform: str | None = None,
     ) -> "CycleGan":
         """Build from `config.data`, `config.model`, `config.loss` and `config.train`.
 
         mesh: to train on; None for the device that JAX takes by default.
-        matrix_products: how convolutions are computed; None: as is best there.
+        platform: for which the program is written, 'cpu', 'gpu' or 'tpu'; None: that
+            of the mesh. It runs on all; 'gpu' leaves convolutions to the compiler.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
@@ -70,9 +71,11 @@ class CycleGan:
         _expect("model.dtype", model.dtype, ("float32", "bfloat16"))
         _expect("loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         dtype = jnp.dtype(model.dtype)
-        platform = None if mesh is None else mesh.devices.flat[0].platform
-        if matrix_products is None:
-            matrix_products = matrix_products_pay(platform)
+        if platform is None and mesh is not None:
+            platform = mesh.devices.flat[0].platform
+        matrix_products = matrix_products_pay(platform)
+        # Written for the reference's upsampling alone.
+        squares = model.upsample == "transposed" and model.downsamplings > 0
 
         def generator(channels: int) -> ResNetGenerator:
             return ResNetGenerator(
@@ -85,6 +88,7 @@ class CycleGan:
                 # Checkpoints of earlier versions have neither field.
                 remat=model.get("remat", False),
                 matrix_products=matrix_products,
+                space_to_depth=squares and space_to_depth.pays(platform),
             )
 
         def optimiser(rate: float) -> optax.GradientTransformation:

@@ -12,7 +12,7 @@ _METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
 
 
 def from_config(
-    config: Any, *, mesh: Mesh | None = None, matrix_products: bool | None = None
+    config: Any, *, mesh: Mesh | None = None, platform: str | None = None
 ) -> Method:
     """Networks and training step of a configuration; see `CycleGan.from_config`.
 
@@ -24,6 +24,4 @@ def from_config(
         raise ValueError(
             f"config.method is {name!r}, expected one of: {', '.join(_METHODS)}"
         )
-    return _METHODS[name].from_config(
-        config, mesh=mesh, matrix_products=matrix_products
-    )
+    return _METHODS[name].from_config(config, mesh=mesh, platform=platform)

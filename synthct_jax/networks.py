@@ -7,6 +7,7 @@ is zero, and Adam would turn the rounding noise of it into steps.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from synthct_jax import space_to_depth
 from synthct_jax.convolution import convolve, convolve_transposed
 from synthct_jax.normalization import instance_norm, pad_reflect
 from synthct_jax.rows import SPACE, WHOLE, Rows
@@ -27,23 +29,29 @@ class Conv(nn.Module):
     """A convolution with the reference's initial weights, N(0, 0.02).
 
     `matrix_products` and `rows`, here and below: how it is computed (`convolution`) and
-    where the rows of the images are (`rows`). Neither changes the result.
+    where the rows of the images are (`rows`). Neither changes the result, nor does
+    `function`: of image and kernel, it takes the place of all that is said but the
+    bias.
     """
 
     features: int
     size: int
+    channels: int | None = None  # of the kernel, None: those of the image's array
     stride: int = 1
     padding: int = 0
     bias: bool = False
     transposed: bool = False
     matrix_products: bool = False
     rows: Rows = WHOLE
+    function: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.size, self.size, x.shape[-1], self.features)
+        shape = (self.size, self.size, self.channels or x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.normal(0.02), shape)
-        if self.transposed:
+        if self.function is not None:
+            x = self.function(x, kernel)
+        elif self.transposed:
             x = self._transposed(x, kernel)
         else:
             x = self._plain(x, kernel)
@@ -56,7 +64,7 @@ class Conv(nn.Module):
         above = left = self.padding
         if above and self.rows.shards > 1:  # the neighbours' rows instead of zeros
             below = self.size - self.stride - above
-            x, above = self.rows.pad(x, above, below, reflect=False), 0
+            x, above = self.rows.pad(x, above, below), 0
         return convolve(
             x,
             kernel,
@@ -68,7 +76,7 @@ class Conv(nn.Module):
     def _transposed(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
         height = 2 * x.shape[1]
         if self.rows.shards > 1:
-            x = self.rows.pad(x, 0, 1, reflect=False)
+            x = self.rows.pad(x, 0, 1)
         x = convolve_transposed(x, kernel, matrix_products=self.matrix_products)
         return x[:, :height]
 
@@ -95,6 +103,8 @@ class ResNetGenerator(nn.Module):
     Fully convolutional: h and w are multiples of 2**downsamplings, and at least twice
     that times two, for the reflection at the lowest resolution. `remat` keeps no
     activations from inside of a residual block: they are computed again for gradients.
+    `space_to_depth` is another way to compute the same (see there), for transposed
+    upsampling.
     """
 
     channels: int
@@ -105,19 +115,35 @@ class ResNetGenerator(nn.Module):
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     matrix_products: bool = False
+    space_to_depth: bool = False
     rows: Rows = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         how = (self.matrix_products, self.rows)
-        conv = partial(Conv, matrix_products=self.matrix_products, rows=self.rows)
+        squares = self._in_squares()
+        # Between the stem and the first downsampling, the last upsampling and the head.
+        full_resolution = (*how, space_to_depth.PIXELS if squares else 1)
+
+        def conv(features: int, size: int, *, name: str, **kwargs) -> Conv:
+            function = squares.get(name)
+            kwargs |= dict(matrix_products=self.matrix_products, rows=self.rows)
+            return Conv(features, size, name=name, function=function, **kwargs)
+
         x = x.astype(self.dtype)
         x = conv(self.width, 7, name="stem")(pad_reflect(x, 3, *how))
-        x = instance_norm(x, RELU, *how)
+        x = instance_norm(x, RELU, *full_resolution)
         for i in range(self.downsamplings):
-            features = self.width * 2 ** (i + 1)
-            x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
-            x = instance_norm(x, RELU, *how)
+            channels = self.width * 2**i
+            down = conv(
+                2 * channels,
+                3,
+                channels=channels,
+                stride=2,
+                padding=1,
+                name=f"down_{i}",
+            )
+            x = instance_norm(down(x), RELU, *how)
         block = ResidualBlock
         if self.remat:
             block = nn.remat(ResidualBlock, prevent_cse=False)  # not needed in a loop
@@ -140,9 +166,24 @@ class ResNetGenerator(nn.Module):
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
                 x = conv(features, 3, name=f"up_{i}")(pad_reflect(x, 1, *how))
-            x = instance_norm(x, RELU, *how)
-        x = conv(self.channels, 7, bias=True, name="head")(pad_reflect(x, 3, *how))
-        return jnp.tanh(_single_or_better(x))
+            x = instance_norm(x, RELU, *(how if i else full_resolution))
+        if squares:
+            x = space_to_depth.pad_reflect(x, self.rows)
+        else:
+            x = pad_reflect(x, 3, *how)
+        head = conv(self.channels, 7, channels=self.width, bias=True, name="head")
+        return jnp.tanh(_single_or_better(head(x)))
+
+    def _in_squares(self) -> dict[str, Callable]:
+        """Of the convolutions that are computed on squares of pixels."""
+        if not self.space_to_depth:
+            return {}
+        return {
+            "stem": space_to_depth.first,
+            "down_0": partial(space_to_depth.halve, rows=self.rows),
+            "up_0": partial(space_to_depth.double, rows=self.rows),
+            "head": space_to_depth.last,
+        }
 
 
 class PatchDiscriminator(nn.Module):

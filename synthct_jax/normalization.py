@@ -20,24 +20,26 @@ EPSILON = 1e-5
 _barrier = lax.optimization_barrier
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def instance_norm(
     x: jax.Array,
     slope: float = 1.0,
     matrix_products: bool = False,
     rows: Rows = WHOLE,
+    pixels: int = 1,
 ) -> jax.Array:
     """Zero mean, unit variance per image and channel, then a (leaky) ReLU.
 
     Ulyanov et al. 2016, without learned scale or shift. x: (n, h, w, c); computed in
     float32 at least. slope: of the activation for negative values; 1 is none.
+    pixels: of which the channels hold each in turn, `space_to_depth.PIXELS` of squares.
     Rows that are missing are zero in the result.
     """
-    return _forward(x, slope, matrix_products, rows)[0]
+    return _forward(x, slope, matrix_products, rows, pixels)[0]
 
 
-def _forward(x, slope, matrix_products, rows):
-    on = _Arrays(matrix_products, rows)
+def _forward(x, slope, matrix_products, rows, pixels):
+    on = _Arrays(matrix_products, rows, pixels)
     x = on.materialised(rows.keep(x))
     mean = on.mean(x)
     reciprocal = lax.rsqrt(on.mean(jnp.square(on.centre(x, mean))) + EPSILON)
@@ -46,8 +48,8 @@ def _forward(x, slope, matrix_products, rows):
     return on.materialised(y), (x, mean, reciprocal)
 
 
-def _backward(slope, matrix_products, rows, kept, g):
-    on = _Arrays(matrix_products, rows)
+def _backward(slope, matrix_products, rows, pixels, kept, g):
+    on = _Arrays(matrix_products, rows, pixels)
     x, mean, reciprocal = kept
     y = on.centre(x, mean) * reciprocal
     g = rows.keep(_activate(g.astype(y.dtype), y, slope))
@@ -66,9 +68,19 @@ class _Arrays:
 
     matrix_products: bool
     rows: Rows
+    pixels: int
 
     def mean(self, x: jax.Array) -> jax.Array:
-        """Over rows and columns, in float32 or better: (n, 1, 1, c)."""
+        """Over all pixels, in float32 or better: (n, 1, 1, c)."""
+        mean = self._mean(x)
+        if self.pixels == 1:
+            return mean
+        n, _, _, c = x.shape
+        mean = mean.reshape(n, 1, self.pixels, -1).mean(2, keepdims=True)
+        return jnp.tile(mean, self.pixels)
+
+    def _mean(self, x: jax.Array) -> jax.Array:
+        """Over rows and columns."""
         n, h, w, c = x.shape
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         if not self.matrix_products:
@@ -101,7 +113,8 @@ def pad_reflect(
     if rows == WHOLE:
         return _pad(x, width, (1, 2), matrix_products)
     x = _pad(x, width, (2,), False)
-    return rows.pad(x, width, width, reflect=True)
+    mirrored = x[:, width:0:-1], x[:, -width - 1 : -1][:, ::-1]
+    return rows.pad(x, width, width, edges=mirrored)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -25,14 +25,22 @@ class Rows:
     shards: int = 1
     missing: int = 0
 
-    def pad(self, x: jax.Array, above: int, below: int, *, reflect: bool) -> jax.Array:
-        """x with rows of the neighbours, mirrored ones or zeros at the image's edges.
+    def pad(
+        self,
+        x: jax.Array,
+        above: int,
+        below: int,
+        *,
+        edges: tuple[jax.Array, jax.Array] | None = None,
+    ) -> jax.Array:
+        """x with rows of the neighbours; shards need as many as are asked for.
 
-        Shards need as many rows as are asked for, and one more to mirror them.
+        edges: what is above and below the image; None: zeros.
         """
         if self.shards == 1:
-            border = ((0, 0), (above, below), (0, 0), (0, 0))
-            return jnp.pad(x, border, mode="reflect" if reflect else "constant")
+            if edges is not None:
+                return jnp.concatenate([edges[0], x, edges[1]], axis=1)
+            return jnp.pad(x, ((0, 0), (above, below), (0, 0), (0, 0)))
         height = x.shape[1]
         last = self.shards - 1
         # Where nobody sends anything, zeros arrive: the padding of the image's edge.
@@ -40,15 +48,13 @@ class Rows:
         rows = [x]
         if above:
             border = lax.ppermute(x[:, height - above :], SPACE, down[:last])
-            if reflect:
-                mirrored = x[:, above:0:-1]
-                border = jnp.where(lax.axis_index(SPACE) == 0, mirrored, border)
+            if edges is not None:
+                border = jnp.where(lax.axis_index(SPACE) == 0, edges[0], border)
             rows = [border, x]
         if below:
             border = lax.ppermute(x[:, :below], SPACE, up[1:])
-            if reflect:
-                mirrored = x[:, height - below - 1 : height - 1][:, ::-1]
-                border = jnp.where(lax.axis_index(SPACE) == last, mirrored, border)
+            if edges is not None:
+                border = jnp.where(lax.axis_index(SPACE) == last, edges[1], border)
             rows.append(border)
         return jnp.concatenate(rows, axis=1)
 

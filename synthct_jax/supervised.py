@@ -36,14 +36,14 @@ class Supervised:
         config: Any,
         *,
         mesh: Mesh | None = None,
-        matrix_products: bool | None = None,
+        platform: str | None = None,
     ) -> "Supervised":
         """Build from the same fields as the CycleGAN, which explains them.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
         """
-        gan = CycleGan.from_config(config, mesh=mesh, matrix_products=matrix_products)
+        gan = CycleGan.from_config(config, mesh=mesh, platform=platform)
         return cls(
             mr_channels=gan.mr_channels,
             to_ct=gan.to_ct,

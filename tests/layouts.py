@@ -3,9 +3,9 @@
     JAX_NUM_CPU_DEVICES=8 JAX_ENABLE_X64=1 python tests/layouts.py STEPS LAYOUT...
 
 prints a line of JSON for each layout, which is some of data,fsdp,space,accumulate,
-remat,bfloat16: the losses of all steps and the weights and pools after the last. In
-float64: what differs then is what is computed, and not how it is rounded, which a GAN
-makes larger with every step.
+remat,bfloat16,squares: the losses of all steps and the weights and pools after the
+last. In float64: what differs then is what is computed, and not how it is rounded,
+which a GAN makes larger with every step.
 """
 
 import dataclasses
@@ -50,10 +50,11 @@ def in_double(gan: CycleGan) -> CycleGan:
     )
 
 
-def program(config: ConfigDict):
+def program(config: ConfigDict, *, squares: bool):
     """The jitted step, a new state, and the mesh."""
     mesh = checks.choose_mesh(config)
-    gan = CycleGan.from_config(config, mesh=mesh)
+    platform = "tpu" if squares else None
+    gan = CycleGan.from_config(config, mesh=mesh, platform=platform)
     if jax.config.jax_enable_x64:
         gan = in_double(gan)
 
@@ -87,7 +88,7 @@ def batches(steps: int):
 
 
 def train(steps: int, *layout: int) -> dict:
-    step, state, mesh = program(config(*layout))
+    step, state, mesh = program(config(*layout[:6]), squares=any(layout[6:]))
     losses = []
     for batch in batches(steps):
         state, metrics = step(state, sharding.to_global(batch, mesh))

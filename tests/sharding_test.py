@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STEPS = 20
-LAYOUTS = {  # data, fsdp, space, accumulate, remat
+LAYOUTS = {  # data, fsdp, space, accumulate, remat, bfloat16, squares
     "one device": (1, 1, 1),
     "2 data": (2, 1, 1),
     "4 data": (4, 1, 1),
@@ -23,6 +23,8 @@ LAYOUTS = {  # data, fsdp, space, accumulate, remat
     "4 data, 2 space": (4, 1, 2),
     "2 data, 2 fsdp, 2 space": (2, 2, 2),
     "2 data, 4 parts, remat": (2, 1, 1, 4, 1),
+    "squares": (1, 1, 1, 1, 0, 0, 1),
+    "2 data, 4 space, squares": (2, 1, 4, 1, 0, 0, 1),
 }
 HALF = {
     "one device, bfloat16": (1, 1, 1, 1, 0, 1),
@@ -81,7 +83,12 @@ def test_every_layout_takes_the_same_steps():
 
 
 def test_all_axes_and_parts_take_the_same_two_steps():
-    names = ("one device", "2 data, 2 fsdp, 2 space", "2 data, 4 parts, remat")
+    names = (
+        "one device",
+        "2 data, 2 fsdp, 2 space",
+        "2 data, 4 parts, remat",
+        "2 data, 4 space, squares",
+    )
     one, *others = run_layouts(2, names, double=True).values()
     for other in others:
         assert_same(other, one, losses=1e-9, arrays=1e-9)

@@ -24,12 +24,8 @@ class ReadyStep:
         compile_seconds: of tracing and compiling.
     """
 
-    def __init__(
-        self, config: ConfigDict, mesh: Mesh, *, matrix_products: bool | None = None
-    ):
-        self._gan = method.from_config(
-            config, mesh=mesh, matrix_products=matrix_products
-        )
+    def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
+        self._gan = method.from_config(config, mesh=mesh, platform=platform)
         checks.check_sizes(config, self._gan)
         init, abstract = train.make_init(self._gan, config, mesh)
         self._step = train.make_step(self._gan, mesh, abstract)
@@ -62,7 +58,7 @@ class ReadyStep:
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
     """What the definition of the step asks of one device, however it is computed."""
-    gan = method.from_config(config, mesh=mesh, matrix_products=False)
+    gan = method.from_config(config, mesh=mesh, platform="gpu")
     _, state = train.make_init(gan, config, mesh)
     size = config.data.crop or config.data.size
     batch = {

@@ -52,7 +52,7 @@ def ours(task: Mapping[str, Any], **changes: Any) -> Work:
 
 def plain_jax(task: Mapping[str, Any]) -> Work:
     """Ours with XLA's own convolutions, as TPUs and GPUs have them."""
-    return ours(task, matrix_products=False)
+    return ours(task, platform="gpu")
 
 
 def torch_step(
@@ -219,9 +219,7 @@ TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
     "PyTorch bfloat16": lambda task: torch_translation(task, bfloat16=True),
     "onnxruntime": onnxruntime_translation,
     "OpenVINO": openvino_translation,
-    "JAX, XLA's convolutions": lambda task: our_translation(
-        task, matrix_products=False
-    ),
+    "JAX, XLA's convolutions": lambda task: our_translation(task, platform="gpu"),
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
 OURS = ("synthct_jax", "JAX, XLA's convolutions")
