@@ -6,6 +6,7 @@ own: series and instance UIDs, and every statement of what it is. It says that i
 synthetic in SyntheticData, ImageType, SeriesDescription and DerivationDescription.
 """
 
+import dataclasses
 import datetime
 import os
 import shutil
@@ -20,7 +21,7 @@ from pydicom.valuerep import format_number_as_ds
 from input_pipeline.dicom import DicomOrigin
 from input_pipeline.dicom_frames import quiet_pydicom
 from input_pipeline.dicom_geometry import LPS_TO_RAS
-from input_pipeline.volume import Volume, restore_order, to_axial
+from input_pipeline.volume import Volume, restore_order, restore_slices, to_axial
 
 LOWEST_HU, HIGHEST_HU = -1024, 3071
 _NAME = "synthct_jax"
@@ -69,79 +70,158 @@ _TYPE_2 = (
 
 
 def write_ct_series(
-    folder: str | os.PathLike,
-    hu: np.ndarray,
-    volume: Volume,
-    *,
-    series_description: str = "synthetic CT",
-    software: str = _NAME,
-    remark: str = "",
+    folder: str | os.PathLike, hu: np.ndarray, volume: Volume, **description: str
 ) -> list[str]:
-    """Writes one CT image file a slice, slice_0001.dcm and on, along the slice normal.
-
-    A volume read from DICOM gives a series on the very slices of the MR, with the MR's
-    patient and study. Any other gets a made-up patient and study of its own, and axial
-    slices. The folder appears whole or not at all.
-
-    Args:
-        folder: does not exist yet.
-        hu: (slices, rows, columns) in the order of `volume.voxels`, which may be as
-            read or after `to_axial`. Rounded, and clipped to [-1024, 3071].
-        volume: the MR that the synthetic CT was made of.
-        series_description: 'synthetic CT' is put in front when it does not say so.
-        software: name and version of what made it.
-        remark: what else its DerivationDescription says.
-
-    Returns:
-        The files' paths in the order of the slices.
+    """All slices at once as a `CtSeries`, which see; returns the files' paths.
 
     Raises:
         FileExistsError: the folder exists.
         ValueError: HU of another shape than the volume, or not finite.
     """
-    folder = os.path.normpath(os.fspath(folder))
-    if os.path.exists(folder):
-        raise FileExistsError(f"{folder} exists already, expected a new folder")
     if hu.shape != volume.voxels.shape[:3]:
         raise ValueError(
             f"HU of shape {hu.shape}, expected {volume.voxels.shape[:3]} as the MR"
         )
-    if not np.isfinite(hu).all():
-        raise ValueError("HU hold NaN or infinite values, expected finite numbers")
-    if "synthetic ct" not in series_description.lower():
-        series_description = f"synthetic CT: {series_description}"
-    if isinstance(volume.origin, DicomOrigin):
-        origin = volume.origin
-        hu = restore_order(hu, volume.affine, shape=origin.shape, affine=origin.affine)
-    else:
-        hu, origin = _made_up_origin(hu, volume)
-    stored = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32) - LOWEST_HU
-    names = [f"slice_{index + 1:04d}.dcm" for index in range(len(stored))]
-    os.makedirs(os.path.dirname(folder) or ".", exist_ok=True)
-    temporary = f"{folder}.{uuid.uuid4().hex}.partial"
-    os.mkdir(temporary)
-    try:
+    with CtSeries(folder, volume, **description) as series:
+        series.write(hu)
+    return series.paths
+
+
+class CtSeries:
+    """One CT image file a slice, slice_0001.dcm and on, along the slice normal.
+
+    A volume read from DICOM gives a series on the very slices of the MR, with the MR's
+    patient and study. Any other gets a made-up patient and study of its own, and axial
+    slices. Made in a `with` statement, at whose end the folder appears, whole, or not
+    at all. Slices are written as they come, but where those of the volume are other
+    planes than those of the series: then all at the end.
+
+    Attributes:
+        paths: of the files, in the order of the slices.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        volume: Volume,
+        *,
+        series_description: str = "synthetic CT",
+        software: str = _NAME,
+        remark: str = "",
+    ):
+        """Args:
+            folder: does not exist yet.
+            volume: the MR that the synthetic CT is made of, as read or after
+                `to_axial`.
+            series_description: 'synthetic CT' is put in front when it does not say so.
+            software: name and version of what made it.
+            remark: what else its DerivationDescription says.
+
+        Raises:
+            FileExistsError: the folder exists.
+        """
+        self._folder = os.path.normpath(os.fspath(folder))
+        if os.path.exists(self._folder):
+            raise FileExistsError(
+                f"{self._folder} exists already, expected a new folder"
+            )
+        if "synthetic ct" not in series_description.lower():
+            series_description = f"synthetic CT: {series_description}"
+        self._volume = volume
+        if isinstance(volume.origin, DicomOrigin):
+            self._origin = volume.origin
+        else:
+            self._origin = _made_up_origin(volume)
         with quiet_pydicom():
-            series = _series(origin, series_description, software, remark)
-            for index, name in enumerate(names):
-                image = _image(series, origin, index, stored[index].astype("<u2"))
-                image.save_as(os.path.join(temporary, name), enforce_file_format=True)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return [os.path.join(folder, name) for name in names]
+            self._series = _series(self._origin, series_description, software, remark)
+        names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
+        self.paths = [os.path.join(self._folder, name) for name in names]
+        self._temporary = f"{self._folder}.{uuid.uuid4().hex}.partial"
+        self._missing = set(range(volume.voxels.shape[0]))
+        self._other_planes: np.ndarray | None = None
+
+    def __enter__(self) -> "CtSeries":
+        os.makedirs(os.path.dirname(self._folder) or ".", exist_ok=True)
+        os.mkdir(self._temporary)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def write(self, hu: np.ndarray, start: int = 0) -> None:
+        """Takes some slices.
+
+        Args:
+            hu: (slices, rows, columns) in the order of the volume. Rounded, and clipped
+                to [-1024, 3071].
+            start: the first of them.
+
+        Raises:
+            ValueError: more slices or other planes than the volume has, or HU that are
+                not finite.
+        """
+        slices, *plane = self._volume.voxels.shape[:3]
+        if [*hu.shape[1:]] != plane or not 0 <= start <= slices - len(hu):
+            raise ValueError(
+                f"HU of shape {hu.shape} from slice {start} on, expected some of "
+                f"{(slices, *plane)} as the MR"
+            )
+        if not np.isfinite(hu).all():
+            raise ValueError("HU hold NaN or infinite values, expected finite numbers")
+        self._missing -= set(range(start, start + len(hu)))
+        placed = self._placed(hu, start)
+        if placed is not None:
+            self._save(*placed)
+            return
+        if self._other_planes is None:
+            self._other_planes = np.empty((slices, *plane), np.float32)
+        self._other_planes[start : start + len(hu)] = hu
+
+    def _placed(self, hu: np.ndarray, start: int) -> tuple[int, np.ndarray] | None:
+        """The first slice in the series, and the slices, if its planes are the same."""
+        volume, origin = self._volume, self._origin
+        if volume.origin is origin:
+            axes = dict(shape=origin.shape, affine=origin.affine)
+            return restore_slices(hu, start, volume.affine, **axes)
+        return (start, hu) if np.allclose(volume.affine, origin.affine) else None
+
+    def _finish(self) -> None:
+        if self._missing:
+            raise ValueError(
+                f"{self._folder}: {len(self._missing)} slices of "
+                f"{len(self._volume.voxels)} were not written, expected all"
+            )
+        if self._other_planes is not None:
+            voxels = self._other_planes[..., None]
+            volume = dataclasses.replace(self._volume, voxels=voxels, channels=("hu",))
+            if volume.origin is self._origin:
+                axes = dict(shape=self._origin.shape, affine=self._origin.affine)
+                voxels = restore_order(voxels, volume.affine, **axes)
+            else:
+                voxels = to_axial(volume).voxels
+            self._save(0, voxels[..., 0])
+        os.rename(self._temporary, self._folder)
+
+    def _save(self, first: int, hu: np.ndarray) -> None:
+        """Slices in the order of the series."""
+        stored = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32)
+        stored = (stored - LOWEST_HU).astype("<u2")
+        with quiet_pydicom():
+            for index, pixels in enumerate(stored, start=first):
+                image = _image(self._series, self._origin, index, pixels)
+                name = os.path.basename(self.paths[index])
+                path = os.path.join(self._temporary, name)
+                image.save_as(path, enforce_file_format=True)
 
 
-def _made_up_origin(hu: np.ndarray, volume: Volume) -> tuple[np.ndarray, DicomOrigin]:
+def _made_up_origin(volume: Volume) -> DicomOrigin:
     """Axial slices of a patient who does not exist, for scans without headers."""
-    axial = to_axial(
-        Volume(
-            voxels=hu[..., None],
-            affine=volume.affine,
-            modality="CT",
-            channels=("hu",),
-        )
-    )
+    nothing = dataclasses.replace(volume, voxels=volume.voxels[..., :0], channels=())
+    axial = to_axial(nothing)
     row_mm, column_mm, slice_mm = axial.spacing_mm
     to_lps = LPS_TO_RAS @ axial.affine[:3]
     header = Dataset()
@@ -160,20 +240,18 @@ def _made_up_origin(hu: np.ndarray, volume: Volume) -> tuple[np.ndarray, DicomOr
     header.ImageOrientationPatient = _decimals(
         (*to_lps[:, 0] / column_mm, *to_lps[:, 1] / row_mm)
     )
-    hu_axial = axial.voxels[..., 0]
     headers = []
-    for index in range(len(hu_axial)):
+    for index in range(len(axial.voxels)):
         own = Dataset()
         own.update(header)
         own.ImagePositionPatient = _decimals(to_lps @ (0, 0, index, 1))
         headers.append(own)
-    origin = DicomOrigin(
+    return DicomOrigin(
         headers=tuple(headers),
         sources=((),) * len(headers),
         affine=axial.affine,
-        shape=hu_axial.shape,
+        shape=axial.voxels.shape[:3],
     )
-    return hu_axial, origin
 
 
 def _decimals(values) -> list[str]:

@@ -181,6 +181,44 @@ def restore_order(
     return np.ascontiguousarray(voxels.transpose(*np.argsort(moved), *rest))
 
 
+def restore_slices(
+    voxels: np.ndarray,
+    start: int,
+    voxels_affine: np.ndarray,
+    *,
+    shape: tuple[int, int, int],
+    affine: np.ndarray,
+) -> tuple[int, np.ndarray] | None:
+    """`restore_order` of some slices, where the stored order has the same planes.
+
+    Args:
+        voxels: (slices, rows, columns, ...) from slice `start` on of the whole.
+        voxels_affine, shape, affine: of the whole.
+
+    Returns:
+        Where the first of them is in the stored order, and the slices; None: there
+        these planes are no slices.
+    """
+    first = start
+    if not np.allclose(voxels_affine, affine, rtol=0, atol=1e-4):
+        order, flips = _axial_order(affine)
+        if order[2] != 2:
+            return None
+        if flips[2]:
+            first = shape[0] - start - len(voxels)
+
+    def from_slice(place: int, whole: np.ndarray) -> np.ndarray:
+        return np.column_stack([whole[:, :3], whole @ (0, 0, place, 1)])
+
+    part = restore_order(
+        voxels,
+        from_slice(start, voxels_affine),
+        shape=(len(voxels), *shape[1:]),
+        affine=from_slice(first, affine),
+    )
+    return first, part
+
+
 # --- in-plane grids -------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from absl import logging
 
 from input_pipeline import slices
 from input_pipeline.body import body_mask
-from input_pipeline.dicom_writer import write_ct_series
+from input_pipeline.dicom_writer import CtSeries
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.nifti import write_nifti
 from input_pipeline.scan import read_scan
@@ -75,41 +75,47 @@ def translate(
     model = load_model(workdir, step)
     mr = read_mr(scan, model.data["mr_channels"])
     axial = to_axial(mr)
-    hu, body = synthesise(model, axial)
-
+    batches, body = synthesise(model, axial)
     warnings = list(_warnings(model, axial, body))
     for warning in warnings:
         logging.warning("%s", warning)
-    report = {
-        "notice": NOT_A_DEVICE,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "input": scan,
-        "checkpoint": {"workdir": str(workdir.resolve()), "step": model.step},
-        "mr_channels": list(mr.channels),
-        "grid": {
-            "slices_rows_columns": list(mr.voxels.shape[:3]),
-            "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
-            "network_spacing_mm": model.data["spacing_mm"],
-        },
-        "outside_body": (
-            "set to air" if model.data["mask_outside_body"] else "as translated"
-        ),
-        "hu": hu_statistics(hu, body),
-        "warnings": warnings,
-        "versions": checkpoint.versions(),
-        "trained_with_versions": model.description.versions,
-    }
+    versions = checkpoint.versions()
+    outside_body = "set to air" if model.data["mask_outside_body"] else "as translated"
     with _appearing(output) as folder:
+        hu = np.empty(body.shape, np.float32)
+        with CtSeries(
+            folder / "dicom",
+            axial,
+            software=f"synthct_jax {versions['synthct_jax']}",
+            remark=f"outside the body {outside_body}",
+        ) as series:
+            start = 0
+            for batch in batches:
+                series.write(batch, start)
+                hu[start : start + len(batch)] = batch
+                start += len(batch)
         rounded = np.round(hu).astype(np.int16)
         write_nifti(folder / "synthetic_ct.nii.gz", rounded, axial)
-        write_ct_series(
-            folder / "dicom",
-            rounded,
-            axial,
-            software=f"synthct_jax {report['versions']['synthct_jax']}",
-            remark=f"outside the body {report['outside_body']}",
-        )
         preview.save(folder / "preview.png", axial, hu, body=body)
+        report = {
+            "notice": NOT_A_DEVICE,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
+            "input": scan,
+            "checkpoint": {"workdir": str(workdir.resolve()), "step": model.step},
+            "mr_channels": list(mr.channels),
+            "grid": {
+                "slices_rows_columns": list(mr.voxels.shape[:3]),
+                "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
+                "network_spacing_mm": model.data["spacing_mm"],
+            },
+            "outside_body": outside_body,
+            "hu": hu_statistics(hu, body),
+            "warnings": warnings,
+            "versions": versions,
+            "trained_with_versions": model.description.versions,
+        }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
 
@@ -131,8 +137,13 @@ def read_mr(scan: str, channels: Sequence[str]) -> Volume:
         ) from error
 
 
-def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """HU (slices, rows, columns) float32 on the MR's own pixels, and the body's mask.
+def synthesise(
+    model: LoadedModel, axial: Volume
+) -> tuple[Iterator[np.ndarray], np.ndarray]:
+    """HU on the MR's own pixels, and the mask of the body.
+
+    The HU come in batches of slices, (n, rows, columns) float32: what is done with one
+    is done while the network has the next one. The mask is (slices, rows, columns).
 
     No patient is cropped: the network sees the square that it saw in training, around
     the whole body, and a larger one where a body does not fit. Without a mask it sees
@@ -171,16 +182,17 @@ def synthesise(model: LoadedModel, axial: Volume) -> tuple[np.ndarray, np.ndarra
     except ValueError as error:
         raise UnusableScan(f"{axial.source}: {error}") from error
     translator = Translator(model.gan, data, stored_channels=axial.channels)
-    # Back on the MR's pixels a batch at a time, while the network has the next one.
-    hu = np.concatenate(
-        [
-            resample_from_grid(part[..., None], grid, axial, fill=AIR_HU)[..., 0]
-            for part in translator.stream(model.params, stored)
-        ]
-    )
-    if data["mask_outside_body"]:  # the network was never asked what is there
-        hu[~body] = AIR_HU
-    return hu, body
+
+    def on_the_mrs_pixels() -> Iterator[np.ndarray]:
+        start = 0
+        for batch in translator.stream(model.params, stored):
+            hu = resample_from_grid(batch[..., None], grid, axial, fill=AIR_HU)[..., 0]
+            if data["mask_outside_body"]:  # the network was never asked what is there
+                hu[~body[start : start + len(hu)]] = AIR_HU
+            yield hu
+            start += len(hu)
+
+    return on_the_mrs_pixels(), body
 
 
 def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fake_dicom import Geometry, write_enhanced_mr, write_mr
 from pydicom.uid import CTImageStorage
 
 from input_pipeline.dicom import read_dicom
-from input_pipeline.dicom_writer import write_ct_series
+from input_pipeline.dicom_writer import CtSeries, write_ct_series
 from input_pipeline.nifti import read_nifti, write_nifti
 from input_pipeline.volume import Volume, to_axial
 
@@ -66,6 +66,45 @@ def test_what_was_written_reads_back_at_the_same_place(tmp_path, degrees):
     np.testing.assert_allclose(ct.affine, mr.affine, atol=1e-4)
     assert ct.voxels.shape[:3] == mr.voxels.shape[:3]
     np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "at_once"),
+    # Axial; with slices from head to foot; sagittal, whose planes are others.
+    [((8, -5, 12), False), ((0, 180, 0), False), ((0, 90, 0), True)],
+)
+def test_slices_are_written_as_they_come(tmp_path, degrees, at_once):
+    write_mr(tmp_path / "mr", geometry=Geometry(degrees=degrees))
+    mr = read_dicom(tmp_path / "mr", modality="MR", channels=BOTH)
+    axial = to_axial(mr)
+    hu = some_hu(axial)
+    (tmp_path / "out").mkdir()
+    with CtSeries(tmp_path / "out" / "ct", axial) as series:
+        for start in (2, 0):
+            series.write(hu[start : start + 2], start)
+            written = len(list((tmp_path / "out").glob("ct.*.partial/*.dcm")))
+            assert written == (0 if at_once else 4 - start)
+        series.write(hu[4:], 4)
+        assert not (tmp_path / "out" / "ct").exists()
+    ct = read_dicom(tmp_path / "out" / "ct", modality="CT")
+    np.testing.assert_allclose(ct.affine, mr.affine, atol=1e-4)
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct"]
+
+
+def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
+    hu = some_hu(mr)
+    with pytest.raises(ValueError, match="2 slices of 5 were not written"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu[:3])
+    with pytest.raises(ValueError, match="from slice 4 on, expected some of"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu[:3], 4)
+    with pytest.raises(OSError, match="no space"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu)
+            raise OSError("no space")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_mark_on_the_left_stays_on_the_left(mr, tmp_path):
