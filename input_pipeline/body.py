@@ -4,6 +4,8 @@ The outline is found on coarse pixels, where noise averages out and morphology i
 cheap; the full ones only decide the rim.
 """
 
+import functools
+
 import numpy as np
 import scipy.ndimage
 
@@ -71,7 +73,8 @@ def body_mask(
 def _bright_share(voxels: np.ndarray) -> np.ndarray:
     """(slices, rows, columns): the largest channel, each relative to bright tissue."""
     tops = np.percentile(voxels[:, ::2, ::2], 99, axis=(0, 1, 2)).astype(np.float32)
-    return (voxels / np.maximum(tops, 1e-6)).max(axis=-1)
+    shares = (voxels[..., c] / max(top, 1e-6) for c, top in enumerate(tops))
+    return functools.reduce(np.maximum, shares)  # max(axis=-1) takes five times as long
 
 
 def _mr_level(coarse: np.ndarray) -> float:
@@ -110,8 +113,8 @@ def _block_mean(image: np.ndarray, step: tuple[int, int]) -> np.ndarray:
     slices, rows, columns = image.shape
     pad = [(0, 0), (0, -rows % step[0]), (0, -columns % step[1])]
     image = np.pad(image, pad, mode="edge")
-    shape = (slices, image.shape[1] // step[0], step[0], -1, step[1])
-    return image.reshape(shape).mean(axis=(2, 4))
+    rows = image.reshape(slices, -1, step[0], image.shape[2]).mean(axis=2)
+    return rows.reshape(*rows.shape[:2], -1, step[1]).mean(axis=3)
 
 
 def _expand(mask: np.ndarray, step: tuple[int, int], shape: tuple) -> np.ndarray:
@@ -158,8 +161,15 @@ def _enclosed(mask: np.ndarray) -> np.ndarray:
 def _fill(mask: np.ndarray) -> np.ndarray:
     """Without holes in any slice: all but the part of the air that is at its corner.
 
-    The same as SciPy's binary_fill_holes of every slice, in less than half of its time.
+    The same as SciPy's binary_fill_holes of every slice, in a fifth of its time. There
+    are no holes outside of the box that holds all that is True.
     """
-    air = np.pad(~mask, [(0, 0), (1, 1), (1, 1)], constant_values=True)
+    rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if not len(rows):
+        return mask
+    box = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    air = np.pad(~mask[box], [(0, 0), (1, 1), (1, 1)], constant_values=True)
     parts, _ = scipy.ndimage.label(air, _disc(1)[None] * _SLICE)
-    return (parts != parts[:, :1, :1])[:, 1:-1, 1:-1]
+    filled = mask.copy()
+    filled[box] = (parts != parts[:, :1, :1])[:, 1:-1, 1:-1]
+    return filled
