@@ -113,8 +113,8 @@ def _block_mean(image: np.ndarray, step: tuple[int, int]) -> np.ndarray:
     slices, rows, columns = image.shape
     pad = [(0, 0), (0, -rows % step[0]), (0, -columns % step[1])]
     image = np.pad(image, pad, mode="edge")
-    rows = image.reshape(slices, -1, step[0], image.shape[2]).mean(axis=2)
-    return rows.reshape(*rows.shape[:2], -1, step[1]).mean(axis=3)
+    image = image.reshape(slices, -1, step[0], image.shape[2]).mean(axis=2)
+    return image.reshape(*image.shape[:2], -1, step[1]).mean(axis=3)
 
 
 def _expand(mask: np.ndarray, step: tuple[int, int], shape: tuple) -> np.ndarray:

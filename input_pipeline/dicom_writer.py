@@ -69,32 +69,14 @@ _TYPE_2 = (
 )
 
 
-def write_ct_series(
-    folder: str | os.PathLike, hu: np.ndarray, volume: Volume, **description: str
-) -> list[str]:
-    """All slices at once as a `CtSeries`, which see; returns the files' paths.
-
-    Raises:
-        FileExistsError: the folder exists.
-        ValueError: HU of another shape than the volume, or not finite.
-    """
-    if hu.shape != volume.voxels.shape[:3]:
-        raise ValueError(
-            f"HU of shape {hu.shape}, expected {volume.voxels.shape[:3]} as the MR"
-        )
-    with CtSeries(folder, volume, **description) as series:
-        series.write(hu)
-    return series.paths
-
-
 class CtSeries:
     """One CT image file a slice, slice_0001.dcm and on, along the slice normal.
 
     A volume read from DICOM gives a series on the very slices of the MR, with the MR's
     patient and study. Any other gets a made-up patient and study of its own, and axial
     slices. Made in a `with` statement, at whose end the folder appears, whole, or not
-    at all. Slices are written as they come, but where those of the volume are other
-    planes than those of the series: then all at the end.
+    at all. Slices are written as they come. Where they are other planes than those of
+    the series (sagittal DICOM after `to_axial`, NIfTI before it), all are at the end.
 
     Attributes:
         paths: of the files, in the order of the slices.
@@ -109,7 +91,9 @@ class CtSeries:
         software: str = _NAME,
         remark: str = "",
     ):
-        """Args:
+        """Makes nothing yet.
+
+        Args:
             folder: does not exist yet.
             volume: the MR that the synthetic CT is made of, as read or after
                 `to_axial`.
@@ -119,6 +103,7 @@ class CtSeries:
 
         Raises:
             FileExistsError: the folder exists.
+            ValueError: the volume is not on the grid of the files it was read from.
         """
         self._folder = os.path.normpath(os.fspath(folder))
         if os.path.exists(self._folder):
@@ -128,10 +113,23 @@ class CtSeries:
         if "synthetic ct" not in series_description.lower():
             series_description = f"synthetic CT: {series_description}"
         self._volume = volume
+        shape = volume.voxels.shape[:3]
         if isinstance(volume.origin, DicomOrigin):
-            self._origin = volume.origin
+            self._origin = origin = volume.origin
+            try:
+                restore_order(
+                    np.empty((*shape, 0)),
+                    volume.affine,
+                    shape=origin.shape,
+                    affine=origin.affine,
+                )
+            except ValueError as error:
+                raise ValueError(f"{volume.source}: {error}") from error
         else:
-            self._origin = _made_up_origin(volume)
+            self._origin = origin = _made_up_origin(volume)
+        self._in_order = shape == tuple(origin.shape) and np.allclose(
+            volume.affine, origin.affine, rtol=0, atol=1e-4
+        )
         with quiet_pydicom():
             self._series = _series(self._origin, series_description, software, remark)
         names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
@@ -171,29 +169,33 @@ class CtSeries:
                 f"{(slices, *plane)} as the MR"
             )
         if not np.isfinite(hu).all():
-            raise ValueError("HU hold NaN or infinite values, expected finite numbers")
-        self._missing -= set(range(start, start + len(hu)))
+            raise ValueError(
+                f"{self._folder}: HU of slices {start} to {start + len(hu) - 1} hold "
+                "NaN or infinite values, expected finite numbers"
+            )
         placed = self._placed(hu, start)
         if placed is not None:
             self._save(*placed)
-            return
-        if self._other_planes is None:
-            self._other_planes = np.empty((slices, *plane), np.float32)
-        self._other_planes[start : start + len(hu)] = hu
+        else:
+            if self._other_planes is None:
+                self._other_planes = np.empty((slices, *plane), np.float32)
+            self._other_planes[start : start + len(hu)] = hu
+        self._missing -= set(range(start, start + len(hu)))
 
     def _placed(self, hu: np.ndarray, start: int) -> tuple[int, np.ndarray] | None:
         """The first slice in the series, and the slices, if its planes are the same."""
-        volume, origin = self._volume, self._origin
-        if volume.origin is origin:
-            axes = dict(shape=origin.shape, affine=origin.affine)
-            return restore_slices(hu, start, volume.affine, **axes)
-        return (start, hu) if np.allclose(volume.affine, origin.affine) else None
+        if self._in_order:
+            return start, hu
+        if self._volume.origin is not self._origin:
+            return None
+        axes = dict(shape=self._origin.shape, affine=self._origin.affine)
+        return restore_slices(hu, start, **axes)
 
     def _finish(self) -> None:
         if self._missing:
             raise ValueError(
-                f"{self._folder}: {len(self._missing)} slices of "
-                f"{len(self._volume.voxels)} were not written, expected all"
+                f"{self._folder}: {len(self._missing)} of {len(self._volume.voxels)} "
+                "slices were not written, expected all"
             )
         if self._other_planes is not None:
             voxels = self._other_planes[..., None]
@@ -283,8 +285,7 @@ def _series(
     image.SeriesInstanceUID = generate_uid()
     image.SeriesNumber = int(first.get("SeriesNumber") or 0) + 1000
     image.SeriesDescription = description[:64]
-    image.SeriesDate = image.ContentDate = image.InstanceCreationDate = date
-    image.SeriesTime = image.ContentTime = image.InstanceCreationTime = time
+    image.SeriesDate, image.SeriesTime = date, time
     # Without it the standard asks for a laterality. (0018,0015)
     image.BodyPartExamined = first.get("BodyPartExamined") or "ABDOMEN"
     image.Manufacturer = image.ManufacturerModelName = _NAME
@@ -346,6 +347,9 @@ def _image(
     image.update(series)
     header = origin.headers[index]
     image.SOPInstanceUID = generate_uid()
+    now = datetime.datetime.now()
+    image.ContentDate = image.InstanceCreationDate = now.strftime("%Y%m%d")
+    image.ContentTime = image.InstanceCreationTime = now.strftime("%H%M%S")
     image.InstanceNumber = index + 1
     image.ImagePositionPatient = header.ImagePositionPatient
     # The order of the slices in mm, for viewers that sort by it.

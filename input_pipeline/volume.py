@@ -155,7 +155,6 @@ def restore_order(
         voxels_affine, affine, rtol=0, atol=1e-4
     ):
         return voxels
-    order, flips = _axial_order(affine)
     stored = Volume(
         voxels=np.empty((*shape, 0), np.float32),
         affine=affine,
@@ -172,6 +171,32 @@ def restore_order(
             f"expected {tuple(shape)} with {np.round(affine, 4).tolist()}, or the "
             "same in axial order"
         )
+    return _from_axial_order(voxels, affine)
+
+
+def restore_slices(
+    voxels: np.ndarray, start: int, *, shape: tuple[int, int, int], affine: np.ndarray
+) -> tuple[int, np.ndarray] | None:
+    """`restore_order` of some slices of a volume in axial order.
+
+    Args:
+        voxels: (slices, rows, columns, ...) from slice `start` on.
+        shape: (slices, rows, columns) of the stored order.
+        affine: (4, 4), the stored order's.
+
+    Returns:
+        Where the first of them is in the stored order, and the slices; None: there
+        these planes are no slices.
+    """
+    order, flips = _axial_order(affine)
+    if order[2] != 2:
+        return None
+    first = shape[0] - start - len(voxels) if flips[2] else start
+    return first, _from_axial_order(voxels, affine)
+
+
+def _from_axial_order(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    order, flips = _axial_order(affine)
     for new, flip in enumerate(flips):
         if flip:
             voxels = np.flip(voxels, _array_axis(new))
@@ -179,44 +204,6 @@ def restore_order(
     moved = [_array_axis(order[2 - i]) for i in range(3)]
     rest = range(3, voxels.ndim)
     return np.ascontiguousarray(voxels.transpose(*np.argsort(moved), *rest))
-
-
-def restore_slices(
-    voxels: np.ndarray,
-    start: int,
-    voxels_affine: np.ndarray,
-    *,
-    shape: tuple[int, int, int],
-    affine: np.ndarray,
-) -> tuple[int, np.ndarray] | None:
-    """`restore_order` of some slices, where the stored order has the same planes.
-
-    Args:
-        voxels: (slices, rows, columns, ...) from slice `start` on of the whole.
-        voxels_affine, shape, affine: of the whole.
-
-    Returns:
-        Where the first of them is in the stored order, and the slices; None: there
-        these planes are no slices.
-    """
-    first = start
-    if not np.allclose(voxels_affine, affine, rtol=0, atol=1e-4):
-        order, flips = _axial_order(affine)
-        if order[2] != 2:
-            return None
-        if flips[2]:
-            first = shape[0] - start - len(voxels)
-
-    def from_slice(place: int, whole: np.ndarray) -> np.ndarray:
-        return np.column_stack([whole[:, :3], whole @ (0, 0, place, 1)])
-
-    part = restore_order(
-        voxels,
-        from_slice(start, voxels_affine),
-        shape=(len(voxels), *shape[1:]),
-        affine=from_slice(first, affine),
-    )
-    return first, part
 
 
 # --- in-plane grids -------------------------------------------------------------------

@@ -60,22 +60,22 @@ class CycleGan:
         """Build from `config.data`, `config.model`, `config.loss` and `config.train`.
 
         mesh: to train on; None for the device that JAX takes by default.
-        platform: for which the program is written, 'cpu', 'gpu' or 'tpu'; None: that
-            of the mesh. It runs on all; 'gpu' leaves convolutions to the compiler.
+        platform: whose program it is to be, 'cpu', 'gpu' or 'tpu', or 'any': all layers
+            as they are defined; None: that of the mesh. Each runs everywhere.
 
         Raises:
           ValueError: a field has a value that nothing is defined for.
         """
         model, loss, train = config.model, config.loss, config.train
-        _expect("model.upsample", model.upsample, UPSAMPLE)
-        _expect("model.dtype", model.dtype, ("float32", "bfloat16"))
-        _expect("loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
+        _expect("config.model.upsample", model.upsample, UPSAMPLE)
+        _expect("config.model.dtype", model.dtype, ("float32", "bfloat16"))
+        _expect("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         dtype = jnp.dtype(model.dtype)
-        if platform is None and mesh is not None:
+        if platform is not None:
+            _expect("platform", platform, ("cpu", "gpu", "tpu", "any"))
+        elif mesh is not None:
             platform = mesh.devices.flat[0].platform
         matrix_products = matrix_products_pay(platform)
-        # Written for the reference's upsampling alone.
-        squares = model.upsample == "transposed" and model.downsamplings > 0
 
         def generator(channels: int) -> ResNetGenerator:
             return ResNetGenerator(
@@ -85,10 +85,10 @@ class CycleGan:
                 downsamplings=model.downsamplings,
                 upsample=model.upsample,
                 dtype=dtype,
-                # Checkpoints of earlier versions have neither field.
+                # Checkpoints of earlier versions have no such field.
                 remat=model.get("remat", False),
                 matrix_products=matrix_products,
-                space_to_depth=squares and space_to_depth.pays(platform),
+                space_to_depth=space_to_depth.pays(platform),
             )
 
         def optimiser(rate: float) -> optax.GradientTransformation:
@@ -300,6 +300,4 @@ def constant_then_linear(rate: float, steps: int, decay_start: float) -> optax.S
 
 def _expect(field: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(
-            f"config.{field} is {value!r}, expected one of: {', '.join(choices)}"
-        )
+        raise ValueError(f"{field} is {value!r}, expected one of: {', '.join(choices)}")

@@ -19,10 +19,13 @@ it.
 
 import os
 import re
+import signal
 import sys
 import traceback
 from logging import WARNING, LogRecord
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -161,9 +164,13 @@ _READS = {
     "benchmark": (("config",), ("output",)),
 }
 
+_STOP_BETWEEN_STEPS = ("train", "sweep")  # hear of signals themselves
+
 
 def main(argv: list[str]) -> int:
     """Runs the mode; returns the exit status."""
+    if _MODE.value not in _STOP_BETWEEN_STEPS:
+        signal.signal(signal.SIGTERM, _end)
     try:
         status = _run(argv)
     except Exception:
@@ -174,6 +181,12 @@ def main(argv: list[str]) -> int:
     if status not in (0, STOPPED) and platform.has_joined_others():
         platform.leave_others(status)
     return status
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM removes what is half done, as Ctrl-C does."""
+    del frame
+    sys.exit(128 + number)
 
 
 def _run(argv: list[str]) -> int:

@@ -103,8 +103,8 @@ class ResNetGenerator(nn.Module):
     Fully convolutional: h and w are multiples of 2**downsamplings, and at least twice
     that times two, for the reflection at the lowest resolution. `remat` keeps no
     activations from inside of a residual block: they are computed again for gradients.
-    `space_to_depth` is another way to compute the same (see there), for transposed
-    upsampling.
+    `space_to_depth` is another way to compute the same (see there), which there is for
+    transposed upsampling alone.
     """
 
     channels: int
@@ -176,7 +176,8 @@ class ResNetGenerator(nn.Module):
 
     def _in_squares(self) -> dict[str, Callable]:
         """Of the convolutions that are computed on squares of pixels."""
-        if not self.space_to_depth:
+        there_is = self.upsample == "transposed" and self.downsamplings > 0
+        if not (self.space_to_depth and there_is):
             return {}
         return {
             "stem": space_to_depth.first,

@@ -109,7 +109,10 @@ def _activate(x: jax.Array, like: jax.Array, slope: float) -> jax.Array:
 def pad_reflect(
     x: jax.Array, width: int, matrix_products: bool = False, rows: Rows = WHOLE
 ) -> jax.Array:
-    """Reflection padding of rows and columns, the border itself not repeated."""
+    """Reflection padding of rows and columns, the border itself not repeated.
+
+    An image, or a shard of its rows, has more than `width` of both.
+    """
     if rows == WHOLE:
         return _pad(x, width, (1, 2), matrix_products)
     x = _pad(x, width, (2,), False)

@@ -18,6 +18,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from synthct_jax import platform
 
@@ -59,24 +60,31 @@ def available() -> bool:
         return False
     stored = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+    works = False
     try:
         works = _tried()
-    except jax.errors.JaxRuntimeError:  # a jaxlib built without it
-        works = False
-    if not works:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", stored)
+    except jax.errors.JaxRuntimeError as error:  # a jaxlib built without it
+        logging.info("Matrix products are XLA's own: %s", error)
+    finally:
+        if not works:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", stored)
     return works
 
 
 def _tried() -> bool:
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-8, 9, s).astype(np.float32) for s in ((3, 5, 4), (3, 6, 5)))
-    abstract = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (a, b)]
-    # Compiled on its own, since a call while another function is traced becomes a part
-    # of that function.
-    call = jax.jit(lambda a, b: _call(a, b, (3, 4, 6), True, True))
-    found = call.lower(*abstract).compile()(a, b)
-    return np.array_equal(found, a.mT @ b.mT)
+    expected = a.mT @ b.mT
+    cpu = jax.local_devices(backend="cpu")[0]
+    # Whatever the caller has switched off, and no part of what is being traced.
+    with (
+        jax.ensure_compile_time_eval(),
+        jax.disable_jit(False),
+        jax.transfer_guard("allow"),
+    ):
+        a, b = jax.device_put((a, b), cpu)
+        found = jax.jit(lambda a, b: _call(a, b, (3, 4, 6), True, True))(a, b)
+        return np.array_equal(found, expected)
 
 
 def _call(a, b, shape, transpose_a, transpose_b):

@@ -41,7 +41,8 @@ def prepare_environment() -> None:
     To be called before jax is imported; does not import it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's chatter, not its errors
-    # Compiled programs are kept: a resumed run or a second translation starts at once.
+    # Compiled programs are kept: a resumed run or a second translation starts at once,
+    # but for those with products by oneDNN, which cannot be stored (`onednn`).
     # A program for CPUs is compiled for as many as the process may use, and JAX's key
     # does not say how many: one for a single CPU would stay with it ever after.
     folder = Path("~/.cache/synthct_jax/xla").expanduser() / f"{_usable_cpus()}_cpus"

@@ -35,7 +35,8 @@ class Rows:
     ) -> jax.Array:
         """x with rows of the neighbours; shards need as many as are asked for.
 
-        edges: what is above and below the image; None: zeros.
+        edges: what is above and below the image, (n, above or below, w, c); None:
+            zeros.
         """
         if self.shards == 1:
             if edges is not None:

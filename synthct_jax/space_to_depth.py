@@ -12,7 +12,7 @@ some products with zeros are added, and the unit is full. The functions are thos
     double  pixels to squares of twice the resolution, 3x3, transposed
     last    squares, padded by `pad_reflect`, to pixels, 7x7
 
-Sizes of images are multiples of two.
+Images have an even number of rows and columns, and four of them at least.
 """
 
 from functools import partial
@@ -58,7 +58,8 @@ def last(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """7x7 of what `pad_reflect` returns: squares -> pixels (n, h, w, o).
 
     The taps along a row are channels of a convolution along columns, and are shifted
-    and added after it: on its own it would fill four columns of 128.
+    and added after it: on its own it would fill four columns of 128. So in bfloat16
+    five sums are rounded, where a convolution rounds one.
     """
     # Padded by two squares, which are a pixel more than the kernel sees.
     kernel = _spread(kernel, 1)

@@ -69,6 +69,7 @@ def translate(
     Raises:
         FileExistsError: there is something in `output`.
         FileNotFoundError, ValueError: of `load_model` and `read_scan`.
+        FloatingPointError: the network's answer is not finite.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"--output: {output} exists and is not an empty folder")
@@ -142,8 +143,9 @@ def synthesise(
 ) -> tuple[Iterator[np.ndarray], np.ndarray]:
     """HU on the MR's own pixels, and the mask of the body.
 
-    The HU come in batches of slices, (n, rows, columns) float32: what is done with one
-    is done while the network has the next one. The mask is (slices, rows, columns).
+    The HU come in batches of slices, (n, rows, columns) float32: on accelerators what
+    is done with one is done while the network has the next one. The mask is (slices,
+    rows, columns).
 
     No patient is cropped: the network sees the square that it saw in training, around
     the whole body, and a larger one where a body does not fit. Without a mask it sees
@@ -155,6 +157,7 @@ def synthesise(
 
     Raises:
         UnusableScan: no body was found.
+        FloatingPointError: a batch is not finite, when it comes.
     """
     data = model.data
     # Positions within the planes. DICOM's decimals and NIfTI's float32 differ in the
@@ -187,10 +190,16 @@ def synthesise(
         start = 0
         for batch in translator.stream(model.params, stored):
             hu = resample_from_grid(batch[..., None], grid, axial, fill=AIR_HU)[..., 0]
+            stop = start + len(hu)
+            if not np.isfinite(hu).all():
+                raise FloatingPointError(
+                    f"{model.workdir}, step {model.step}: the network's HU of slices "
+                    f"{start} to {stop - 1} hold NaN or infinite values"
+                )
             if data["mask_outside_body"]:  # the network was never asked what is there
-                hu[~body[start : start + len(hu)]] = AIR_HU
+                hu[~body[start:stop]] = AIR_HU
             yield hu
-            start += len(hu)
+            start = stop
 
     return on_the_mrs_pixels(), body
 

@@ -1,9 +1,10 @@
 """What devices exchange in a training step: as little as there can be.
 
 As a program it prints, for each layout (devices,data,fsdp,space) of up to eight virtual
-devices, a line of JSON: all collectives of the compiled step.
+devices, a line of JSON: all collectives of the compiled step, as it is written for a
+platform.
 
-    JAX_NUM_CPU_DEVICES=8 python tests/collectives_test.py LAYOUT...
+    JAX_NUM_CPU_DEVICES=8 python tests/collectives_test.py PLATFORM LAYOUT...
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import pytest
 from jax.sharding import Mesh
 from tiny_run import tiny_config
 
-from synthct_jax import cyclegan, method
+from synthct_jax import method
 from synthct_jax.plan import hlo
 from synthct_jax.plan.chips import CHIPS, HOP_SECONDS
 from synthct_jax.plan.collectives import Collective, collectives, seconds
@@ -29,7 +30,8 @@ from synthct_jax.plan.plan import plan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BATCH, SIZE, WIDTH = 8, 64, 8
-WIDEST_BORDER = 4  # rows: three that 7x7 convolutions see, in squares of two
+WIDEST_BORDER = 3  # rows that the 7x7 convolutions see beyond an image
+WIDEST_SQUARES = 4  # the same in squares of two by two pixels
 
 
 def step_config(data=1, fsdp=1, space=1):
@@ -40,11 +42,8 @@ def step_config(data=1, fsdp=1, space=1):
     return config
 
 
-def print_collectives(layouts):
-    # A TPU's program: the CPU's own differs in its convolutions alone, and takes longer
-    # to compile.
-    cyclegan.matrix_products_pay = lambda platform: False
-    cyclegan.space_to_depth.pays = lambda platform: True
+def print_collectives(platform, *layouts):
+    method.from_config = functools.partial(method.from_config, platform=platform)
     for layout in layouts:
         count, *axes = map(int, layout.split(","))
         found = plan(step_config(*axes), jax.devices()[:count])
@@ -53,11 +52,14 @@ def print_collectives(layouts):
 
 
 @functools.cache
-def collectives_of(*layouts):
-    """The collectives of layouts, by layout: (devices, data, fsdp, space)."""
+def collectives_of(*layouts, platform="any"):
+    """The collectives of layouts, by layout: (devices, data, fsdp, space).
+
+    A CPU's own program differs in its convolutions alone, and takes longer to compile.
+    """
     names = [",".join(map(str, layout)) for layout in layouts]
     done = subprocess.run(
-        [sys.executable, __file__, *names],
+        [sys.executable, __file__, platform, *names],
         env={
             **os.environ,
             "JAX_NUM_CPU_DEVICES": "8",
@@ -121,8 +123,17 @@ def assert_only_borders(permutations, images):
             assert n == images and rows <= WIDEST_BORDER, one
             assert width <= SIZE + 2 * WIDEST_BORDER, one
             # Where there are fewer pixels there are more channels.
-            most = WIDEST_BORDER * (SIZE + 2 * WIDEST_BORDER) * WIDTH
-            assert rows * width * channels <= most, one
+            assert width * channels <= (SIZE + 2 * WIDEST_BORDER) * WIDTH, one
+
+
+def assert_only_borders_of_squares(permutations, images):
+    for one in permutations:
+        assert one["axes"] == ["space"], one
+        for shape in shapes(one):
+            n, *of_one = shape
+            assert n == images
+            most = WIDEST_SQUARES * (SIZE + 2 * WIDEST_SQUARES) * WIDTH
+            assert math.prod(of_one) <= most, one
 
 
 def moved(found, kind):
@@ -138,13 +149,18 @@ def test_over_data_gradients_are_reduced_once_and_nothing_else_is_sent():
     assert len(found) == 1
 
 
-def test_over_space_borders_and_statistics_are_sent_and_no_images():
-    found = collectives_of(DATA, MIXED, FSDP)[MIXED]
+@pytest.mark.parametrize("squares", [False, True])
+def test_over_space_borders_and_statistics_are_sent_and_no_images(squares):
+    if squares:
+        found = collectives_of(MIXED, platform="tpu")[MIXED]
+    else:
+        found = collectives_of(DATA, MIXED, FSDP)[MIXED]
     statistics = assert_one_reduction_of_gradients(found, ["data", "space"])
     assert_only_statistics(statistics)
     permutations = of_kind(found, "collective-permute")
     assert permutations
-    assert_only_borders(permutations, images=BATCH // 2)
+    only = assert_only_borders_of_squares if squares else assert_only_borders
+    only(permutations, images=BATCH // 2)
     assert {one["kind"] for one in found} == {"all-reduce", "collective-permute"}
 
 
@@ -270,4 +286,4 @@ def test_seconds_of_a_permutation_are_those_of_one_link():
 
 
 if __name__ == "__main__":
-    print_collectives(sys.argv[1:])
+    print_collectives(*sys.argv[1:])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from synthct_jax import cpu_convolution
+from synthct_jax import cpu_convolution, onednn
 from synthct_jax.convolution import (
     DIMENSIONS,
     convolve,
@@ -57,6 +57,18 @@ def assert_same(ours, theirs, x, kernel):
         assert error < 1e-5
 
 
+def assert_onednn_computes_it(ours, x, kernel):
+    """Forward and backward, where it is to be had."""
+
+    def both(x, kernel):
+        y, pull = jax.vjp(ours, x, kernel)
+        return y, pull(y)
+
+    if onednn.available():
+        text = jax.jit(both).lower(x, kernel).as_text()
+        assert text.count(onednn.TARGET) == 3
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_convolution_as_matrix_products(layer):
     rows, columns, channels_in, channels_out, size, stride, padding = LAYERS[layer]
@@ -83,13 +95,17 @@ def test_convolution_as_matrix_products(layer):
             matrix_products=True,
         )
 
+    if layer.startswith("wide"):
+        assert_onednn_computes_it(ours, x, kernel)
     assert_same(ours, theirs, x, kernel)
 
 
-def test_transposed_convolution_as_matrix_product():
+@pytest.mark.parametrize("wide", [False, True])
+def test_transposed_convolution_as_matrix_product(wide):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 5, 6, 8)).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, 8, 4)).astype(np.float32)
+    image, channels = ((17, 16, 64), (64, 32)) if wide else ((5, 6, 8), (8, 4))
+    x = rng.normal(size=(2, *image)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, *channels)).astype(np.float32)
 
     def theirs(x, kernel):
         return lax.conv_general_dilated(
@@ -101,7 +117,10 @@ def test_transposed_convolution_as_matrix_product():
             dimension_numbers=DIMENSIONS,
         )
 
-    assert_same(cpu_convolution.convolve_transposed, theirs, x, kernel)
+    ours = cpu_convolution.convolve_transposed
+    if wide:
+        assert_onednn_computes_it(ours, x, kernel)
+    assert_same(ours, theirs, x, kernel)
 
 
 def test_bfloat16_keeps_xlas_convolution():

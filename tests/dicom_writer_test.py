@@ -1,5 +1,7 @@
 """The CT series written lies on its MR, says what it is, and is a valid DICOM CT."""
 
+import contextlib
+import dataclasses
 import shutil
 import subprocess
 import warnings
@@ -12,7 +14,7 @@ from fake_dicom import Geometry, write_enhanced_mr, write_mr
 from pydicom.uid import CTImageStorage
 
 from input_pipeline.dicom import read_dicom
-from input_pipeline.dicom_writer import CtSeries, write_ct_series
+from input_pipeline.dicom_writer import CtSeries
 from input_pipeline.nifti import read_nifti, write_nifti
 from input_pipeline.volume import Volume, to_axial
 
@@ -29,6 +31,13 @@ def some_hu(volume: Volume) -> np.ndarray:
     """Whole HU, no two rows, columns or slices alike."""
     shape = volume.voxels.shape[:3]
     return np.random.default_rng(0).integers(-1024, 3071, shape).astype(np.float32)
+
+
+def write_ct_series(folder, hu, volume, **description):
+    """All slices at once."""
+    with CtSeries(folder, volume, **description) as series:
+        series.write(hu)
+    return series.paths
 
 
 def images(paths):
@@ -94,7 +103,7 @@ def test_slices_are_written_as_they_come(tmp_path, degrees, at_once):
 
 def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
     hu = some_hu(mr)
-    with pytest.raises(ValueError, match="2 slices of 5 were not written"):
+    with pytest.raises(ValueError, match="2 of 5 slices were not written"):
         with CtSeries(tmp_path / "out" / "ct", mr) as series:
             series.write(hu[:3])
     with pytest.raises(ValueError, match="from slice 4 on, expected some of"):
@@ -105,6 +114,52 @@ def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
             series.write(hu)
             raise OSError("no space")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_slices_that_could_not_be_written_are_missing(mr, tmp_path, monkeypatch):
+    """Whatever is made of the error."""
+    saved = pydicom.Dataset.save_as
+
+    def full_after_two(self, path, **kwargs):
+        if str(path).endswith("slice_0003.dcm"):
+            raise OSError("no space")
+        saved(self, path, **kwargs)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full_after_two)
+    with pytest.raises(ValueError, match="5 of 5 slices were not written"):
+        with CtSeries(tmp_path / "ct", mr) as series:
+            with contextlib.suppress(OSError):
+                series.write(some_hu(mr))
+    assert [path.name for path in tmp_path.iterdir()] == ["mr"]
+
+
+@pytest.mark.parametrize("order", [lambda volume: volume, to_axial])
+def test_a_volume_that_is_not_the_series_it_came_from_is_refused(order, mr, tmp_path):
+    cut = order(dataclasses.replace(mr, voxels=mr.voxels[1:4]))
+    moved = order(mr)
+    moved = dataclasses.replace(moved, affine=moved.affine + np.eye(4)[:, [3]] * 0.1)
+    for volume in (cut, moved):
+        with pytest.raises(ValueError, match="not on the scan's grid"):
+            CtSeries(tmp_path / "ct", volume)
+    assert [path.name for path in tmp_path.iterdir()] == ["mr"]
+
+
+def test_a_made_up_series_is_written_as_it_comes(tmp_path):
+    affine = np.diag([-2.0, -3.0, 4.0, 1.0])
+    axial = Volume(
+        voxels=np.zeros((4, 6, 5, 1), np.float32),
+        affine=affine,
+        modality="MR",
+        channels=("t2",),
+    )
+    hu = some_hu(axial)
+    with CtSeries(tmp_path / "ct", axial) as series:
+        for start in (0, 1, 2, 3):
+            series.write(hu[start : start + 1], start)
+            written = len(list(tmp_path.glob("ct.*.partial/*.dcm")))
+            assert written == start + 1
+    ct = read_dicom(tmp_path / "ct", modality="CT")
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
 
 
 def test_a_mark_on_the_left_stays_on_the_left(mr, tmp_path):
@@ -192,7 +247,9 @@ def test_hu_are_rounded_and_clipped(mr, tmp_path):
     assert list(values) == [-1024, -1024, -1, 0, 3071, 3071]
     with pytest.raises(ValueError, match="NaN"):
         write_ct_series(tmp_path / "b", np.full(hu.shape, np.nan), mr)
-    with pytest.raises(ValueError, match="expected .5, 12, 9."):
+    with pytest.raises(ValueError, match="expected some of .5, 12, 9."):
+        write_ct_series(tmp_path / "b", hu[:, 1:], mr)
+    with pytest.raises(ValueError, match="1 of 5 slices were not written"):
         write_ct_series(tmp_path / "b", hu[1:], mr)
     assert not (tmp_path / "b").exists()
 

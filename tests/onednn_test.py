@@ -84,6 +84,27 @@ def test_it_is_not_there_where_xla_does_not_know_it(monkeypatch):
     assert jax.config.jax_persistent_cache_min_compile_time_secs == stored
 
 
+@pytest.mark.parametrize(
+    "caller", [lambda: jax.transfer_guard("disallow"), jax.disable_jit], ids=str
+)
+def test_it_is_there_whatever_the_caller_has_switched_off(caller):
+    onednn.available.cache_clear()
+    with caller():
+        assert onednn.available()
+
+
+def test_after_an_error_programs_are_stored_as_before(monkeypatch):
+    def fail():
+        raise NotImplementedError("no such call")
+
+    onednn.available.cache_clear()
+    stored = jax.config.jax_persistent_cache_min_compile_time_secs
+    monkeypatch.setattr(onednn, "_tried", fail)
+    with pytest.raises(NotImplementedError):
+        onednn.available()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == stored
+
+
 _STORING = """
 import warnings
 warnings.simplefilter("error")
@@ -104,6 +125,7 @@ print(*map(stored, (first, second, third)))
 
 
 def test_no_program_is_stored_after_one_that_xla_cannot_store(tmp_path):
+    """Not the third either, which could be: XLA would end at the second."""
     done = subprocess.run(
         [sys.executable, "-c", _STORING.format(folder=str(tmp_path))],
         env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)},

@@ -119,17 +119,44 @@ def test_generator_has_the_same_weights_and_answers(downsamplings):
 
 
 @pytest.mark.parametrize(
-    ("platform", "upsample", "expected"),
-    [
-        ("tpu", "transposed", True),
-        ("tpu", "resize", False),
-        ("gpu", "transposed", False),
-        ("cpu", "transposed", False),
-    ],
+    "fields", [dict(upsample="resize"), dict(downsamplings=0)], ids=str
 )
-def test_where_it_is_used(platform, upsample, expected):
-    config = tiny_config()
-    config.model.upsample = upsample
-    gan = method.from_config(config, platform=platform)
-    assert gan.to_ct.space_to_depth == gan.to_mr.space_to_depth == expected
-    assert gan.to_ct.matrix_products == (platform == "cpu")
+def test_other_generators_have_no_squares(fields):
+    plain = ResNetGenerator(**dict(channels=2, width=4, blocks=1) | fields)
+    x = drawn(1, 16, 16, 3)
+    params = plain.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(
+        plain.copy(space_to_depth=True).apply(params, x), plain.apply(params, x)
+    )
+
+
+def test_bfloat16_is_as_close_as_without():
+    exact = ResNetGenerator(channels=1, width=16, blocks=1)
+    x = drawn(2, 32, 32, 2)
+    params = exact.init(jax.random.key(0), x)
+    # Weights that use the range of the last tanh.
+    params = jax.tree.map(lambda p: 4 * p, params)
+    expected = exact.apply(params, x)
+    plain, squares = (
+        exact.copy(dtype=jnp.bfloat16, space_to_depth=which).apply(params, x)
+        for which in (False, True)
+    )
+    assert squares.dtype == jnp.float32 and expected.std() > 0.1
+
+    def error(found):
+        return float(jnp.sqrt(jnp.mean(jnp.square(found - expected))))
+
+    assert 0 < error(squares) < 1.2 * error(plain) < 0.1
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu", "cpu", "any"])
+def test_where_it_is_used(platform):
+    gan = method.from_config(tiny_config(), platform=platform)
+    for generator in (gan.to_ct, gan.to_mr):
+        assert generator.space_to_depth == (platform == "tpu")
+        assert generator.matrix_products == (platform == "cpu")
+
+
+def test_no_other_platform_is_known():
+    with pytest.raises(ValueError, match="platform is 'cuda', expected one of: cpu, "):
+        method.from_config(tiny_config(), platform="cuda")

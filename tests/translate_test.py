@@ -1,5 +1,10 @@
 import dataclasses
 import json
+import math
+import os
+import signal
+import subprocess
+import sys
 
 import fake_dicom
 import jax
@@ -8,6 +13,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from conftest import REPOSITORY
 from tiny_run import STEPS, tiny_run
 
 from input_pipeline.nifti import write_nifti
@@ -154,11 +160,16 @@ def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
     monkeypatch.setattr(onednn, "LEAST_FLOPS", 0)
     model = inference.load_model(tiny_run().workdir, STEPS)
     translator = inference.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    stored = np.random.default_rng(0).integers(0, 16384, (5, 32, 32, 2), np.int16)
+    hu = translator(model.params, stored)
     slices = jax.device_put(np.zeros((4, 32, 32, 2), np.float32), translator._split)
     params = jax.device_put(model.params, translator._everywhere)
     program = translator._translate.lower(params, slices).compile().as_text()
     assert onednn.TARGET in program
     assert "all-gather" not in program
+    monkeypatch.setattr(onednn, "LEAST_FLOPS", math.inf)
+    xlas = inference.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    np.testing.assert_allclose(hu, xlas(model.params, stored), atol=0.5)
 
 
 def test_channels_are_taken_by_name():
@@ -217,6 +228,67 @@ def test_nothing_is_left_of_a_translation_that_failed(scan, tmp_path, monkeypatc
     monkeypatch.setattr(preview, "save", fail)
     with pytest.raises(OSError, match="no space"):
         translate.translate(tiny_run().workdir, scan, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (OSError("no space left on device"), "no space"),
+        (None, "slices 2 to 3 hold NaN"),
+    ],
+)
+def test_nothing_is_left_of_a_network_that_failed(
+    answer, told, scan, tmp_path, monkeypatch
+):
+    """In the second batch: slices of the first are written by then."""
+    written = []
+
+    def answers(self, params, stored):
+        yield np.zeros((2, *stored.shape[1:3]), np.float32)
+        written.extend(tmp_path.rglob("slice_*.dcm"))
+        if answer:
+            raise answer
+        yield np.full((2, *stored.shape[1:3]), np.nan, np.float32)
+
+    monkeypatch.setattr(inference.Translator, "stream", answers)
+    with pytest.raises((OSError, FloatingPointError), match=told):
+        translate.translate(tiny_run().workdir, scan, tmp_path / "out")
+    assert len(written) == 2
+    assert not list(tmp_path.iterdir())
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from absl import app
+from synthct_jax import main, translate
+
+def wait(workdir, scan, output, *, step):
+    with translate._appearing(output) as folder:
+        (folder / "half").write_text("done")
+        print("ready", flush=True)
+        time.sleep(60)
+
+translate.translate = wait
+app.run(main.main, flags_parser=main.parse_flags)
+"""
+
+
+def test_nothing_is_left_of_a_translation_that_was_ended(tmp_path):
+    flags = ["--mode=translate", "--workdir=run", "--input=mr", "--output=ct"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        assert list(tmp_path.rglob("half"))
+        process.terminate()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
 
 

@@ -16,6 +16,7 @@ from input_pipeline.volume import (
     resample_from_grid,
     resample_to_grid,
     restore_order,
+    restore_slices,
     to_axial,
 )
 
@@ -82,6 +83,25 @@ def test_restore_order_takes_stored_and_axial_order_and_nothing_else():
     shifted[0, 3] += 1
     with pytest.raises(ValueError, match="not on the scan's grid"):
         restore_order(labels, shifted, **stored)
+
+
+@pytest.mark.parametrize("signs", [(-1, -1, 1), (1, -1, -1), (-1, 1, -1)])
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2]])
+def test_slices_are_restored_one_by_one(order, signs):
+    volume = make(affine=oblique(order, signs))
+    axial = to_axial(volume)
+    stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
+    found = np.zeros_like(volume.voxels)
+    for start, stop in ((0, 1), (1, len(axial.voxels))):
+        first, part = restore_slices(axial.voxels[start:stop], start, **stored)
+        found[first : first + len(part)] = part
+    np.testing.assert_array_equal(found, volume.voxels)
+
+
+def test_other_planes_are_not_restored():
+    volume = make(affine=oblique([1, 2, 0], (1, -1, -1)))
+    stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
+    assert restore_slices(to_axial(volume).voxels[:1], 0, **stored) is None
 
 
 def test_spacing_is_of_rows_columns_slices():

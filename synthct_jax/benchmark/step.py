@@ -58,7 +58,7 @@ class ReadyStep:
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
     """What the definition of the step asks of one device, however it is computed."""
-    gan = method.from_config(config, mesh=mesh, platform="gpu")
+    gan = method.from_config(config, mesh=mesh, platform="any")
     _, state = train.make_init(gan, config, mesh)
     size = config.data.crop or config.data.size
     batch = {

@@ -55,7 +55,7 @@ def _own(equation: core.JaxprEqn) -> int:
             return 2 * depth * math.prod(equation.outvars[0].aval.shape)
         case "ffi_call" if equation.params["target_name"] == onednn.TARGET:
             left, result = equation.invars[0].aval, equation.outvars[0].aval
-            return 2 * left.size // result.shape[-2] * math.prod(result.shape[-2:])
+            return 2 * left.size * result.shape[-1]
     return 0
 
 

@@ -52,7 +52,7 @@ def ours(task: Mapping[str, Any], **changes: Any) -> Work:
 
 def plain_jax(task: Mapping[str, Any]) -> Work:
     """Ours with XLA's own convolutions, as TPUs and GPUs have them."""
-    return ours(task, platform="gpu")
+    return ours(task, platform="any")
 
 
 def torch_step(
@@ -219,7 +219,7 @@ TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
     "PyTorch bfloat16": lambda task: torch_translation(task, bfloat16=True),
     "onnxruntime": onnxruntime_translation,
     "OpenVINO": openvino_translation,
-    "JAX, XLA's convolutions": lambda task: our_translation(task, platform="gpu"),
+    "JAX, XLA's convolutions": lambda task: our_translation(task, platform="any"),
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
 OURS = ("synthct_jax", "JAX, XLA's convolutions")
