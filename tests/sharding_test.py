@@ -23,7 +23,6 @@ LAYOUTS = {  # data, fsdp, space, accumulate, remat, bfloat16, squares
     "4 data, 2 space": (4, 1, 2),
     "2 data, 2 fsdp, 2 space": (2, 2, 2),
     "2 data, 4 parts, remat": (2, 1, 1, 4, 1),
-    "squares": (1, 1, 1, 1, 0, 0, 1),
     "2 data, 4 space, squares": (2, 1, 4, 1, 0, 0, 1),
 }
 HALF = {
