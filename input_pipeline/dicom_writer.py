@@ -116,13 +116,9 @@ class CtSeries:
         shape = volume.voxels.shape[:3]
         if isinstance(volume.origin, DicomOrigin):
             self._origin = origin = volume.origin
+            self._stored = dict(shape=origin.shape, affine=origin.affine)
             try:
-                restore_order(
-                    np.empty((*shape, 0)),
-                    volume.affine,
-                    shape=origin.shape,
-                    affine=origin.affine,
-                )
+                restore_order(np.empty((*shape, 0)), volume.affine, **self._stored)
             except ValueError as error:
                 raise ValueError(f"{volume.source}: {error}") from error
         else:
@@ -188,8 +184,7 @@ class CtSeries:
             return start, hu
         if self._volume.origin is not self._origin:
             return None
-        axes = dict(shape=self._origin.shape, affine=self._origin.affine)
-        return restore_slices(hu, start, **axes)
+        return restore_slices(hu, start, **self._stored)
 
     def _finish(self) -> None:
         if self._missing:
@@ -201,8 +196,7 @@ class CtSeries:
             voxels = self._other_planes[..., None]
             volume = dataclasses.replace(self._volume, voxels=voxels, channels=("hu",))
             if volume.origin is self._origin:
-                axes = dict(shape=self._origin.shape, affine=self._origin.affine)
-                voxels = restore_order(voxels, volume.affine, **axes)
+                voxels = restore_order(voxels, volume.affine, **self._stored)
             else:
                 voxels = to_axial(volume).voxels
             self._save(0, voxels[..., 0])

@@ -158,10 +158,10 @@ def _fold(g: jax.Array, width: int, axis: int, matrix_products: bool) -> jax.Arr
         # One sum that a TPU's compiler fuses with its neighbours. What JAX derives
         # from the padding are copies of whole arrays, a tenth of a generator's time.
         inner = part(width, last + 1)
-        low = _insert(mirrored(0, width), inner.shape[axis], 1, axis)
+        low = insert(mirrored(0, width), inner.shape[axis], 1, axis)
         high = mirrored(last + 1, last + 1 + width)
         offset = inner.shape[axis] - 1 - width
-        return inner + low + _insert(high, inner.shape[axis], offset, axis)
+        return inner + low + insert(high, inner.shape[axis], offset, axis)
     pieces = [
         part(width, width + 1),
         part(width + 1, 2 * width + 1) + mirrored(0, width),
@@ -172,7 +172,8 @@ def _fold(g: jax.Array, width: int, axis: int, matrix_products: bool) -> jax.Arr
     return _barrier(jnp.concatenate(pieces, axis=axis))
 
 
-def _insert(x: jax.Array, length: int, offset: int, axis: int) -> jax.Array:
+def insert(x: jax.Array, length: int, offset: int, axis: int) -> jax.Array:
+    """x from `offset` on in an array of zeros that is `length` long on an axis."""
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (offset, length - offset - x.shape[axis], 0)
     return lax.pad(x, jnp.zeros((), x.dtype), config)

@@ -33,15 +33,13 @@ class Rows:
         *,
         edges: tuple[jax.Array, jax.Array] | None = None,
     ) -> jax.Array:
-        """x with rows of the neighbours; shards need as many as are asked for.
+        """x, of several shards, with rows of the neighbours.
+
+        Shards need as many as are asked for.
 
         edges: what is above and below the image, (n, above or below, w, c); None:
             zeros.
         """
-        if self.shards == 1:
-            if edges is not None:
-                return jnp.concatenate([edges[0], x, edges[1]], axis=1)
-            return jnp.pad(x, ((0, 0), (above, below), (0, 0), (0, 0)))
         height = x.shape[1]
         last = self.shards - 1
         # Where nobody sends anything, zeros arrive: the padding of the image's edge.

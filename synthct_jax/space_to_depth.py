@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from synthct_jax.convolution import DIMENSIONS
+from synthct_jax.normalization import insert
 from synthct_jax.rows import WHOLE, Rows
 
 PIXELS = 4  # of a square
@@ -191,10 +192,7 @@ def _pad_axis_backward(axis, _, g):
         return lax.slice_in_dim(g, place, place + 1, axis=axis)
 
     def at(squares: list[jax.Array], start: int) -> jax.Array:
-        squares = lax.concatenate(squares, axis)
-        config = [(0, 0, 0)] * g.ndim
-        config[axis] = (start, image.shape[axis] - 2 - start, 0)
-        return lax.pad(squares, jnp.zeros((), g.dtype), config)
+        return insert(lax.concatenate(squares, axis), image.shape[axis], start, axis)
 
     inner, outer = square(1), square(0)
     first = [jnp.where(second, inner, 0), outer + jnp.where(second, 0, inner)]
