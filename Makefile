@@ -21,13 +21,13 @@ test-all: lint  ## lint, and all tests
 	$(RUN) -m pytest
 
 beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an environment of its own
-	.venv-beam/bin/python -m pytest tests/beam_test.py tests/shards_test.py
+	.venv-beam/bin/python -m pytest tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
 
 peers-test: .venv-peers/installed  ## the PyTorch twin that we are measured against
-	.venv-peers/bin/python -m pytest tests/peers_test.py
+	.venv-peers/bin/python -m pytest tests/peers/peers_test.py
 
 tpu-test: .venv-tpu/installed  ## what libtpu makes of the step, without a TPU
-	.venv-tpu/bin/python -m pytest tests/plan_test.py -k tpus
+	.venv-tpu/bin/python -m pytest tests/performance/plan_test.py -k tpus
 
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(RUN) -m ruff check .

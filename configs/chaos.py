@@ -5,9 +5,10 @@
     python -m synthct_jax.main --config=configs/chaos.py:in_out --data_dir=DATA \
         --workdir=RUN
 
-CHAOS is the unpacked folder with Train_Sets (see input_pipeline/layout.py). Variants
-are what the network sees of the MR: in, out, t2, in_out, in_out_t2. Each has data of
-its own, since out-of-phase alone is scaled by itself, but beside in-phase by in-phase.
+CHAOS is the unpacked folder with Train_Sets (see input_pipeline/scans/layout.py).
+Variants are what the network sees of the MR: in, out, t2, in_out, in_out_t2. Each has
+data of its own, since out-of-phase alone is scaled by itself, but beside in-phase by
+in-phase.
 
 All CT of CHAOS are with contrast medium. in_noncontrast, out_noncontrast and so on
 learn from CT without instead, which CHAOS does not have (the paper's, AUTOMI, are

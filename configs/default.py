@@ -58,7 +58,7 @@ def get_config() -> ConfigDict:
     config.seed = 0  # draws weights, data order, augmentation, replay pools, phantoms
 
     data = config.data = ConfigDict()
-    data.source = "chaos"  # see input_pipeline/layout.py; phantom draws its own
+    data.source = "chaos"  # see input_pipeline/scans/layout.py; phantom draws its own
     data.mr_channels = ("in_phase", "out_of_phase")  # what the network sees, in order
     data.size = 256  # pixels; prepared slices are size x size
     data.spacing_mm = 1.5  # in-plane pixel spacing of prepared slices

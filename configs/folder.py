@@ -5,7 +5,7 @@
     python -m synthct_jax.main --config=configs/folder.py:in_out --data_dir=DATA \
         --workdir=RUN
 
-RAW has one folder for each subject (all of it in input_pipeline/layout.py):
+RAW has one folder for each subject (all of it in input_pipeline/scans/layout.py):
 
     RAW/mr/SUBJECT/...   DICOM files, or in_phase.nii.gz, out_of_phase.nii.gz, t2.nii.gz
     RAW/ct/SUBJECT/...   DICOM files, or one NIfTI file in HU

@@ -11,11 +11,11 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from input_pipeline.prepared import Prepared
-from synthct_jax import sharding
-from synthct_jax.checkpoint import Description
+from input_pipeline.dataset.manifest import Prepared
+from synthct_jax.checkpoint.manager import Description
 from synthct_jax.evaluation import validation
-from synthct_jax.method import Method
+from synthct_jax.model.method import Method
+from synthct_jax.parallel import sharding
 
 # What a resumed run may change. All else would make it another experiment.
 _MAY_CHANGE = (

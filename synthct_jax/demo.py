@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.nifti import write_nifti
 from input_pipeline.phantom import draw_subject
+from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.volume import Volume
-from synthct_jax.child import Children
+from synthct_jax.runtime.subprocesses import Children
 
 CONFIG = "configs/phantom.py"
 # Not a seed of the data set: those are drawn by SeedSequence, from 32 bits.

@@ -30,7 +30,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from synthct_jax import platform
+from synthct_jax.runtime import environment
 
 STOPPED = os.EX_TEMPFAIL
 MISTAKEN = 2
@@ -174,12 +174,12 @@ def main(argv: list[str]) -> int:
     try:
         status = _run(argv)
     except Exception:
-        if platform.has_joined_others():
+        if environment.has_joined_others():
             traceback.print_exc()
-            platform.leave_others(1)
+            environment.leave_others(1)
         raise
-    if status not in (0, STOPPED) and platform.has_joined_others():
-        platform.leave_others(status)
+    if status not in (0, STOPPED) and environment.has_joined_others():
+        environment.leave_others(status)
     return status
 
 
@@ -198,12 +198,12 @@ def _run(argv: list[str]) -> int:
         _check_flags(argv)
         match _MODE.value:
             case "prepare":
-                from input_pipeline import prepare
+                from input_pipeline.preparation import prepare
 
                 raw_dir = _path(_RAW_DIR)
                 prepare.prepare(_CONFIG.value, raw_dir, _path(_DATA_DIR))
             case "train":
-                platform.join_other_processes()
+                environment.join_other_processes()
                 from synthct_jax import train
 
                 done = train.train(
@@ -228,12 +228,12 @@ def _run(argv: list[str]) -> int:
             case "sweep":
                 return _sweep(_path(_WORKDIR))
             case "plan":
-                from synthct_jax.plan import chips, plan, report
+                from synthct_jax.performance.plan import chips, plan, report
 
                 devices = chips.devices_of(_TOPOLOGY.value)
                 print(report.report(plan.plan(_CONFIG.value, devices)))
             case "benchmark":
-                from synthct_jax.benchmark import benchmark
+                from synthct_jax.performance.benchmark import benchmark
 
                 output = _path(_OUTPUT) or Path(benchmark.FILE)
                 print(benchmark.table(benchmark.benchmark(_CONFIG.value, output)))
@@ -266,8 +266,8 @@ def _evaluate(workdir: Path) -> None:
 
 
 def _sweep(folder: Path) -> int:
-    from synthct_jax.sweep import folder as sweep_folder
-    from synthct_jax.sweep import sweep
+    from synthct_jax.sweep import plan_file as sweep_folder
+    from synthct_jax.sweep import runner
 
     config = flags.FLAGS["config"]
     plan = sweep_folder.make_plan(
@@ -277,7 +277,7 @@ def _sweep(folder: Path) -> int:
         _SEEDS.value,
     )
     only = None if _ONLY.value < 0 else _ONLY.value
-    return sweep.sweep(plan, folder=folder, raw_dir=_path(_RAW_DIR), only=only)
+    return runner.sweep(plan, folder=folder, raw_dir=_path(_RAW_DIR), only=only)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -345,8 +345,8 @@ def _path(flag: flags.FlagHolder) -> Path | None:
 
 
 if __name__ == "__main__":
-    platform.use_huge_pages()
+    environment.use_huge_pages()
     # Before anything imports jax, which a configuration file may do: it reads these
     # variables when it starts. The modes import their modules for the same reason.
-    platform.prepare_environment()
+    environment.prepare_environment()
     app.run(main, flags_parser=parse_flags)

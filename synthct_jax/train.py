@@ -21,28 +21,26 @@ from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from input_pipeline import prepare, stream
-from input_pipeline.prepared import FILE, Prepared, load_prepared
-from synthct_jax import (
-    checkpoint,
-    checks,
-    method,
-    metric_writer,
-    platform,
-    preview,
-    sharding,
-)
-from synthct_jax.checkpoint import Checkpoints, Description
-from synthct_jax.cyclegan import Batch, Metrics, constant_then_linear
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import FILE, Prepared, load_prepared
+from input_pipeline.preparation import prepare
+from synthct_jax import checks
+from synthct_jax.checkpoint import manager
+from synthct_jax.checkpoint.manager import Checkpoints, Description
 from synthct_jax.evaluation import validation
-from synthct_jax.goodput import Goodput
-from synthct_jax.inference import Translator
-from synthct_jax.method import Method
-from synthct_jax.metric_writer import MetricWriter
-from synthct_jax.preemption import Preemption
-from synthct_jax.progress import Progress
-from synthct_jax.train_state import Params, TrainState
-from synthct_jax.watchdog import Watchdog
+from synthct_jax.inference import preview
+from synthct_jax.inference.translator import Translator
+from synthct_jax.model import method
+from synthct_jax.model.cyclegan import Batch, Metrics, constant_then_linear
+from synthct_jax.model.method import Method
+from synthct_jax.model.train_state import Params, TrainState
+from synthct_jax.parallel import sharding
+from synthct_jax.runtime import environment, metric_writer
+from synthct_jax.runtime.goodput import Goodput
+from synthct_jax.runtime.metric_writer import MetricWriter
+from synthct_jax.runtime.preemption import Preemption
+from synthct_jax.runtime.progress import Progress
+from synthct_jax.runtime.watchdog import Watchdog
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -82,7 +80,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             config=config.to_dict(),
             prepared=json.loads((data_dir / FILE).read_text()),
             data_dir=str(data_dir.resolve()),
-            versions=checkpoint.versions(),
+            versions=manager.versions(),
             metrics={},
         )
 
@@ -148,7 +146,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         batch = sharding.to_global(next(batches), mesh)
         goodput.enter("compile")
         train_step = compiled(make_step(gan, mesh, abstract), state, batch)
-        platform.wait_for_others("the step is compiled")
+        environment.wait_for_others("the step is compiled")
         preemption.listen(start)
 
         # The loop.
@@ -256,7 +254,7 @@ def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
 def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     """`make_step`'s step, for states and batches of these shapes and no others."""
     step = step.lower(state, batch).compile()
-    platform.keep_freed_memory()
+    environment.keep_freed_memory()
     return step
 
 
@@ -284,7 +282,7 @@ def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Pa
     if empty and jax.process_index() == 0:
         logging.info("Drawing the phantom's data into %s", data_dir)
         prepare.prepare(config, None, data_dir)
-    platform.wait_for_others("the data are there")
+    environment.wait_for_others("the data are there")
     return data_dir
 
 

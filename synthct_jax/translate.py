@@ -22,10 +22,10 @@ from absl import logging
 
 from input_pipeline import slices
 from input_pipeline.body import body_mask
-from input_pipeline.dicom_writer import CtSeries
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.nifti import write_nifti
-from input_pipeline.scan import read_scan
+from input_pipeline.scans.dicom_writer import CtSeries
+from input_pipeline.scans.nifti import write_nifti
+from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import (
     UnusableScan,
     Volume,
@@ -33,8 +33,9 @@ from input_pipeline.volume import (
     resample_from_grid,
     to_axial,
 )
-from synthct_jax import checkpoint, preview
-from synthct_jax.inference import LoadedModel, Translator, load_model
+from synthct_jax.checkpoint import manager
+from synthct_jax.inference import preview
+from synthct_jax.inference.translator import LoadedModel, Translator, load_model
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
@@ -80,7 +81,7 @@ def translate(
     warnings = list(_warnings(model, axial, body))
     for warning in warnings:
         logging.warning("%s", warning)
-    versions = checkpoint.versions()
+    versions = manager.versions()
     outside_body = "set to air" if model.data["mask_outside_body"] else "as translated"
     with _appearing(output) as folder:
         hu = np.empty(body.shape, np.float32)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paths import REPOSITORY
 
-from synthct_jax.platform import CPU_FLAGS
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from synthct_jax.runtime.environment import CPU_FLAGS
 
 # Read by JAX when it is imported, here and in the processes that tests start. Tests
 # compile much and compute little: less of the compiler's effort is faster, and what
@@ -41,7 +40,7 @@ def programs_are_stored_again() -> Iterator[None]:
     """After a test whose products are large enough for oneDNN."""
     import jax
 
-    from synthct_jax import onednn
+    from synthct_jax.layers.cpu import onednn
 
     setting = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, setting)

@@ -18,8 +18,8 @@ from absl import app, flags
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from ml_collections import config_flags
 
-from input_pipeline import prepare
 from input_pipeline.beam import pipeline
+from input_pipeline.preparation import prepare
 
 MISTAKEN = 2
 

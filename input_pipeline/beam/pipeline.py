@@ -18,8 +18,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from input_pipeline import folders, shards, subject
-from input_pipeline.written import Request, Written
+from input_pipeline import files
+from input_pipeline.preparation import jobs, shards
+from input_pipeline.preparation.outcome import Request, Written
 
 
 def write(
@@ -63,10 +64,10 @@ def write(
 
 
 def _write_subject(
-    numbered: tuple[int, subject.Scan | subject.Phantom],
-    target: subject.Target,
+    numbered: tuple[int, jobs.Scan | jobs.Phantom],
+    target: jobs.Target,
     scratch: Path,
-) -> tuple[int, list[subject.StoredVolume] | str]:
+) -> tuple[int, list[jobs.StoredVolume] | str]:
     place, job = numbered
     if not scratch.is_dir():
         raise FileNotFoundError(
@@ -76,7 +77,7 @@ def _write_subject(
     # Beam does work again that it believes to be lost: each attempt has its own files.
     folder = scratch / uuid.uuid4().hex
     folder.mkdir()
-    return place, subject.write_subject(job, target, folder)
+    return place, jobs.write_subject(job, target, folder)
 
 
 class _Collect(beam.CombineFn):
@@ -99,7 +100,7 @@ class _Collect(beam.CombineFn):
         return accumulator
 
 
-def _assign_shards(written: Written, target: subject.Target) -> Iterator[shards.Shard]:
+def _assign_shards(written: Written, target: jobs.Target) -> Iterator[shards.Shard]:
     if not written.refused:
         yield from shards.assign_shards(written.volumes, target)
 
@@ -111,4 +112,4 @@ def _write_shard(shard: shards.Shard, folder: Path) -> tuple[tuple[str, str], in
 def _report(written: Written, path: Path, *, sizes: dict[tuple[str, str], int]) -> None:
     """To the process that started the pipeline, to which Beam returns nothing."""
     report = dataclasses.replace(written, record_bytes=collections.Counter(sizes))
-    folders.write_file(path, pickle.dumps(report))
+    files.write_file(path, pickle.dumps(report))

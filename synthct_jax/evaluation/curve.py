@@ -21,8 +21,8 @@ from typing import Any
 
 from absl import logging
 
-from synthct_jax.evaluation import catalogue, results
-from synthct_jax.evaluation.catalogue import Metric
+from synthct_jax.evaluation import metric_definitions, results
+from synthct_jax.evaluation.metric_definitions import Metric
 from synthct_jax.evaluation.results import MODEL, Results
 from synthct_jax.metrics import haar_features
 
@@ -226,4 +226,4 @@ def to_json(curve: Curve) -> str:
 
 def about(metric: str) -> Metric:
     """As `catalogue.named`, of OUTSIDE as well."""
-    return _OUTSIDE if metric == OUTSIDE else catalogue.named(metric)
+    return _OUTSIDE if metric == OUTSIDE else metric_definitions.named(metric)

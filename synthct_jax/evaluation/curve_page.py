@@ -7,7 +7,7 @@ from typing import Any
 
 from synthct_jax.evaluation import curve as curves
 from synthct_jax.evaluation.curve import Curve, Row
-from synthct_jax.evaluation.report.page import DISCLAIMER, FEW, page, section
+from synthct_jax.evaluation.report.evaluation_page import DISCLAIMER, FEW, page, section
 from synthct_jax.evaluation.report.tables import count, interval, number
 
 _STYLE = """<style>

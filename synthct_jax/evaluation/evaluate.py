@@ -19,28 +19,29 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from input_pipeline import folders, stream
-from input_pipeline.prepared import Prepared, load_prepared
-from input_pipeline.statistics import count_values
+from input_pipeline import files
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import Prepared, load_prepared
+from input_pipeline.preparation.statistics import count_values
 from synthct_jax.evaluation import (
     baselines,
-    collection,
-    measure,
+    distribution,
+    per_subject,
     results,
-    showcase,
     summaries,
 )
-from synthct_jax.evaluation.cases import (
+from synthct_jax.evaluation.distribution_metrics import Summary, summarise
+from synthct_jax.evaluation.report import evaluation_page as report
+from synthct_jax.evaluation.report import example_slices
+from synthct_jax.evaluation.report.example_slices import Ranked, Slice
+from synthct_jax.evaluation.results import MODEL, Results
+from synthct_jax.evaluation.subjects import (
     Case,
     outline,
     read_cases,
     spacing_mm,
     translated,
 )
-from synthct_jax.evaluation.collection_metrics import Summary, summarise
-from synthct_jax.evaluation.report import page as report
-from synthct_jax.evaluation.results import MODEL, Results
-from synthct_jax.evaluation.showcase import Ranked, Slice
 from synthct_jax.metrics import path_length
 from synthct_jax.metrics.inception import Inception
 
@@ -104,7 +105,7 @@ def evaluate(
             of another shape or not finite, or a folder that holds something else.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
-    folders.check_replaceable(output_dir, FILES, what="evaluation")
+    files.check_replaceable(output_dir, FILES, what="evaluation")
     found, slices = compute(
         model,
         data_dir=data_dir,
@@ -112,7 +113,7 @@ def evaluate(
         provenance=provenance,
         inception=inception,
     )
-    with folders.replacing(output_dir, FILES, what="evaluation") as folder:
+    with files.replacing(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", found)
         results.write_csv(folder / "metrics.csv", found)
         page = report.render(found, slices=slices, curves=curves)
@@ -150,17 +151,19 @@ def compute(
         for name, answer in answers.items():
             if (hu := answer(case, body)) is None:
                 continue
-            in_ct = measure.ct_outline(hu, spacing)
-            found = {"consistency": measure.consistency(in_ct, body, spacing)}
+            in_ct = per_subject.ct_outline(hu, spacing)
+            found = {"consistency": per_subject.consistency(in_ct, body, spacing)}
             if name == MODEL:
                 cycled, residual = _cycled(model, case.mr, hu)
                 if cycled is not None:
-                    found["consistency"] |= measure.cycle_errors(
+                    found["consistency"] |= per_subject.cycle_errors(
                         model.seen(case.mr), cycled, body, model.channels
                     )
-                ranked += showcase.rank(case, hu, body, residual)
+                ranked += example_slices.rank(case, hu, body, residual)
             if case.truth is not None:
-                found |= measure.against_truth(hu, case, prepared.label_names, spacing)
+                found |= per_subject.against_truth(
+                    hu, case, prepared.label_names, spacing
+                )
                 counts = found.pop("error_counts")
                 error_counts[name] = error_counts.get(name, 0) + counts
             entry[name] = found
@@ -171,8 +174,8 @@ def compute(
             )
             synthetic.setdefault(name, []).append(summary)
         if case.truth is not None:
-            in_ct = measure.ct_outline(case.truth, spacing)
-            floors.append(measure.consistency(in_ct, body, spacing))
+            in_ct = per_subject.ct_outline(case.truth, spacing)
+            floors.append(per_subject.consistency(in_ct, body, spacing))
         subjects.append(entry)
         logging.info("Evaluated %s", case.name)
 
@@ -294,18 +297,18 @@ def _real_ct(
                 name, images[..., 0], body, slice_mm=slice_mm, inception=inception
             )
         )
-        middles[name] = images[showcase.middle(body), ..., 0]
+        middles[name] = images[example_slices.middle(body), ..., 0]
     return real, middles
 
 
 def _distribution(
     synthetic: Mapping[str, Sequence[Summary]], real: Sequence[Summary]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    reference = collection.Reference(real)
+    reference = distribution.Reference(real)
     return {
         answer: {
             metric: dataclasses.asdict(comparison)
-            for metric, comparison in collection.compare(
+            for metric, comparison in distribution.compare(
                 each, reference, intervals=answer == MODEL
             ).items()
         }
@@ -322,7 +325,7 @@ def _slices(
     middles: Mapping[str, np.ndarray],
 ) -> list[Slice]:
     """The chosen slices, read and translated once more: memory held none of them."""
-    chosen = showcase.choose(ranked)
+    chosen = example_slices.choose(ranked)
     wanted = {one.subject for one in chosen.values()}
     slices = {}
     for case in read_cases(data_dir, prepared, split):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation import metric_definitions
 from synthct_jax.metrics import haar_features
 
 FORMAT = 2
@@ -142,7 +142,7 @@ def summary(results: Results) -> list[str]:
     entry = results.distribution[MODEL][key]
     floor = entry["floor"]
     lines.append(
-        f"{catalogue.named(key).title}: {entry['value']:.3g}"
+        f"{metric_definitions.named(key).title}: {entry['value']:.3g}"
         + (f", real against real {floor['mean']:.3g}" if floor else "")
         + f" ({entry['slices'][0]} synthetic, {entry['slices'][1]} real slices)"
     )
@@ -199,7 +199,7 @@ def write_csv(path: Path, results: Results) -> None:
         writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         for row in to_rows(results):
-            row["unit"] = catalogue.named(row["metric"]).unit
+            row["unit"] = metric_definitions.named(row["metric"]).unit
             writer.writerow({k: "" if v is None else v for k, v in row.items()})
 
 

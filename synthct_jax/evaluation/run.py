@@ -4,13 +4,14 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from input_pipeline import stream
-from input_pipeline.prepared import Prepared, load_prepared
-from synthct_jax import inference, metric_writer
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import Prepared, load_prepared
 from synthct_jax.evaluation import evaluate
 from synthct_jax.evaluation.evaluate import Evaluation, Model
-from synthct_jax.inference import LoadedModel, Translator
+from synthct_jax.inference import translator
+from synthct_jax.inference.translator import LoadedModel, Translator
 from synthct_jax.metrics.inception import Inception
+from synthct_jax.runtime import metric_writer
 
 
 def evaluate_run(
@@ -37,7 +38,7 @@ def evaluate_run(
         FileNotFoundError, ValueError: as of `evaluate.evaluate` and `load_model`; or
             the data are not what the network takes.
     """
-    loaded = inference.load_model(workdir, step, way_back=True)
+    loaded = translator.load_model(workdir, step, way_back=True)
     data_dir = data_dir or Path(loaded.description.data_dir)
     prepared = load_prepared(data_dir)
     stream.check_compatible(prepared, ConfigDict(loaded.data))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.evaluation.collection import LEAST_PEOPLE, Floor, worse_than
-from synthct_jax.evaluation.collection_metrics import Summary
+from synthct_jax.evaluation.distribution import LEAST_PEOPLE, Floor, worse_than
+from synthct_jax.evaluation.distribution_metrics import Summary
 from synthct_jax.evaluation.results import ANSWERS
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.bootstrap import mean_over_subjects

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline import stream
-from input_pipeline.prepared import load_prepared
-from synthct_jax.evaluation.cases import read_cases, spread, translated
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import load_prepared
+from synthct_jax.evaluation.subjects import read_cases, spread, translated
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from absl import logging
 
-from input_pipeline import folders
-from input_pipeline.prepared import load_prepared
-from synthct_jax.checkpoint import Checkpoints, DamagedCheckpoint
+from input_pipeline import files
+from input_pipeline.dataset.manifest import load_prepared
+from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint
 from synthct_jax.evaluation import curve, curve_page
 from synthct_jax.evaluation import run as evaluate_run
 from synthct_jax.metrics.inception import Inception
-from synthct_jax.preemption import Preemption
+from synthct_jax.runtime.preemption import Preemption
 
 POLL_SECONDS = 30.0
 _SLICE_SECONDS = 0.1  # of waiting, after which a signal is heard
@@ -225,7 +225,7 @@ class _Watcher:
         if found.rows:
             pages = {"json": curve.to_json(found), "html": curve_page.render(found)}
             for kind, text in pages.items():
-                folders.write_file(
+                files.write_file(
                     self._folder / curve.file_name(self._split, kind), text
                 )
 

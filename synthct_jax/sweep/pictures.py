@@ -8,21 +8,21 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 
+from input_pipeline.dataset.manifest import Prepared, load_prepared
 from input_pipeline.intensity import mr_to_unit
-from input_pipeline.prepared import Prepared, load_prepared
-from synthct_jax import inference
-from synthct_jax.evaluation.cases import Case, read_cases
 from synthct_jax.evaluation.report.figures import png
-from synthct_jax.evaluation.report.slices import (
+from synthct_jax.evaluation.report.slice_figure import (
     ERROR_COLOURS,
     ERROR_HU,
     PANEL,
     WINDOWS,
     around_body,
 )
-from synthct_jax.inference import LoadedModel, Translator
-from synthct_jax.sweep import folder as sweep_folder
-from synthct_jax.sweep.folder import Run
+from synthct_jax.evaluation.subjects import Case, read_cases
+from synthct_jax.inference import translator
+from synthct_jax.inference.translator import LoadedModel, Translator
+from synthct_jax.sweep import plan_file as sweep_folder
+from synthct_jax.sweep.plan_file import Run
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
 _LIVER = "liver"
@@ -70,7 +70,7 @@ def draw(folder: Path, runs: Sequence[Run]) -> bytes:
     places: list[Place] = []
     views: dict[str, list[View]] = {}
     for variant, run in first.items():  # one model at a time
-        model = inference.load_model(sweep_folder.workdir(folder, run))
+        model = translator.load_model(sweep_folder.workdir(folder, run))
         data = sweep_folder.data_dir(folder, variant)
         prepared = load_prepared(data)
         translate = _translator(model, prepared)

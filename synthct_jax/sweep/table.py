@@ -15,8 +15,8 @@ import numpy as np
 from synthct_jax.evaluation.results import ANSWERS, MODEL, TRIVIAL
 from synthct_jax.metrics import haar_features, hierarchical
 from synthct_jax.metrics.hierarchical import Estimate, estimate
-from synthct_jax.sweep import folder as sweep_folder
-from synthct_jax.sweep.folder import Plan, Run
+from synthct_jax.sweep import plan_file as sweep_folder
+from synthct_jax.sweep.plan_file import Plan, Run
 
 FLOOR = "real CT against real CT"
 SUPERVISED = "supervised_"

@@ -11,8 +11,8 @@ A folder of a comparison holds compare.html, compare.csv and compare.json (`file
 from collections.abc import Sequence
 from pathlib import Path
 
-from input_pipeline import folders
-from synthct_jax.evaluation.comparison import files, page
+from input_pipeline.files import check_replaceable, replacing
+from synthct_jax.evaluation.comparison import comparison_page, files
 from synthct_jax.evaluation.comparison.runs import read_runs
 from synthct_jax.evaluation.comparison.side_by_side import Comparison, of_runs
 
@@ -33,11 +33,11 @@ def compare(paths: Sequence[Path], output_dir: Path = FOLDER) -> Comparison:
             holds something else.
     """
     output_dir = Path(output_dir)
-    folders.check_replaceable(output_dir, FILES, what="comparison")
+    check_replaceable(output_dir, FILES, what="comparison")
     comparison = of_runs(read_runs(paths))
-    with folders.replacing(output_dir, FILES, what="comparison") as folder:
+    with replacing(output_dir, FILES, what="comparison") as folder:
         files.write_json(folder / "compare.json", comparison)
         files.write_csv(folder / "compare.csv", comparison)
-        text = page.render(comparison)
+        text = comparison_page.render(comparison)
         (folder / "compare.html").write_text(text, encoding="utf-8")
     return comparison

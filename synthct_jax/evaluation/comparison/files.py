@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.comparison.runs import FIRST
 from synthct_jax.evaluation.comparison.side_by_side import Comparison
 
@@ -96,7 +96,7 @@ def write_csv(path: Path, comparison: Comparison) -> None:
         writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         for row in to_rows(comparison):
-            about = catalogue.named(row["metric"])
+            about = metric_definitions.named(row["metric"])
             row |= {"unit": about.unit, "better": about.better}
             writer.writerow({k: "" if v is None else v for k, v in row.items()})
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from synthct_jax.evaluation import catalogue
-from synthct_jax.evaluation.catalogue import Metric
+from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.comparison.runs import FIRST
+from synthct_jax.evaluation.metric_definitions import Metric
 from synthct_jax.metrics.bootstrap import Interval, mean_over_subjects
 
 # With fewer, all subjects differ in one direction by chance in more than 5 % of cases.
@@ -59,12 +59,12 @@ class Measure:
 
     @property
     def about(self) -> Metric:
-        return catalogue.named(self.metric)
+        return metric_definitions.named(self.metric)
 
     @property
     def best_value(self) -> float | None:
         """Where both sides are wrong: what differences are of the distance from."""
-        if not catalogue.two_sided(self.metric):
+        if not metric_definitions.two_sided(self.metric):
             return None
         return float(self.about.better.removeprefix("near "))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from synthct_jax.evaluation.comparison.measures import FEWEST
 from synthct_jax.evaluation.comparison.runs import Run
-from synthct_jax.evaluation.report.page import FEW
+from synthct_jax.evaluation.report.evaluation_page import FEW
 from synthct_jax.evaluation.report.tables import count
 from synthct_jax.evaluation.results import MODEL, Results
 

@@ -10,7 +10,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.results import ANSWERS, MODEL
 from synthct_jax.metrics import histogram
 
@@ -207,7 +207,7 @@ def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def _short_title(metric: str) -> str:
     try:
-        return catalogue.named(metric).title
+        return metric_definitions.named(metric).title
     except KeyError:  # of validation alone
         return metric.replace("_", " ")
 

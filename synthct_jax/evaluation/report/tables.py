@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from synthct_jax.evaluation import catalogue
+from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.results import ANSWERS, MODEL, Results
 
 # Of the true CT in three densities: taken from the truth, no merit of its own.
@@ -24,7 +24,7 @@ def paired(results: Results) -> str:
         )
     ]
     for metric in results.errors[MODEL]:
-        about = catalogue.named(metric)
+        about = metric_definitions.named(metric)
         entries = [results.errors[answer][metric] for answer in answers]
         given = [answer == "bulk" and metric in _GIVEN for answer in answers]
         means = [
@@ -64,7 +64,7 @@ def collection(results: Results) -> str:
     for metric, entry in results.distribution[MODEL].items():
         if entry["floor"] is None and not _is_number(entry["value"]):
             continue  # needs more subjects
-        about = catalogue.named(metric)
+        about = metric_definitions.named(metric)
         others = "".join(
             f"<td>{number(found['value'], about.digits)}</td>"
             if (found := results.distribution[answer].get(metric))
@@ -86,7 +86,7 @@ def consistency(results: Results) -> str:
     answers = [answer for answer in results.consistency if answer != "bulk"]
     rows = []
     for metric, entry in results.consistency[MODEL].items():
-        about = catalogue.named(metric)
+        about = metric_definitions.named(metric)
         others = "".join(
             f"<td>{number(found['mean'], about.digits)}</td>"
             if (found := results.consistency[answer].get(metric))
@@ -156,7 +156,7 @@ def each_subject(results: Results) -> str:
     for subject in results.subjects:
         found = subject[MODEL].get("body", {}) | subject[MODEL]["consistency"]
         cells = "".join(
-            f"<td>{number(found[m], catalogue.named(m).digits)}</td>"
+            f"<td>{number(found[m], metric_definitions.named(m).digits)}</td>"
             if m in found
             else "<td></td>"
             for m in metrics
@@ -169,8 +169,8 @@ def each_subject(results: Results) -> str:
         "Subject",
         "Slices",
         *(
-            f"{escape(catalogue.named(m).title)}"
-            f"<small>{catalogue.named(m).unit}</small>"
+            f"{escape(metric_definitions.named(m).title)}"
+            f"<small>{metric_definitions.named(m).unit}</small>"
             for m in metrics
         ),
     ]
@@ -181,8 +181,8 @@ def definitions(results: Results) -> str:
     names = [*(results.errors or {}).get(MODEL, {})]
     names += [*results.consistency[MODEL], *results.distribution[MODEL]]
     rows = "".join(
-        f"<dt>{escape(catalogue.named(name).title)}</dt>"
-        f"<dd>{escape(catalogue.named(name).definition)}</dd>\n"
+        f"<dt>{escape(metric_definitions.named(name).title)}</dt>"
+        f"<dd>{escape(metric_definitions.named(name).definition)}</dd>\n"
         for name in names
     )
     return f"<dl>\n{rows}</dl>\n"
@@ -267,7 +267,7 @@ def _best(values: Sequence[float | None], better: str) -> float | None:
 
 
 def _name(metric: str) -> str:
-    about = catalogue.named(metric)
+    about = metric_definitions.named(metric)
     side = about.better + (" is better" if about.better in ("lower", "higher") else "")
     unit = ", ".join(part for part in (about.unit, side) if part)
     return f"<td>{escape(about.title)}<small>{escape(unit)}</small></td>"

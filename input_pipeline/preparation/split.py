@@ -1,0 +1,123 @@
+"""Who is in which split: subjects are divided, never slices."""
+
+import collections
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from input_pipeline.dataset.manifest import SPLITS
+from input_pipeline.preparation.jobs import Phantom, Scan
+from input_pipeline.scans import layout
+
+
+def split_subjects(
+    names: Iterable[str], fractions: Sequence[float], *, seed: int
+) -> dict[str, str]:
+    """Subjects to train, validation and test, whole and at random.
+
+    Fractions are rounded; a fraction above 0 gets at least one subject as long as
+    training keeps one, the test split first. So one subject trains, two are train and
+    test, three one of each.
+
+    Raises:
+        ValueError: fractions that are negative, do not sum to 1, or leave no training.
+    """
+    fractions = tuple(fractions)
+    if (
+        len(fractions) != 3
+        or min(fractions) < 0
+        or fractions[0] == 0
+        or abs(sum(fractions) - 1) > 1e-6
+    ):
+        raise ValueError(
+            f"data.split is {fractions}, expected fractions for train, validation and "
+            "test that sum to 1, train above 0"
+        )
+    names = sorted(names)
+    left = len(names) - 1
+    sizes = {}
+    for split in ("test", "validation"):
+        fraction = fractions[SPLITS.index(split)]
+        wanted = max(1, round(len(names) * fraction)) if fraction else 0
+        sizes[split] = max(0, min(wanted, left))
+        left -= sizes[split]
+    order = np.random.default_rng([seed, len(names)]).permutation(len(names))
+    splits = ["test"] * sizes["test"] + ["validation"] * sizes["validation"]
+    splits += ["train"] * (len(names) - len(splits))
+    by_place = dict(zip(order.tolist(), splits, strict=True))
+    return {name: by_place[place] for place, name in enumerate(names)}
+
+
+def split_scans(
+    scans: Sequence[layout.FoundScan],
+    fractions: Sequence[float],
+    *,
+    seed: int,
+    warnings: list[str],
+) -> list[Scan]:
+    """A person with both modalities is in the same split in both domains."""
+    domains = collections.defaultdict(set)
+    for scan in scans:
+        domains[scan.name].add(scan.domain)
+    split_of = {}
+    for kind in ({"mr"}, {"ct"}, {"mr", "ct"}):
+        names = [name for name, found in domains.items() if found == kind]
+        split_of |= split_subjects(names, fractions, seed=seed)
+    for domain in ("mr", "ct"):
+        splits = {split_of[s.name] for s in scans if s.domain == domain}
+        count = sum(s.domain == domain for s in scans)
+        missing = [split for split in SPLITS if split not in splits]
+        if count == 1:
+            warnings.append(
+                f"{domain}: a single subject, all of it is training data; nothing "
+                "measured on it says how well an unseen patient would do"
+            )
+        elif missing:
+            warnings.append(
+                f"{domain}: {count} subjects, none left for {' and '.join(missing)}"
+            )
+    return [
+        Scan(
+            name=scan.name,
+            split=split_of[scan.name],
+            domain=scan.domain,
+            path=str(scan.path),
+        )
+        for scan in scans
+    ]
+
+
+def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[Phantom]:
+    """Training subjects have one modality each; the others both, and the labels.
+
+    Args:
+        paired: the MR training subjects have their CT as well and the others are not
+            drawn. All who are drawn are the same people as without.
+    """
+    everything = ("mr", "ct", "labels")
+    groups = (
+        (phantom.train_mr, "train", ("mr", "ct") if paired else ("mr",)),
+        (phantom.train_ct, "train", () if paired else ("ct",)),
+        (phantom.validation, "validation", everything),
+        (phantom.test, "test", everything),
+    )
+    jobs = []
+    number = -1
+    for count, split, domains in groups:
+        for _ in range(count):
+            number += 1
+            if not domains:
+                continue
+            drawn = np.random.SeedSequence([seed, number]).generate_state(1)
+            jobs.append(
+                Phantom(
+                    name=f"phantom_{number:04d}",
+                    split=split,
+                    domains=domains,
+                    seed=int(drawn[0]),
+                    slices=int(phantom.slices),
+                    slice_mm=float(phantom.slice_mm),
+                    contrast=phantom.contrast,
+                )
+            )
+    return jobs

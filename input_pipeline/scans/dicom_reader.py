@@ -1,0 +1,388 @@
+"""A folder of DICOM files to one Volume, or the reason why it is none.
+
+Nothing is guessed: a folder with two answers is refused with a list of both.
+"""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from input_pipeline.scans.alignment import onto_grid
+from input_pipeline.scans.dicom_contrast import contrast, echo_time_ms
+from input_pipeline.scans.dicom_frames import (
+    Frame,
+    find_frames,
+    frame_count,
+    quiet_pydicom,
+    read_pixels,
+)
+from input_pipeline.scans.dicom_geometry import orientation, size, spacing, stack_slices
+from input_pipeline.volume import UnusableScan, Volume
+
+MR_CHANNELS = ("in_phase", "out_of_phase", "t2")
+CT_CHANNELS = ("hu",)
+AIR_HU = -1024.0
+_SAME_POSITION_MM = 0.01
+_PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DicomOrigin:
+    """What an output series inherits from the scan it was made of.
+
+    Attributes:
+        headers: one a slice, of the first channel, in the stored order of slices;
+            without pixels.
+        sources: for each slice the (SOPClassUID, SOPInstanceUID, frame number or
+            None) of all channels' images there; frame numbers count from 1.
+        affine: (4, 4), of the stored order.
+        shape: (slices, rows, columns), of the stored order.
+    """
+
+    headers: tuple[Dataset, ...]
+    sources: tuple[tuple[tuple[str, str, int | None], ...], ...]
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    """Frames that belong together: one series, one echo, one kind of image."""
+
+    series: str
+    frames: tuple[Frame, ...]
+    contrast: str | None
+
+    def __str__(self) -> str:
+        first = self.frames[0]
+        parts = [f"{len(self.frames)} images in {os.path.dirname(first.path)}"]
+        if first.text("SeriesDescription"):
+            parts.append(repr(first.text("SeriesDescription")))
+        if echo_time_ms(first) is not None:
+            parts.append(f"TE {echo_time_ms(first):g} ms")
+        if first.text("MagneticFieldStrength"):
+            parts.append(f"{first.text('MagneticFieldStrength')} T")
+        parts.append("\\".join(first.image_type()))
+        parts.append(self.contrast or "")
+        parts.append(f"series {self.series}")
+        return ", ".join(part for part in parts if part)
+
+
+def read_dicom(
+    folder: str | os.PathLike,
+    *,
+    modality: str,
+    channels: Sequence[str] | None = None,
+) -> Volume:
+    """Reads the one scan in a folder of DICOM files, as stored.
+
+    All files below the folder count, whatever their names; those that are not DICOM
+    images are passed over. MR phases are told apart by echo time and field strength
+    (`phases.py`), never by folder names. Slices are sorted by position, values rescaled
+    slice by slice (MR without a rescale slope stays as it is), CT padding and
+    everything below -1024 HU becomes -1024. A T2 image asked for together with the
+    phases is brought onto their grid (`alignment.onto_grid`) when both have the same
+    frame of reference; it is 0 where it does not reach. All images must be of one
+    patient, as far as their headers name one.
+
+    Args:
+        folder: a folder, or a single (multi-frame) file.
+        modality: 'MR' or 'CT'; images of another modality are passed over.
+        channels: for MR, names out of in_phase, out_of_phase, t2, in the order wanted.
+            None takes both phases when one is there, and otherwise the only image,
+            whose channel is called 'mr' when it is none of these.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UnusableScan: names the file or folder, what was found and what was expected.
+        ValueError: an unknown modality or channel name.
+    """
+    folder = os.fspath(folder)
+    known = {"MR": MR_CHANNELS, "CT": CT_CHANNELS}.get(modality)
+    if known is None:
+        raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")
+    for channel in channels or ():
+        if channel not in known:
+            raise ValueError(
+                f"channel {channel!r} of {modality}, expected one of {', '.join(known)}"
+            )
+    if not os.path.exists(folder):
+        raise FileNotFoundError(f"{folder}: no such file or folder")
+    with quiet_pydicom():
+        frames = _frames_of_modality(folder, modality)
+        images = _group(frames, modality)
+        if modality == "CT":
+            chosen = {"hu": _only(images, folder, "one CT series")}
+        else:
+            chosen = _choose(images, channels, folder)
+        return _read(chosen, folder, modality)
+
+
+def _frames_of_modality(folder: str, modality: str) -> list[Frame]:
+    frames, left_out = find_frames(folder)
+    if not frames:
+        example = f", such as {os.path.basename(left_out[0])}" if left_out else ""
+        raise UnusableScan(
+            f"{folder}: no DICOM images ({len(left_out)} other files{example}), "
+            f"expected {modality} images"
+        )
+    found = collections.Counter(f.text("Modality") or "none" for f in frames)
+    frames = [f for f in frames if f.text("Modality") == modality]
+    if not frames:
+        counts = ", ".join(f"{name} ({n} images)" for name, n in sorted(found.items()))
+        raise UnusableScan(f"{folder}: modality is {counts}, expected {modality}")
+    scans = [f for f in frames if "LOCALIZER" not in f.image_type()]
+    if not scans:
+        raise UnusableScan(
+            f"{folder}: only localizer images ({len(frames)}), expected {modality} "
+            "images"
+        )
+    return scans
+
+
+def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
+    """Frames by series and, within an MR series, by echo and kind of image."""
+    groups = collections.defaultdict(list)
+    echoes = collections.defaultdict(set)
+    for frame in frames:
+        series = frame.text("SeriesInstanceUID")
+        if modality == "CT":
+            # Value 4 and on varies within the series of some scanners.
+            key = (series, frame.image_type()[:3])
+        else:
+            echo = echo_time_ms(frame)
+            echoes[series].add(echo)
+            key = (series, frame.image_type(), echo)
+        groups[key].append(frame)
+    return [
+        _Image(
+            series=key[0],
+            frames=tuple(group),
+            contrast=contrast(group[0], single_echo=len(echoes[key[0]]) == 1)
+            if modality == "MR"
+            else None,
+        )
+        for key, group in groups.items()
+    ]
+
+
+def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
+    if len(images) == 1:
+        return images[0]
+    what = "several series"
+    if len({image.series for image in images}) == 1:
+        what = "several images in one series"
+        first, *others = (image.frames[0] for image in images)
+        for name, read in (
+            ("orientations", orientation),
+            ("image sizes", size),
+            ("pixel spacings", spacing),
+        ):
+            if any(not np.allclose(read(first), read(f), atol=1e-3) for f in others):
+                what = f"mixed {name} in one series"
+                break
+    listing = "".join(f"\n  {image}" for image in images)
+    raise UnusableScan(f"{folder}: {what}, expected {expected}:{listing}")
+
+
+def _choose(
+    images: Sequence[_Image], channels: Sequence[str] | None, folder: str
+) -> dict[str, _Image]:
+    """The image of each channel wanted, in that order."""
+    if channels is None:
+        if {"in_phase", "out_of_phase"} <= {image.contrast for image in images}:
+            channels = ("in_phase", "out_of_phase")
+        else:
+            image = _only(images, folder, "one MR series, or both phases of one")
+            if image.contrast not in ("in_phase", "out_of_phase"):
+                return {image.contrast or "mr": image}
+            channels = ("in_phase", "out_of_phase")
+    chosen = {}
+    for channel in channels:
+        candidates = [image for image in images if image.contrast == channel]
+        if not candidates:
+            listing = "".join(f"\n  {image}" for image in images)
+            partner = [c for c in channels if any(i.contrast == c for i in images)]
+            beside = f" beside {' and '.join(partner)}" if partner else ""
+            raise UnusableScan(
+                f"{folder}: no {channel} image{beside}, expected "
+                f"{', '.join(channels)}; found:{listing}"
+            )
+        chosen[channel] = _only(candidates, folder, f"one {channel} image")
+    return chosen
+
+
+def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
+    reference, stacks = None, []
+    for channel, image in chosen.items():
+        for frame in image.frames:
+            _check_plain(frame)
+        frames, affine = stack_slices(image.frames)
+        if reference is None:
+            reference = (channel, frames, affine)
+        elif channel != "t2" and reference[0] != "t2":
+            _check_same_positions(reference, (channel, frames, affine))
+        stacks.append((channel, frames, affine))
+        _check_one_patient(stacks[0], stacks[-1])
+    # The phases are the reference wherever T2 stands in the order asked for.
+    reference = next((s for s in stacks if s[0] != "t2"), stacks[0])
+    voxels, on_reference = [], []
+    for _, frames, affine in stacks:
+        values = _values(frames, modality)
+        if _same_grid(frames, affine, reference):
+            on_reference.append(frames)
+        else:
+            values = _onto(values, frames, affine, reference)
+        voxels.append(values)
+    _, headers, affine = reference
+    voxels = np.stack(voxels, axis=-1)
+    origin = DicomOrigin(
+        headers=tuple(frame.header for frame in headers),
+        sources=tuple(
+            tuple(_reference(frame) for frame in images)
+            for images in zip(*on_reference, strict=True)
+        ),
+        affine=affine,
+        shape=voxels.shape[:3],
+    )
+    return Volume(
+        voxels=voxels,
+        affine=affine,
+        modality=modality,
+        channels=tuple(chosen),
+        source=folder,
+        origin=origin,
+    )
+
+
+def _check_plain(frame: Frame) -> None:
+    size(frame)
+    if frame.number is None and frame_count(frame.header) > 1:
+        raise UnusableScan(
+            f"{frame.path}: {frame_count(frame.header)} frames without functional "
+            "groups, so without a position each; expected single-frame files or an "
+            "enhanced image"
+        )
+    samples = frame.header.get("SamplesPerPixel", 1)
+    colour = frame.text("PhotometricInterpretation") or "MONOCHROME2"
+    if samples != 1 or colour != "MONOCHROME2":
+        raise UnusableScan(
+            f"{frame.path}: a colour or inverted image ({samples} samples a pixel, "
+            f"{colour}), expected 1 sample, MONOCHROME2"
+        )
+
+
+def _reference(frame: Frame) -> tuple[str, str, int | None]:
+    number = None if frame.number is None else frame.number + 1
+    return frame.text("SOPClassUID"), frame.text("SOPInstanceUID"), number
+
+
+def _check_one_patient(reference, other) -> None:
+    """What a header does not say is not held against it."""
+    (name, (frame, *_), _), (other_name, (other_frame, *_), _) = reference, other
+    keywords = list(_PERSON)
+    frames_of_reference = {
+        one.text("FrameOfReferenceUID") for one in (frame, other_frame)
+    }
+    if len(frames_of_reference) > 1 or "" in frames_of_reference:
+        keywords.append("StudyInstanceUID")
+    for keyword in keywords:
+        one, another = frame.text(keyword), other_frame.text(keyword)
+        if one and another and one != another:
+            raise UnusableScan(
+                f"{os.path.dirname(other_frame.path)}: {keyword} of {other_name} is "
+                f"{another!r} and that of {name} is {one!r}; expected one patient in "
+                "one study"
+            )
+
+
+def _check_same_positions(reference, other) -> None:
+    (name, frames, affine), (other_name, other_frames, other_affine) = reference, other
+    folder = os.path.dirname(other_frames[0].path)
+    if len(frames) != len(other_frames):
+        raise UnusableScan(
+            f"{folder}: {len(other_frames)} {other_name} slices and {len(frames)} "
+            f"{name} slices, expected as many of both at the same positions"
+        )
+    if not _same_grid(other_frames, other_affine, reference):
+        raise UnusableScan(
+            f"{folder}: {other_name} and {name} are at different positions: "
+            f"{np.round(other_affine, 4).tolist()} and {np.round(affine, 4).tolist()}, "
+            "expected one grid"
+        )
+
+
+def _same_grid(frames: Sequence[Frame], affine: np.ndarray, reference) -> bool:
+    _, others, other_affine = reference
+    shape, other_shape = (
+        np.array((*size(stack[0])[::-1], len(stack))) for stack in (frames, others)
+    )
+    if not np.array_equal(shape, other_shape):
+        return False
+    # Far corners agree when all voxels do.
+    corners = np.array([[0, 0, 0, 1], [*(shape - 1), 1]]).T
+    return np.abs((affine - other_affine) @ corners).max() < _SAME_POSITION_MM and (
+        np.abs(affine - other_affine).max() < 1e-3
+    )
+
+
+def _values(frames: Sequence[Frame], modality: str) -> np.ndarray:
+    """(slices, rows, columns) float32, rescaled slice by slice."""
+    planes = []
+    for frame, stored in zip(frames, read_pixels(frames), strict=True):
+        slope = frame.number_or_none("RescaleSlope")
+        intercept = frame.number_or_none("RescaleIntercept")
+        unit = frame.text("RescaleType")
+        if modality == "CT" and (slope is None or unit not in ("", "HU", "HU_MOD")):
+            raise UnusableScan(
+                f"{frame.path}: values are not Hounsfield units: RescaleSlope is "
+                f"{slope}, RescaleType {unit or 'absent'}; expected a slope and HU"
+            )
+        if slope == 0:
+            raise UnusableScan(f"{frame.path}: RescaleSlope is 0, expected above 0")
+        plane = stored * float(1 if slope is None else slope) + float(intercept or 0)
+        if modality == "CT":
+            plane[_padding(frame, stored)] = AIR_HU
+            plane = np.maximum(plane, AIR_HU)
+        planes.append(plane.astype(np.float32))
+    return np.stack(planes)
+
+
+def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
+    """Pixels outside the scanner's field of view (PS3.3 C.7.5.1.1.2)."""
+    padding = frame.header.get("PixelPaddingValue")
+    if not isinstance(padding, int):
+        return np.zeros(stored.shape, bool)
+    limit = frame.header.get("PixelPaddingRangeLimit")
+    limit = limit if isinstance(limit, int) else padding
+    # Unsigned pixels may come with a padding value that was read as signed.
+    if stored.dtype.kind == "u":
+        padding, limit = (
+            value % (1 << 8 * stored.itemsize) for value in (padding, limit)
+        )
+    return (stored >= min(padding, limit)) & (stored <= max(padding, limit))
+
+
+def _onto(values, frames, affine, reference) -> np.ndarray:
+    """T2 (slices, rows, columns) on the phases' grid."""
+    name, others, other_affine = reference
+    folder = os.path.dirname(frames[0].path)
+    uids = [stack[0].text("FrameOfReferenceUID") for stack in (frames, others)]
+    if not uids[0] or uids[0] != uids[1]:
+        raise UnusableScan(
+            f"{folder}: its frame of reference is {uids[0] or 'absent'} and that of "
+            f"{name} is {uids[1] or 'absent'}; expected the same, or images on the "
+            "same grid"
+        )
+    return onto_grid(
+        values,
+        affine,
+        shape=(len(others), *size(others[0])),
+        grid_affine=other_affine,
+        source=folder,
+        grid_source=name,
+    )

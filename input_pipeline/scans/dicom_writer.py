@@ -1,0 +1,375 @@
+"""A synthetic CT as a DICOM CT series in the study and the space of its MR.
+
+CT Image IOD, PS3.3 A.3. What it inherits: patient, study, frame of reference, position
+and orientation, so that it lies on the MR in any viewer or planning system. What is its
+own: series and instance UIDs, and every statement of what it is. It says that it is
+synthetic in SyntheticData, ImageType, SeriesDescription and DerivationDescription.
+"""
+
+import dataclasses
+import datetime
+import os
+import shutil
+import uuid
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import format_number_as_ds
+
+from input_pipeline.scans.dicom_frames import quiet_pydicom
+from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
+from input_pipeline.scans.dicom_reader import DicomOrigin
+from input_pipeline.volume import Volume, restore_order, restore_slices, to_axial
+
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+_NAME = "synthct_jax"
+
+# Elements of the patient, the study and the space (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2,
+# C.7.4.1). Those of type 2 have to be there, if only empty.
+_INHERITED = (
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "PatientPosition",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+
+
+class CtSeries:
+    """One CT image file a slice, slice_0001.dcm and on, along the slice normal.
+
+    A volume read from DICOM gives a series on the very slices of the MR, with the MR's
+    patient and study. Any other gets a made-up patient and study of its own, and axial
+    slices. Made in a `with` statement, at whose end the folder appears, whole, or not
+    at all. Slices are written as they come. Where they are other planes than those of
+    the series (sagittal DICOM after `to_axial`, NIfTI before it), all are at the end.
+
+    Attributes:
+        paths: of the files, in the order of the slices.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        volume: Volume,
+        *,
+        series_description: str = "synthetic CT",
+        software: str = _NAME,
+        remark: str = "",
+    ):
+        """Makes nothing yet.
+
+        Args:
+            folder: does not exist yet.
+            volume: the MR that the synthetic CT is made of, as read or after
+                `to_axial`.
+            series_description: 'synthetic CT' is put in front when it does not say so.
+            software: name and version of what made it.
+            remark: what else its DerivationDescription says.
+
+        Raises:
+            FileExistsError: the folder exists.
+            ValueError: the volume is not on the grid of the files it was read from.
+        """
+        self._folder = os.path.normpath(os.fspath(folder))
+        if os.path.exists(self._folder):
+            raise FileExistsError(
+                f"{self._folder} exists already, expected a new folder"
+            )
+        if "synthetic ct" not in series_description.lower():
+            series_description = f"synthetic CT: {series_description}"
+        self._volume = volume
+        shape = volume.voxels.shape[:3]
+        if isinstance(volume.origin, DicomOrigin):
+            self._origin = origin = volume.origin
+            self._stored = dict(shape=origin.shape, affine=origin.affine)
+            try:
+                restore_order(np.empty((*shape, 0)), volume.affine, **self._stored)
+            except ValueError as error:
+                raise ValueError(f"{volume.source}: {error}") from error
+        else:
+            self._origin = origin = _made_up_origin(volume)
+        self._in_order = shape == tuple(origin.shape) and np.allclose(
+            volume.affine, origin.affine, rtol=0, atol=1e-4
+        )
+        with quiet_pydicom():
+            self._series = _series(self._origin, series_description, software, remark)
+        names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
+        self.paths = [os.path.join(self._folder, name) for name in names]
+        self._temporary = f"{self._folder}.{uuid.uuid4().hex}.partial"
+        self._missing = set(range(volume.voxels.shape[0]))
+        self._other_planes: np.ndarray | None = None
+
+    def __enter__(self) -> "CtSeries":
+        os.makedirs(os.path.dirname(self._folder) or ".", exist_ok=True)
+        os.mkdir(self._temporary)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def write(self, hu: np.ndarray, start: int = 0) -> None:
+        """Takes some slices.
+
+        Args:
+            hu: (slices, rows, columns) in the order of the volume. Rounded, and clipped
+                to [-1024, 3071].
+            start: the first of them.
+
+        Raises:
+            ValueError: more slices or other planes than the volume has, or HU that are
+                not finite.
+        """
+        slices, *plane = self._volume.voxels.shape[:3]
+        if [*hu.shape[1:]] != plane or not 0 <= start <= slices - len(hu):
+            raise ValueError(
+                f"HU of shape {hu.shape} from slice {start} on, expected some of "
+                f"{(slices, *plane)} as the MR"
+            )
+        if not np.isfinite(hu).all():
+            raise ValueError(
+                f"{self._folder}: HU of slices {start} to {start + len(hu) - 1} hold "
+                "NaN or infinite values, expected finite numbers"
+            )
+        placed = self._placed(hu, start)
+        if placed is not None:
+            self._save(*placed)
+        else:
+            if self._other_planes is None:
+                self._other_planes = np.empty((slices, *plane), np.float32)
+            self._other_planes[start : start + len(hu)] = hu
+        self._missing -= set(range(start, start + len(hu)))
+
+    def _placed(self, hu: np.ndarray, start: int) -> tuple[int, np.ndarray] | None:
+        """The first slice in the series, and the slices, if its planes are the same."""
+        if self._in_order:
+            return start, hu
+        if self._volume.origin is not self._origin:
+            return None
+        return restore_slices(hu, start, **self._stored)
+
+    def _finish(self) -> None:
+        if self._missing:
+            raise ValueError(
+                f"{self._folder}: {len(self._missing)} of {len(self._volume.voxels)} "
+                "slices were not written, expected all"
+            )
+        if self._other_planes is not None:
+            voxels = self._other_planes[..., None]
+            volume = dataclasses.replace(self._volume, voxels=voxels, channels=("hu",))
+            if volume.origin is self._origin:
+                voxels = restore_order(voxels, volume.affine, **self._stored)
+            else:
+                voxels = to_axial(volume).voxels
+            self._save(0, voxels[..., 0])
+        os.rename(self._temporary, self._folder)
+
+    def _save(self, first: int, hu: np.ndarray) -> None:
+        """Slices in the order of the series."""
+        stored = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32)
+        stored = (stored - LOWEST_HU).astype("<u2")
+        with quiet_pydicom():
+            for index, pixels in enumerate(stored, start=first):
+                image = _image(self._series, self._origin, index, pixels)
+                name = os.path.basename(self.paths[index])
+                path = os.path.join(self._temporary, name)
+                image.save_as(path, enforce_file_format=True)
+
+
+def _made_up_origin(volume: Volume) -> DicomOrigin:
+    """Axial slices of a patient who does not exist, for scans without headers."""
+    nothing = dataclasses.replace(volume, voxels=volume.voxels[..., :0], channels=())
+    axial = to_axial(nothing)
+    row_mm, column_mm, slice_mm = axial.spacing_mm
+    to_lps = LPS_TO_RAS @ axial.affine[:3]
+    header = Dataset()
+    header.PatientName = "SYNTHETIC^CT"
+    # Archives merge by ID: each made-up patient needs another.
+    header.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
+    header.StudyInstanceUID = generate_uid()
+    header.StudyID = "1"
+    header.StudyDate = datetime.datetime.now().strftime("%Y%m%d")
+    header.StudyTime = datetime.datetime.now().strftime("%H%M%S")
+    header.StudyDescription = "synthetic CT"
+    header.FrameOfReferenceUID = generate_uid()
+    header.PatientPosition = "HFS"
+    header.PixelSpacing = _decimals((row_mm, column_mm))
+    header.SliceThickness = _decimals((slice_mm,))[0]
+    header.ImageOrientationPatient = _decimals(
+        (*to_lps[:, 0] / column_mm, *to_lps[:, 1] / row_mm)
+    )
+    headers = []
+    for index in range(len(axial.voxels)):
+        own = Dataset()
+        own.update(header)
+        own.ImagePositionPatient = _decimals(to_lps @ (0, 0, index, 1))
+        headers.append(own)
+    return DicomOrigin(
+        headers=tuple(headers),
+        sources=((),) * len(headers),
+        affine=axial.affine,
+        shape=axial.voxels.shape[:3],
+    )
+
+
+def _decimals(values) -> list[str]:
+    """Decimal strings of at most 16 characters, as DICOM has them."""
+    # Adding 0 turns -0 into 0; rounding keeps 1e-17 from becoming an exponent.
+    return [format_number_as_ds(float(round(v, 10) + 0.0)) for v in values]
+
+
+def _series(
+    origin: DicomOrigin, description: str, software: str, remark: str
+) -> Dataset:
+    """What all images of the series share."""
+    now = datetime.datetime.now()
+    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    first = origin.headers[0]
+    image = Dataset()
+    for keyword in _TYPE_2:
+        setattr(image, keyword, "")
+    for keyword in _INHERITED:
+        if keyword in first:
+            image[keyword] = first[keyword]
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        if not image.get(keyword):
+            setattr(image, keyword, generate_uid())
+    if not image.get("PatientPosition"):
+        image.PatientPosition = "HFS"
+
+    image.Modality = "CT"
+    image.SeriesInstanceUID = generate_uid()
+    image.SeriesNumber = int(first.get("SeriesNumber") or 0) + 1000
+    image.SeriesDescription = description[:64]
+    image.SeriesDate, image.SeriesTime = date, time
+    # Without it the standard asks for a laterality. (0018,0015)
+    image.BodyPartExamined = first.get("BodyPartExamined") or "ABDOMEN"
+    image.Manufacturer = image.ManufacturerModelName = _NAME
+    image.SoftwareVersions = software[:64]
+
+    image.SOPClassUID = CTImageStorage
+    image.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    image.SyntheticData = "YES"
+    image.DerivationDescription = (
+        "Synthetic CT: HU estimated from MR images by a neural network, "
+        f"not measured with X-rays{remark and '; '}{remark}"
+    )
+    image.BurnedInAnnotation = "NO"
+    image.ContributingEquipmentSequence = Sequence([_equipment(software, now)])
+    # Nothing was measured: required to be there, left empty.
+    image.KVP = image.AcquisitionNumber = None
+    image.PixelSpacing = first.PixelSpacing
+    image.ImageOrientationPatient = first.ImageOrientationPatient
+    step = np.linalg.norm(origin.affine[:3, 2])
+    image.SliceThickness = first.get("SliceThickness") or _decimals((step,))[0]
+    image.SpacingBetweenSlices = _decimals((step,))[0]
+
+    image.SamplesPerPixel = 1
+    image.PhotometricInterpretation = "MONOCHROME2"
+    image.Rows, image.Columns = origin.shape[1:]
+    image.BitsAllocated = image.BitsStored = 16
+    image.HighBit = 15
+    image.PixelRepresentation = 0
+    image.RescaleIntercept = LOWEST_HU
+    image.RescaleSlope = 1
+    image.RescaleType = "HU"
+    image.WindowCenter, image.WindowWidth = 40, 400
+    return image
+
+
+def _equipment(software: str, now: datetime.datetime) -> Dataset:
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = Sequence(
+        [_code("109102", "Processing Equipment")]
+    )
+    item.Manufacturer = item.ManufacturerModelName = _NAME
+    item.SoftwareVersions = software[:64]
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    item.ContributionDescription = "MR to synthetic CT"
+    return item
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = value, "DCM"
+    code.CodeMeaning = meaning
+    return code
+
+
+def _image(
+    series: Dataset, origin: DicomOrigin, index: int, pixels: np.ndarray
+) -> Dataset:
+    image = Dataset()
+    image.update(series)
+    header = origin.headers[index]
+    image.SOPInstanceUID = generate_uid()
+    now = datetime.datetime.now()
+    image.ContentDate = image.InstanceCreationDate = now.strftime("%Y%m%d")
+    image.ContentTime = image.InstanceCreationTime = now.strftime("%H%M%S")
+    image.InstanceNumber = index + 1
+    image.ImagePositionPatient = header.ImagePositionPatient
+    # The order of the slices in mm, for viewers that sort by it.
+    normal = np.cross(
+        *np.array(series.ImageOrientationPatient, np.float64).reshape(2, 3)
+    )
+    location = np.array(header.ImagePositionPatient, np.float64) @ normal
+    image.SliceLocation = _decimals((location,))[0]
+    sources = []
+    for sop_class, instance, frame in origin.sources[index]:
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = instance
+        if frame is not None:
+            item.ReferencedFrameNumber = frame
+        item.SpatialLocationsPreserved = "YES"
+        item.PurposeOfReferenceCodeSequence = Sequence(
+            [_code("121322", "Source image for image processing operation")]
+        )
+        sources.append(item)
+    if sources:
+        image.SourceImageSequence = Sequence(sources)
+    image.PixelData = pixels.tobytes()
+    image["PixelData"].VR = "OW"
+    image.file_meta = FileMetaDataset()
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return image

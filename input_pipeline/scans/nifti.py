@@ -1,0 +1,260 @@
+"""NIfTI-1 and NIfTI-2 files to one Volume, one file a channel, and back."""
+
+import dataclasses
+import os
+import uuid
+import zlib
+from collections.abc import Sequence
+
+import nibabel
+import numpy as np
+
+from input_pipeline.scans.alignment import onto_grid
+from input_pipeline.volume import UnusableScan, Volume, restore_order
+
+AIR_HU = -1024.0
+_SAME_GRID_MM = 1e-4
+_SUFFIXES = (".nii", ".nii.gz")
+_MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NiftiOrigin:
+    """What an output file inherits: the array order and grid of the file read.
+
+    Attributes:
+        affine: (4, 4) RAS mm, of the stored order.
+        shape: (slices, rows, columns), of the stored order.
+        space: the file's sform or qform code, which says what RAS is relative to.
+    """
+
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+    space: int
+
+
+def read_nifti(
+    paths: Sequence[str | os.PathLike], *, modality: str, channels: Sequence[str]
+) -> Volume:
+    """Reads one file a channel, as stored: array axes i, j, k are column, row, slice.
+
+    Values are scaled as the header says. CT below -1024 HU becomes -1024. T2 beside
+    the phases may lie on another grid, and is brought onto theirs
+    (`alignment.onto_grid`).
+
+    Raises:
+        FileNotFoundError: names the file.
+        UnusableScan: a file is no NIfTI image, is truncated, is not one 3-D volume of
+            finite numbers on an orthogonal grid, or lies on another grid than the
+            others, T2 elsewhere; the message names the file, or both.
+        ValueError: not one file for each channel.
+    """
+    paths = [os.fspath(path) for path in paths]
+    if not channels or len(paths) != len(channels):
+        raise ValueError(
+            f"{len(paths)} file{'s' if len(paths) != 1 else ''} given, "
+            f"{len(channels)} channels expected: {', '.join(channels)}"
+        )
+    read = [_read_one(path) for path in paths]
+    # The phases are the reference wherever T2 stands in the order asked for.
+    first = next((i for i, channel in enumerate(channels) if channel != "t2"), 0)
+    _, origin = read[first]
+    voxels = []
+    for path, channel, (values, other) in zip(paths, channels, read, strict=True):
+        if modality == "CT":
+            values = np.maximum(values, AIR_HU)
+        elif channel == "t2" and not _same_grid(origin, other):
+            values = onto_grid(
+                values,
+                other.affine,
+                shape=origin.shape,
+                grid_affine=origin.affine,
+                source=path,
+                grid_source=paths[first],
+            )
+        else:
+            _check_same_grid(paths[first], origin, path, other)
+        voxels.append(values)
+    return Volume(
+        voxels=np.stack(voxels, axis=-1),
+        affine=origin.affine,
+        modality=modality,
+        channels=tuple(channels),
+        source=",".join(paths),
+        origin=origin,
+    )
+
+
+def _read_one(path: str) -> tuple[np.ndarray, NiftiOrigin]:
+    """(slices, rows, columns) float32, and where it lies."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        image = nibabel.load(path)
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, zlib.error) as e:
+        raise UnusableScan(f"{path}: not a NIfTI file: {e}") from e
+    # Also true of NIfTI-2, and of .hdr/.img pairs; Analyze files have no orientation.
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise UnusableScan(
+            f"{path}: a {type(image).__name__}, expected a NIfTI file (.nii, .nii.gz)"
+        )
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < 2:
+        raise UnusableScan(
+            f"{path}: an image of shape {image.shape}, expected one 3-D volume of at "
+            "least 2 voxels along each axis"
+        )
+    affine, space = _affine(path, image)
+    if image.get_data_dtype().kind not in "iuf":
+        raise UnusableScan(
+            f"{path}: values of type {image.get_data_dtype()}, expected real numbers"
+        )
+    try:
+        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    # A cut .nii fails on its length, a cut .nii.gz in the decompressor.
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UnusableScan(f"{path}: truncated or damaged: {error}") from error
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise UnusableScan(
+            f"{path}: {bad} of {values.size} voxels are NaN or infinite, expected "
+            "finite numbers"
+        )
+    values = np.ascontiguousarray(values.transpose(2, 1, 0))
+    return values, NiftiOrigin(affine=affine, shape=values.shape, space=space)
+
+
+def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
+    """The sform, or else the qform, in mm, once it is known to make sense."""
+    header = image.header
+    sform, sform_code = header.get_sform(coded=True)
+    try:
+        qform, qform_code = header.get_qform(coded=True)
+    except ValueError as error:  # a quaternion longer than 1
+        qform, qform_code = None, 0
+        if sform is None:
+            raise UnusableScan(f"{path}: qform is damaged: {error}") from error
+    if sform is None and qform is None:
+        raise UnusableScan(
+            f"{path}: neither sform nor qform says where the volume lies in the "
+            "patient, expected one of them"
+        )
+    name, affine, space = "sform", sform, int(sform_code)
+    if sform is None:
+        name, affine, space = "qform", qform, int(qform_code)
+    affine = np.array(affine, np.float64)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() <= 0:
+        raise UnusableScan(
+            f"{path}: {name} is {affine.tolist()}, expected finite axes above 0"
+        )
+    cosines = (affine[:3, :3] / lengths).T @ (affine[:3, :3] / lengths)
+    if np.abs(cosines - np.eye(3)).max() > 1e-3:
+        raise UnusableScan(
+            f"{path}: {name} is sheared, its axes are up to "
+            f"{np.degrees(np.arcsin(np.abs(cosines - np.eye(3)).max())):.1f} degrees "
+            "off perpendicular; expected an orthogonal grid"
+        )
+    sizes = np.abs(np.array(header["pixdim"][1:4], np.float64))
+    if not np.allclose(lengths, sizes, rtol=0.01):
+        raise UnusableScan(
+            f"{path}: {name} has a spacing of {np.round(lengths, 4).tolist()} and "
+            f"pixdim {np.round(sizes, 4).tolist()}, expected the same"
+        )
+    same_space = int(sform_code) == int(qform_code)
+    if sform is not None and qform is not None and same_space:
+        corner = np.array([*np.array(image.shape[:3]) - 1, 1])
+        apart = np.abs((sform - qform) @ np.array([[0, 0, 0, 1], corner]).T).max()
+        if apart > 0.1 * sizes.min():
+            raise UnusableScan(
+                f"{path}: sform and qform are {apart:.2f} apart in the same space, "
+                "expected them to agree"
+            )
+    unit = header.get_xyzt_units()[0]
+    if unit not in _MM_PER_UNIT:
+        raise UnusableScan(f"{path}: spatial unit is {unit!r}, expected mm")
+    affine[:3] *= _MM_PER_UNIT[unit]
+    return affine, space
+
+
+def _check_same_grid(path, origin, other_path, other) -> None:
+    if origin.shape != other.shape:
+        raise UnusableScan(
+            f"{path} has (slices, rows, columns) {origin.shape} and {other_path} has "
+            f"{other.shape}, expected one grid"
+        )
+    if not _same_grid(origin, other):
+        raise UnusableScan(
+            f"{path} and {other_path} lie up to {_apart(origin, other):.4f} mm apart, "
+            f"expected one grid to {_SAME_GRID_MM} mm"
+        )
+
+
+def _same_grid(origin: NiftiOrigin, other: NiftiOrigin) -> bool:
+    return origin.shape == other.shape and _apart(origin, other) <= _SAME_GRID_MM
+
+
+def _apart(origin: NiftiOrigin, other: NiftiOrigin) -> float:
+    """Largest distance of corners of one shape along an axis, or of their affines."""
+    far = np.array([*origin.shape[::-1], 1])
+    corners = np.array([[0, 0, 0, 1], far]).T
+    difference = origin.affine - other.affine
+    return max(np.abs(difference @ corners).max(), np.abs(difference[:3, :3]).max())
+
+
+def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> None:
+    """Writes voxels on the grid of a volume, in the array order it was stored in.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: ends with .nii or .nii.gz; its folder exists.
+        voxels: (slices, rows, columns) in the order of `volume.voxels`, which may be
+            as read or after `to_axial`. Integers are written as int16, others as
+            float32.
+        volume: where the voxels lie.
+
+    Raises:
+        FileExistsError: there is such a file.
+        ValueError: another shape, suffix, or integers beyond 16 bits.
+    """
+    path = os.fspath(path)
+    suffix = next((s for s in reversed(_SUFFIXES) if path.endswith(s)), None)
+    if suffix is None:
+        raise ValueError(f"{path}: expected a name that ends with .nii or .nii.gz")
+    if os.path.exists(path):
+        raise FileExistsError(f"{path} exists already")
+    if voxels.shape != volume.voxels.shape[:3]:
+        raise ValueError(
+            f"voxels of shape {voxels.shape}, expected {volume.voxels.shape[:3]}"
+        )
+    affine, space = volume.affine, 1  # 1: relative to the scanner
+    # Both kinds of origin know the stored order; a made-up volume has none.
+    if volume.origin is not None:
+        affine = volume.origin.affine
+        voxels = restore_order(
+            voxels, volume.affine, shape=volume.origin.shape, affine=affine
+        )
+        space = getattr(volume.origin, "space", space)
+    dtype = np.float32
+    if voxels.dtype.kind in "iu":
+        dtype = np.int16
+        limits = np.iinfo(dtype)
+        if voxels.size and (voxels.min() < limits.min or voxels.max() > limits.max):
+            raise ValueError(
+                f"integers from {voxels.min()} to {voxels.max()}, expected 16 bits"
+            )
+    image = nibabel.Nifti1Image(voxels.transpose(2, 1, 0).astype(dtype), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=space)
+    image.set_qform(affine, code=space)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}{suffix}")
+    try:
+        nibabel.save(image, temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

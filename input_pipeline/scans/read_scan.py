@@ -1,0 +1,122 @@
+"""The one door for scans that a user names: a folder, a file, or a list of files."""
+
+import os
+from collections.abc import Sequence
+
+from input_pipeline.scans.alignment import check_one_body
+from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
+from input_pipeline.scans.dicom_reader import CT_CHANNELS, MR_CHANNELS, read_dicom
+from input_pipeline.scans.nifti import read_nifti
+from input_pipeline.volume import UnusableScan, Volume
+
+_NIFTI_SUFFIXES = (".nii.gz", ".nii")
+
+
+def read_scan(
+    scan: str | os.PathLike,
+    *,
+    modality: str,
+    channels: Sequence[str] | None = None,
+) -> Volume:
+    """Reads a scan as it is stored; `volume.to_axial` turns it to the canonical order.
+
+    T2 beside the phases is brought onto their grid, and must show the same body.
+
+    Args:
+        scan: a folder of DICOM files (both phases in it or in folders below it, as
+            in CHAOS), a multi-frame DICOM file, a folder with NIfTI files named after
+            their channels (in_phase.nii.gz, ..., hu.nii.gz; a single file may have any
+            name), one NIfTI file, or several of them, comma-separated in the order of
+            `channels`.
+        modality: 'MR' or 'CT'.
+        channels: names out of in_phase, out_of_phase, t2 for MR, in the order wanted;
+            None takes what a folder has. CT has the one channel 'hu'.
+
+    Raises:
+        FileNotFoundError: names what is missing.
+        UnusableScan: the scan cannot become a volume; names the file and the reason.
+        ValueError: the number of files is not that of the channels, or a channel or
+            modality is unknown.
+    """
+    volume = _read(os.fspath(scan), modality, channels)
+    check_one_body(volume)
+    return volume
+
+
+def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
+    known = {"MR": MR_CHANNELS, "CT": CT_CHANNELS}.get(modality)
+    if known is None:
+        raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")
+    if modality == "CT" and channels is None:
+        channels = CT_CHANNELS
+    for channel in channels or ():
+        if channel not in known:
+            raise ValueError(
+                f"channel {channel!r} of {modality}, expected one of {', '.join(known)}"
+            )
+    # A path may contain commas itself.
+    paths = [scan] if os.path.exists(scan) else scan.split(",")
+    paths = [path.strip() for path in paths] if len(paths) > 1 else paths
+    for path in paths:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path or 'empty path'}: no such file or folder")
+    if len(paths) == 1 and os.path.isdir(scan):
+        files = _channel_files(scan, known, channels)
+        if not files:
+            return read_dicom(scan, modality=modality, channels=channels)
+        return read_nifti(list(files.values()), modality=modality, channels=list(files))
+    if len(paths) == 1 and not _is_nifti(scan):
+        return read_dicom(scan, modality=modality, channels=channels)
+    for path in paths:
+        if not _is_nifti(path):
+            raise UnusableScan(
+                f"{path}: expected a NIfTI file (.nii, .nii.gz); a list has one a "
+                "channel, a DICOM folder is given alone"
+            )
+    if channels is None:
+        raise ValueError(
+            f"{scan}: NIfTI files do not say what they show, expected channels out of "
+            f"{', '.join(known)}"
+        )
+    return read_nifti(paths, modality=modality, channels=channels)
+
+
+def _is_nifti(path: str) -> bool:
+    return path.lower().endswith(_NIFTI_SUFFIXES)
+
+
+def _channel_files(
+    folder: str, known: Sequence[str], channels: Sequence[str] | None
+) -> dict[str, str]:
+    """The NIfTI file of each channel; empty when the folder is one of DICOM files."""
+    files = [name for name in sorted(os.listdir(folder)) if _is_nifti(name)]
+    if not files:
+        return {}
+    by_stem: dict[str, str] = {}
+    for name in files:
+        stem = name[: name.lower().rindex(".nii")]
+        if stem in by_stem:
+            raise UnusableScan(
+                f"{folder}: both {by_stem[stem]} and {name}, expected one of them"
+            )
+        by_stem[stem] = name
+    wanted = channels or [channel for channel in known if channel in by_stem]
+    if len(files) == len(wanted) == 1:
+        chosen = {wanted[0]: files[0]}
+    elif wanted and set(wanted) <= set(by_stem):
+        chosen = {channel: by_stem[channel] for channel in wanted}
+    else:
+        chosen = {}
+    with quiet_pydicom():
+        with_dicom = bool(find_frames(folder)[0])
+    if with_dicom and chosen:
+        raise UnusableScan(
+            f"{folder}: both DICOM images and {', '.join(chosen.values())}, expected "
+            "one of them"
+        )
+    if not with_dicom and not chosen:
+        raise UnusableScan(
+            f"{folder}: NIfTI files {', '.join(files)}; expected "
+            f"{', '.join(f'{name}.nii.gz' for name in wanted or known)}"
+        )
+    return {name: os.path.join(folder, file) for name, file in chosen.items()}

@@ -1,0 +1,29 @@
+"""All that the next training step depends on, as one pytree."""
+
+from typing import Any
+
+import flax.struct
+import jax
+
+from synthct_jax.model.image_pool import ImagePool
+
+Params = dict[str, Any]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """step counts the steps done, and is the position in the data stream as well."""
+
+    step: jax.Array
+    generators: dict[str, Params]  # to_ct, to_mr
+    discriminators: dict[str, Params]  # ct, mr: what each of them judges
+    generator_opt: Any
+    discriminator_opt: Any
+    ema: dict[str, Params] | None  # moving average of the generators
+    pools: dict[str, ImagePool]  # ct, mr
+    rng: jax.Array  # never advanced: each step folds its number in
+
+    @property
+    def translator(self) -> dict[str, Params]:
+        """The generators to translate with: their moving average where there is one."""
+        return self.generators if self.ema is None else self.ema

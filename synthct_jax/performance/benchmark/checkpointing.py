@@ -1,0 +1,44 @@
+"""Checkpoints: how long a save stops training, and how long until it is on disk."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from synthct_jax import train
+from synthct_jax.checkpoint import manager
+from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.model import method
+
+
+def measure_saving(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[str, Any]:
+    """Saves a new state of a configuration, and restores it."""
+    gan = method.from_config(config, mesh=mesh)
+    init, abstract = train.make_init(gan, config, mesh)
+    state = jax.block_until_ready(init(jax.random.key(config.seed)))
+    description = Description(
+        config=config.to_dict(),
+        prepared={},
+        data_dir="",
+        versions=manager.versions(),
+    )
+    with Checkpoints(workdir) as checkpoints:
+        began = time.perf_counter()
+        checkpoints.save(state.replace(step=state.step + 1), description)
+        stopped = time.perf_counter() - began
+        checkpoints.wait()
+        saved = time.perf_counter() - began
+        began = time.perf_counter()
+        jax.block_until_ready(checkpoints.restore(abstract, 1))
+        restored = time.perf_counter() - began
+    folder = workdir / "checkpoints"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "stops_training_seconds": stopped,
+        "save_seconds": saved,
+        "restore_seconds": restored,
+        "bytes": size,
+    }

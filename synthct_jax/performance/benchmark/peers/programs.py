@@ -1,0 +1,227 @@
+"""What is compared: each makes a function that does the work once.
+
+Each runs in a process of its own and imports there what it needs.
+"""
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default
+
+Work = Callable[[], Any]
+BATCH = 8  # slices translated at once, as `inference` does
+
+
+def make_config(task: Mapping[str, Any]) -> ConfigDict:
+    """Ours, at the settings that the twin has."""
+    config = default.get_config()
+    config.unlock()
+    config.data.mr_channels = ("in_phase", "out_of_phase", "t2")[: task["channels"]]
+    config.data.size = task["size"]
+    config.model.width = config.model.discriminator_width = task["width"]
+    config.model.blocks = task["blocks"]
+    config.loss.identity = 0.5
+    config.train.global_batch = task["batch"]
+    config.train.pool_size = 0
+    return config
+
+
+# --- one training step ----------------------------------------------------------------
+
+
+def ours(task: Mapping[str, Any], **changes: Any) -> Work:
+    from synthct_jax.runtime import environment
+
+    environment.prepare_environment()
+    import jax
+
+    from synthct_jax import checks
+    from synthct_jax.performance.benchmark.step import ReadyStep
+
+    config = make_config(task)
+    step = ReadyStep(config, checks.choose_mesh(config), **changes)
+    return lambda: jax.device_get(step())
+
+
+def plain_jax(task: Mapping[str, Any]) -> Work:
+    """Ours with XLA's own convolutions, as TPUs and GPUs have them."""
+    return ours(task, platform="any")
+
+
+def torch_step(
+    task: Mapping[str, Any],
+    *,
+    compiled: bool = False,
+    channels_last: bool = False,
+    bfloat16: bool = False,
+) -> Work:
+    import torch
+
+    from synthct_jax.performance.benchmark.peers.torch_twin import Shape, Twin
+
+    shape = Shape(
+        mr_channels=task["channels"],
+        width=task["width"],
+        blocks=task["blocks"],
+        discriminator_width=task["width"],
+    )
+    twin = Twin(shape, autocast=bfloat16)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for networks in (twin.generators, twin.discriminators):
+        for name, network in networks.items():
+            network.to(memory_format=layout)
+            networks[name] = torch.compile(network) if compiled else network
+    rng = np.random.default_rng(0)
+    mr, ct = (
+        torch.from_numpy(
+            rng.uniform(
+                -1, 1, (task["batch"], channels, task["size"], task["size"])
+            ).astype("f4")
+        ).to(memory_format=layout)
+        for channels in (task["channels"], 1)
+    )
+    return lambda: twin.step(mr, ct)
+
+
+STEPS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
+    "synthct_jax": ours,
+    "PyTorch eager": torch_step,
+    "PyTorch channels-last": lambda task: torch_step(task, channels_last=True),
+    "PyTorch compiled": lambda task: torch_step(task, compiled=True),
+    "PyTorch compiled, channels-last": lambda task: torch_step(
+        task, compiled=True, channels_last=True
+    ),
+    "PyTorch bfloat16": lambda task: torch_step(task, bfloat16=True),
+    "JAX, XLA's convolutions": plain_jax,
+}
+
+
+# --- translation of a volume ----------------------------------------------------------
+
+
+def our_translation(task: Mapping[str, Any], **changes: Any) -> Work:
+    from synthct_jax.runtime import environment
+
+    environment.prepare_environment()
+    import jax
+
+    from synthct_jax.inference.translator import Translator
+    from synthct_jax.model import method
+
+    config = make_config(task)
+    gan = method.from_config(config, **changes)
+    params = gan.init(jax.random.key(0), batch=1, size=task["size"]).generators
+    translator = Translator(
+        gan, config.data, stored_channels=tuple(config.data.mr_channels)
+    )
+    stored = np.random.default_rng(0).integers(
+        0,
+        1_000,
+        (task["slices"], task["size"], task["size"], task["channels"]),
+        dtype=np.int16,
+    )
+    return lambda: translator(params["to_ct"], stored)
+
+
+def _generator(task: Mapping[str, Any]):
+    from synthct_jax.performance.benchmark.peers.torch_twin import Generator
+
+    network = Generator(task["channels"], 1, width=task["width"], blocks=task["blocks"])
+    return network.eval()
+
+
+def _volume(task: Mapping[str, Any]) -> np.ndarray:
+    """(slices, channels, size, size), as networks outside of JAX take it."""
+    shape = (task["slices"], task["channels"], task["size"], task["size"])
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype("f4")
+
+
+def _in_batches(function: Callable, volume: Any) -> Work:
+    return lambda: [
+        function(volume[start : start + BATCH])
+        for start in range(0, len(volume), BATCH)
+    ]
+
+
+def torch_translation(
+    task: Mapping[str, Any],
+    *,
+    compiled: bool = False,
+    channels_last: bool = False,
+    bfloat16: bool = False,
+) -> Work:
+    import torch
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = _generator(task).to(memory_format=layout)
+    if compiled:
+        network = torch.compile(network)
+    volume = torch.from_numpy(_volume(task)).to(memory_format=layout)
+
+    def translate(batch: torch.Tensor) -> torch.Tensor:
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+        ):
+            return network(batch)
+
+    return _in_batches(translate, volume)
+
+
+@contextlib.contextmanager
+def _exported(task: Mapping[str, Any]):
+    """The generator as an ONNX file."""
+    import torch
+
+    shape = (BATCH, task["channels"], task["size"], task["size"])
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "generator.onnx"
+        torch.onnx.export(
+            _generator(task), (torch.zeros(shape),), path, input_names=["x"]
+        )
+        yield path
+
+
+def onnxruntime_translation(task: Mapping[str, Any]) -> Work:
+    import onnxruntime
+
+    with _exported(task) as path:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return _in_batches(lambda batch: session.run(None, {"x": batch}), _volume(task))
+
+
+def openvino_translation(task: Mapping[str, Any]) -> Work:
+    import openvino
+
+    core = openvino.Core()
+    with _exported(task) as path:
+        model = core.compile_model(
+            core.read_model(path),
+            "CPU",
+            {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"},
+        )
+    return _in_batches(lambda batch: model({"x": batch}), _volume(task))
+
+
+TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
+    "synthct_jax": our_translation,
+    "PyTorch eager": torch_translation,
+    "PyTorch channels-last": lambda task: torch_translation(task, channels_last=True),
+    "PyTorch compiled": lambda task: torch_translation(task, compiled=True),
+    "PyTorch bfloat16": lambda task: torch_translation(task, bfloat16=True),
+    "onnxruntime": onnxruntime_translation,
+    "OpenVINO": openvino_translation,
+    "JAX, XLA's convolutions": lambda task: our_translation(task, platform="any"),
+}
+PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
+OURS = ("synthct_jax", "JAX, XLA's convolutions")
+# Minutes a step where the others take seconds: to be asked for by name.
+SLOW = {"step": ("JAX, XLA's convolutions",), "translation": ()}

@@ -1,0 +1,120 @@
+"""What must fit before a run starts: meshes, batches, rows."""
+
+import pytest
+from tiny_run import tiny_config
+
+from synthct_jax import checks
+from synthct_jax.checkpoint.manager import Description
+from synthct_jax.parallel import sharding
+
+
+def mesh(devices=8, processes=1, **fields):
+    config = tiny_config()
+    config.train.global_batch = 8
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in fields.items()}
+    )
+    return dict(checks.choose_mesh(config, _devices(devices, processes)).shape)
+
+
+class _Device:
+    """What a mesh needs to know of a device."""
+
+    platform = "cpu"
+
+    def __init__(self, number, process):
+        self.id, self.process_index = number, process
+
+
+def _devices(count, processes):
+    return [_Device(n, n * processes // count) for n in range(count)]
+
+
+def test_all_devices_share_the_batch_by_default():
+    assert mesh() == {"data": 8, "fsdp": 1, "space": 1}
+
+
+def test_what_is_left_goes_to_the_open_axis():
+    assert mesh(mesh__space=2) == {"data": 4, "fsdp": 1, "space": 2}
+    assert mesh(mesh__data=2, mesh__fsdp=-1) == {"data": 2, "fsdp": 4, "space": 1}
+
+
+def test_a_small_batch_uses_as_many_devices_as_it_divides_over(caplog):
+    assert mesh(train__global_batch=6)["data"] == 6
+    assert mesh(train__global_batch=1, mesh__space=2) == {
+        "data": 1,
+        "fsdp": 1,
+        "space": 2,
+    }
+    assert "trained on 2 of 8 devices; a multiple of 4 would use all" in caplog.text
+
+
+def test_a_mesh_that_was_asked_for_is_no_reason_to_warn(caplog):
+    assert mesh(mesh__data=2) == {"data": 2, "fsdp": 1, "space": 1}
+    assert not caplog.text
+
+
+def test_several_processes_use_all_devices_or_refuse():
+    assert mesh(processes=2)["data"] == 8
+    with pytest.raises(ValueError, match="6, which does not divide over 8 shares"):
+        mesh(processes=2, train__global_batch=6)
+    with pytest.raises(ValueError, match="4 of 8 devices; several processes use all"):
+        mesh(processes=2, mesh__data=4)
+
+
+def test_parts_count():
+    assert mesh(train__accumulate=2)["data"] == 4
+    with pytest.raises(ValueError, match="is 8 in 2 parts.*the next that does is 16"):
+        mesh(train__accumulate=2, mesh__data=8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mesh__space": 3}, "mesh.space=3: 3 does not divide the 8 devices"),
+        ({"mesh__data": 16}, "mesh.data=16.*: 16 are not among the 8 devices"),
+        ({"mesh__fsdp": -1}, "mesh.data and mesh.fsdp are -1, expected one at most"),
+        ({"mesh__space": 0}, "mesh.space is 0, expected -1 or at least 1"),
+        ({"train__global_batch": 0}, "train.global_batch is 0"),
+        ({"train__accumulate": 3}, "global_batch is 8 and train.accumulate 3"),
+        ({"mesh__data": 3}, "is 8, which does not divide over 3 shares.*next.* is 9"),
+        ({"mesh__space": 8, "data__size": 16}, "mesh.space is 8, with images of 16"),
+    ],
+)
+def test_what_does_not_divide_is_refused_by_its_field(fields, message):
+    with pytest.raises(ValueError, match=message):
+        mesh(**fields)
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices", "space", "shares"),
+    [
+        (2, 8, 1, [(0, 2), (1, 2)]),
+        (2, 8, 8, [(0, 1), (0, 1)]),  # each has rows of all images
+        (4, 8, 4, [(0, 2), (0, 2), (1, 2), (1, 2)]),
+        # One and a half images each: those in the middle read all.
+        (4, 12, 2, [(0, 3), (0, 1), (0, 1), (2, 3)]),
+    ],
+)
+def test_a_process_reads_what_its_devices_have(
+    processes, devices, space, shares, monkeypatch
+):
+    whole = sharding.make_mesh(_devices(devices, processes), space=space)
+    for process, share in enumerate(shares):
+        monkeypatch.setattr(sharding.jax, "process_index", lambda p=process: p)
+        assert sharding.share_of_process(whole) == share
+
+
+def test_a_checkpoint_from_before_a_field_goes_on(tmp_path):
+    now = tiny_config()
+    before = now.to_dict()
+    del before["mesh"], before["model"]["remat"]
+    del before["train"]["accumulate"], before["train"]["watchdog_seconds"]
+    subjects = {d: {"subjects": []} for d in ("mr", "ct")}
+    old, new = (
+        Description(
+            config=config, prepared={"domains": subjects}, data_dir="", versions={}
+        )
+        for config in (before, now.to_dict())
+    )
+    checks.check_resumable(old, new, tmp_path)

@@ -1,0 +1,36 @@
+import pytest
+
+from configs import chaos, default, folder, phantom
+from input_pipeline.preparation.prepare import SOURCES
+
+FILES = {"chaos": chaos, "folder": folder, "phantom": phantom}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_variants_are_what_the_network_sees(name):
+    module = FILES[name]
+    assert module.get_config().data.mr_channels == ("in_phase", "out_of_phase")
+    channels = {v: module.get_config(v).data.mr_channels for v in module.VARIANTS}
+    assert channels["in_out_t2"] == ("in_phase", "out_of_phase", "t2")
+    assert channels["in"] == ("in_phase",)
+    assert channels["out"] == ("out_of_phase",)
+    assert channels["t2"] == ("t2",)
+    assert module.get_config().data.source == name
+    assert name in SOURCES
+
+
+@pytest.mark.parametrize("module", [chaos, phantom])
+def test_every_input_is_there_without_contrast_medium_too(module):
+    for variant in default.MR_INPUTS:
+        one, other = (module.get_config(variant + end) for end in ("", "_noncontrast"))
+        assert one.data.mr_channels == other.data.mr_channels
+        assert one != other
+    assert chaos.get_config("in_noncontrast").data.source in SOURCES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_unknown_variants_and_fields_are_errors(name):
+    with pytest.raises(ValueError, match=f"{name}.py has no variant 'inout'.*in_out"):
+        FILES[name].get_config("inout")
+    with pytest.raises(AttributeError):
+        FILES[name].get_config().data.sise = 1

@@ -1,0 +1,68 @@
+"""Any number of devices and processes goes on from the checkpoint of any other."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from alike import assert_alike
+from elastic import LAYOUTS
+from paths import PYTHONPATH, REPOSITORY
+from tiny_run import tiny_run
+
+
+def run(mode, folder, name):
+    layout = LAYOUTS[name]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "JAX_NUM_CPU_DEVICES": str(layout.devices),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles much, runs little
+        "PYTHONPATH": PYTHONPATH,
+    }
+    several = layout.processes > 1
+    if several:
+        environment["JAX_COORDINATOR_ADDRESS"] = f"127.0.0.1:{port}"
+        environment["JAX_NUM_PROCESSES"] = str(layout.processes)
+    data_dir = tiny_run().data_dir
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "tests/support/elastic.py", mode, data_dir, folder, name],
+            cwd=REPOSITORY,
+            env={**environment, **({"JAX_PROCESS_ID": str(number)} if several else {})},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(layout.processes)
+    ]
+    try:
+        for process in processes:
+            _, error = process.communicate(timeout=600)
+            assert process.returncode == 0, f"{mode} {name}: {error[-3000:]}"
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_every_layout_goes_on_from_every_other(tmp_path):
+    for name in LAYOUTS:
+        run("train", tmp_path, name)
+    for name in LAYOUTS:
+        run("resume", tmp_path, name)
+    initial = np.load(tmp_path / "1_from_nothing.npz")
+    one = np.load(tmp_path / "1_from_the_start.npz")
+    for name in LAYOUTS:
+        undisturbed = np.load(tmp_path / f"{name}_from_the_start.npz")
+        for origin in LAYOUTS:
+            found = np.load(tmp_path / f"{name}_from_{origin}.npz")
+            assert_alike(found, one, initial, f"of {name} from {origin}")
+            if origin == name:
+                for array in one:
+                    np.testing.assert_array_equal(
+                        found[array], undisturbed[array], err_msg=f"{array}, {name}"
+                    )

@@ -1,0 +1,177 @@
+"""Runs that are killed as a machine kills them: in processes of their own."""
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from paths import PYTHONPATH
+from saved_states import assert_same_run
+from tiny_run import tiny_run
+
+from synthct_jax import main
+from synthct_jax.runtime import goodput
+from synthct_jax.runtime.metric_writer import read_rows
+
+STEPS = 24
+
+# The configuration's file of the command line is that of the tests, and longer.
+CONFIG_FILE = f"""
+from tiny_run import tiny_config
+
+def get_config():
+    return tiny_config(steps={STEPS}, save_every=3, evaluate_every=6, log_every=1)
+"""
+
+
+@dataclasses.dataclass
+class Run:
+    """A training in a process of its own."""
+
+    workdir: Path
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        config = self.workdir.parent / "config.py"
+        config.write_text(CONFIG_FILE)
+        data_dir = tiny_run().data_dir  # trains, the first time
+        self.began = time.time()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+                    *(f"--workdir={self.workdir}", f"--data_dir={data_dir}"),
+                ],
+                env={**os.environ, "PYTHONPATH": PYTHONPATH},
+                stderr=log,
+            )
+        self.resumed = max(self.saved, default=0)
+
+    @property
+    def log(self) -> Path:
+        return self.workdir.parent / "stderr.txt"
+
+    @property
+    def saved(self) -> list[int]:
+        folder = self.workdir / "checkpoints"
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        return [int(name) for name in names if name.isdigit()]
+
+    @property
+    def rows(self) -> list[dict]:
+        """Of all that was logged; rates differ from run to run."""
+        rows = read_rows(self.workdir / "metrics.jsonl")
+        return [
+            {k: v for k, v in row.items() if k != "steps_per_second"} for row in rows
+        ]
+
+    @property
+    def new_rows(self) -> list[dict]:
+        """Those of this process."""
+        if not self.is_near_the_loop:
+            return []
+        return [row for row in self.rows if row["step"] > self.resumed]
+
+    @property
+    def is_near_the_loop(self) -> bool:
+        """The configuration is written just before the step is compiled."""
+        path = self.workdir / "config.json"
+        return path.exists() and path.stat().st_mtime > self.began
+
+    @property
+    def is_saving(self) -> bool:
+        return any((self.workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+    def finish(self) -> None:
+        if self.process.poll() is None:
+            self.process.wait(timeout=300)
+        assert self.process.returncode == 0, self.log.read_text()
+
+
+# When to kill: what is waited for, and the longest time after it, drawn at random.
+MOMENTS = {
+    "import": (lambda run: True, 3.0),
+    "compilation": (lambda run: run.is_near_the_loop, 2.0),
+    "first steps": (lambda run: run.new_rows, 0.2),
+    "save": (lambda run: run.is_near_the_loop and run.is_saving, 0.01),
+    # The losses of such a step are written just before its validation.
+    "evaluation": (
+        lambda run: (
+            run.new_rows
+            and run.new_rows[-1]["step"] % 6 == 0
+            and "validation_mae" not in run.new_rows[-1]
+        ),
+        0.05,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run in a process like the others, and with their compiler flags."""
+    run = Run(tmp_path_factory.mktemp("undisturbed") / "run")
+    run.start()
+    run.finish()
+    return run
+
+
+def test_time_of_a_run_is_accounted_for(undisturbed):
+    """All but the interpreter's end, which comes after the last row is written."""
+    path = undisturbed.workdir / goodput.FILE
+    wall = path.stat().st_mtime - undisturbed.began
+    assert sum(goodput.summarise(read_rows(path)).values()) == pytest.approx(
+        wall, rel=0.01
+    )
+
+
+@pytest.mark.slow
+def test_thirty_kills_change_nothing(tmp_path, undisturbed):
+    """Every kill is followed by a resume, and every run ends as the undisturbed one."""
+    chance = random.Random(0)
+    signals = (signal.SIGTERM, signal.SIGKILL)
+    due = [(moment, number) for moment in MOMENTS for number in signals] * 3
+    chance.shuffle(due)
+    kills = len(due)
+    assert kills == 30
+    runs = 0
+    while due:
+        runs += 1
+        assert runs <= 30, f"these moments are never met: {due}"
+        run = Run(tmp_path / str(runs) / "run")
+        run.workdir.parent.mkdir()
+        run.start()
+        while due and killed(run, *due[0], chance):
+            del due[0]
+            run.start()
+        run.finish()
+        assert_same_run(run.workdir, undisturbed.workdir, step=STEPS)
+        assert run.rows == undisturbed.rows
+    print(f"{kills} kills in {runs} runs")
+
+
+def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
+    """Kills at that moment; False where the run ends without it."""
+    comes, at_most = MOMENTS[moment]
+    while not comes(run):
+        if run.process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, at_most))
+    near = run.is_near_the_loop
+    run.process.send_signal(number)
+    status = run.process.wait(timeout=120)
+    if STEPS in run.saved:  # it was at its end
+        run.start()  # says that all is done
+        return False
+    said = run.log.read_text()
+    if number == signal.SIGTERM and (near or status == main.STOPPED):
+        assert status == main.STOPPED, said
+        assert "Stopped by SIGTERM" in said
+    else:
+        assert status == -number, said
+    return True

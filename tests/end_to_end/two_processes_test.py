@@ -1,0 +1,185 @@
+"""Two processes over loopback, stopped and gone on with, as launched by a user."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from alike import assert_alike
+from paths import PYTHONPATH, REPOSITORY
+from saved_states import arrays, assert_same_run
+from tiny_run import tiny_run
+
+from synthct_jax import main
+from synthct_jax.runtime.metric_writer import read_rows
+
+STEPS = 80
+QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, every time
+RATE = 1e-5  # slow: rounding would grow tenfold a step, and hide what is to be seen
+
+CONFIG_FILE = f"""
+from tiny_run import tiny_config
+
+def get_config():
+    return tiny_config(
+        steps={STEPS}, global_batch=4, save_every=20, evaluate_every=40, log_every=1,
+        learning_rate={RATE},
+    )
+"""
+
+
+def start(workdir, *, processes, devices):
+    config = workdir.parent / "config.py"
+    config.write_text(CONFIG_FILE)
+    arguments = [f"--config={config}", f"--workdir={workdir}"]
+    arguments.append(f"--data_dir={tiny_run().data_dir}")
+    if processes == 1:
+        command = [sys.executable, "-m", "synthct_jax.main", *arguments]
+    else:
+        command = [REPOSITORY / "launch" / "local.sh", str(processes), "--", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "PYTHON": sys.executable,
+            "PYTHONPATH": PYTHONPATH,
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            **QUICK,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process, status=0):
+    try:
+        said, _ = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # the launcher passes it on
+        raise
+    assert process.returncode == status, said
+    return said
+
+
+def worker(launcher, number):
+    """The process of that number, among the launcher's children."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text()
+    for pid in map(int, children.split()):
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if f"JAX_PROCESS_ID={number}".encode() in environment and b"-m" in command:
+            return pid
+    raise AssertionError(f"no process {number} among {children}")
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
+    undisturbed = tmp_path / "undisturbed"
+    finish(start(undisturbed, processes=2, devices=2))
+
+    workdir = tmp_path / "run"
+    launcher = start(workdir, processes=2, devices=2)
+    while not read_rows(workdir / "metrics.jsonl"):
+        assert launcher.poll() is None, launcher.stdout.read()
+        time.sleep(0.005)
+    os.kill(worker(launcher, 1), signal.SIGTERM)
+    said = finish(launcher, main.STOPPED)
+    saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert saved < STEPS, "it ended before it could be stopped"
+    for process in (0, 1):
+        assert re.search(
+            rf"\[{process}\] Step {saved} was (validated and )?saved", said
+        )
+
+    other = tmp_path / "other"
+    shutil.copytree(workdir, other)
+
+    # Again when it has not done a step since: it ends, and has nothing new to save.
+    launcher = start(workdir, processes=2, devices=2)
+    while f"[1] Goes on after step {saved}" not in launcher.stdout.readline():
+        assert launcher.poll() is None
+    os.kill(worker(launcher, 1), signal.SIGTERM)
+    os.kill(worker(launcher, 0), signal.SIGTERM)
+    finish(launcher, 128 + signal.SIGTERM)
+
+    # And killed, all of it, at whatever it does then.
+    launcher = start(workdir, processes=2, devices=2)
+    while read_rows(workdir / "metrics.jsonl")[-1]["step"] < saved + 2:
+        assert launcher.poll() is None, launcher.stdout.read()
+        time.sleep(0.005)
+    for number in (1, 0):
+        os.kill(worker(launcher, number), signal.SIGKILL)
+    finish(launcher, 128 + signal.SIGKILL)
+
+    finish(start(workdir, processes=2, devices=2))
+    assert_same_run(workdir, undisturbed, step=STEPS)
+
+    finish(start(other, processes=1, devices=4))
+    assert_alike(
+        arrays(other, STEPS), arrays(undisturbed, STEPS), arrays(undisturbed, 0)
+    )
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_it_at_once(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        CONFIG_FILE
+        + """
+import os
+from input_pipeline.dataset import stream
+
+if os.environ["JAX_PROCESS_ID"] == "1":
+    whole = stream.make_stream
+
+    def broken(*args, **kwargs):
+        batches = whole(*args, **kwargs)
+        for _ in range(3):
+            yield next(batches)
+        raise OSError("the disk of this host is gone")
+
+    stream.make_stream = broken
+"""
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "synthct_jax.main", f"--config={config}"]
+    command += [f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"]
+    shared = {
+        **os.environ,
+        **QUICK,
+        "PYTHONPATH": PYTHONPATH,
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+        "JAX_NUM_PROCESSES": "2",
+    }
+    # Without a launcher, which might end one because the other has.
+    survivor, failing = (
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env={**shared, "JAX_PROCESS_ID": str(number)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    )
+    try:
+        # At an ordinary end it would wait five minutes for the other, which hears of it
+        # from JAX's coordinator, or from the launcher.
+        said = failing.communicate(timeout=240)[1]
+        assert failing.returncode == main.MISTAKEN, said
+        assert "error: the disk of this host is gone" in said
+    finally:
+        for process in (survivor, failing):
+            process.kill()
+            process.communicate()

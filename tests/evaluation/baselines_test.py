@@ -1,0 +1,51 @@
+"""The two trivial answers."""
+
+import numpy as np
+import pytest
+
+from input_pipeline.preparation.statistics import count_values
+from synthct_jax.evaluation import baselines
+
+
+def counts(values) -> np.ndarray:
+    stored = np.asarray(values, np.int16).reshape(1, 1, -1, 1)
+    return count_values(stored, np.ones(stored.shape[:3], bool))[0]
+
+
+def test_water_is_water_in_the_body_and_air_outside():
+    hu = baselines.water(np.array([True, False]))
+    assert hu.tolist() == [0, -1024] and hu.dtype == np.float32
+
+
+def test_mapped_mr_has_the_histogram_of_the_ct():
+    rng = np.random.default_rng(0)
+    mr = rng.gamma(3, 2000, 20_000).clip(0, 32767).astype(np.int16)
+    ct = np.where(rng.random(20_000) < 0.4, -100, 60) + rng.normal(0, 15, 20_000)
+    ct = ct.round().astype(np.int16)
+    mapping = baselines.fit_histogram_map(counts(mr), counts(ct))
+    hu = mapping(mr, np.ones(mr.shape, bool))
+    quantiles = np.linspace(0.02, 0.98, 25)
+    # Between the two peaks a quantile is anything.
+    quantiles = quantiles[np.abs(quantiles - 0.4) > 0.02]
+    np.testing.assert_allclose(
+        np.quantile(hu, quantiles), np.quantile(ct, quantiles), atol=1.5
+    )
+
+
+def test_brighter_mr_never_becomes_less_dense():
+    mapping = baselines.fit_histogram_map(
+        counts([5, 9, 9, 4000]), counts([-90, -90, 50, 1200])
+    )
+    assert (np.diff(mapping.hu) >= 0).all()
+    assert mapping.hu[0] == -90 and mapping.hu[32767] == 1200
+
+
+def test_outside_of_the_body_is_air():
+    mapping = baselines.fit_histogram_map(counts([1, 2]), counts([10, 20]))
+    hu = mapping(np.array([2, 2], np.int16), np.array([True, False]))
+    assert hu[0] == 20 and hu[1] == -1024
+
+
+def test_bodies_without_a_voxel_are_refused():
+    with pytest.raises(ValueError, match="0 voxels of MR"):
+        baselines.fit_histogram_map(np.zeros(65536), counts([1]))

@@ -1,0 +1,336 @@
+"""Evaluation of known translations of a small made-up data set."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import Domain, Prepared, Subject
+from input_pipeline.intensity import mr_to_unit
+from synthct_jax.evaluation import evaluate, results, validation
+from synthct_jax.evaluation.evaluate import Model
+from synthct_jax.metrics import haar_features
+
+NAMES = ("outside", "fat", "muscle", "bone", "absent")
+HU = np.array([-1024, -100, 60, 700])
+MR = np.array([0, 14000, 8000, 1500])
+PROVENANCE = {"step": 7, "workdir": "/runs/<a&b>", "config": {"seed": 0}}
+
+
+def person(seed: int, slices: int = 5, size: int = 32):
+    """MR (two channels), CT and labels of somebody, as stored."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] - (size - 1) / 2
+    labels = np.zeros((slices, size, size), np.int16)
+    labels[:, np.hypot(x, 1.2 * y) < 13] = 1
+    labels[:, np.hypot(x, 1.2 * y) < rng.uniform(8, 11)] = 2
+    labels[:, np.hypot(x, y - 4) < 2.5] = 3
+    noise = rng.normal(0, 10, labels.shape)
+    ct = np.where(labels > 0, HU[labels] + noise, -1024).round().astype(np.int16)
+    mr = np.where(labels > 0, MR[labels] + 20 * noise, 0).round().astype(np.int16)
+    return {
+        "mr": np.stack([mr // 2, mr], axis=-1),
+        "ct": ct[..., None],
+        "labels": labels[..., None],
+    }
+
+
+@pytest.fixture
+def data(monkeypatch, tmp_path):
+    """A data set: four people for training, and three with everything for test.
+
+    `data(test=..., labels=...)` makes it of other sizes.
+    """
+
+    def make(*, test: int = 3, labels: bool = True):
+        people = {f"person_{i}": person(i) for i in range(test + 4)}
+        split = {name: "train" if i < 4 else "test" for i, name in enumerate(people)}
+        # Training subjects have one kind of image each; without labels so has everyone.
+        has = {
+            "mr": [n for i, n in enumerate(people) if i % 2 == 0 or (labels and i > 3)],
+            "ct": [n for i, n in enumerate(people) if i % 2 == 1 or (labels and i > 3)],
+            "labels": [n for n in people if labels and split[n] == "test"],
+        }
+        domains = {
+            domain: Domain(
+                channels={"mr": ("t2", "in_phase"), "ct": ("hu",)}.get(domain, ("l",)),
+                subjects=tuple(
+                    Subject(
+                        name=name,
+                        split=split[name],
+                        slices=5,
+                        affine=tuple(map(tuple, np.diag([4.0, 4, 6, 1]))),
+                        scale=(),
+                        source="made up",
+                    )
+                    for name in names
+                ),
+                statistics={},
+            )
+            for domain, names in has.items()
+            if names
+        }
+        prepared = Prepared(
+            source="made_up",
+            size=32,
+            spacing_mm=4.0,
+            mask_outside_body=True,
+            mr_percentile=99.5,
+            seed=0,
+            domains=domains,
+            label_names=NAMES if labels else (),
+        )
+
+        def read_subjects(data_dir, domain, split_wanted):
+            subjects = domains[domain].of_split(split_wanted)
+            assert subjects, "such a split must not be read"
+            return ((s.name, people[s.name][domain]) for s in subjects)
+
+        for module in (evaluate, validation):
+            monkeypatch.setattr(module, "load_prepared", lambda data_dir: prepared)
+        monkeypatch.setattr(stream, "read_subjects", read_subjects)
+        by_slice = {
+            mr.tobytes(): ct[..., 0]
+            for p in people.values()
+            for mr, ct in zip(p["mr"], p["ct"], strict=True)
+        }
+
+        def perfect(mr: np.ndarray) -> np.ndarray:
+            return np.array([by_slice[one.tobytes()] for one in mr], np.float32)
+
+        return {"data_dir": tmp_path / "data", "split": "test"}, perfect
+
+    return make
+
+
+def model_of(translate, cycle=None) -> Model:
+    return Model(
+        translate=translate,
+        seen=lambda mr: mr_to_unit(mr[..., [1]]),
+        channels=("in_phase",),
+        cycle=cycle,
+    )
+
+
+def run(translate, where, folder, *, cycle=None, **changed):
+    arguments = where | {"provenance": PROVENANCE, "curves": []} | changed
+    return evaluate.evaluate(model_of(translate, cycle), output_dir=folder, **arguments)
+
+
+def test_a_perfect_translation_has_no_error(data, tmp_path):
+    where, perfect = data()
+    found = run(perfect, where, tmp_path / "out").results
+    errors = found.errors["model"]
+    assert [errors[name]["mean"] for name in ("mae", "rmse", "me")] == [0, 0, 0]
+    assert errors["psnr"]["mean"] == np.inf
+    assert errors["bone_dice"]["mean"] == 1 and errors["bone_hd95"]["mean"] == 0
+    assert errors["path_length_mae"]["mean"] == pytest.approx(0, abs=1e-6)
+    # SSIM needs seven slices, these volumes have five.
+    assert errors["ssim"]["n"] == 0
+    assert not found.outside()
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["errors"]["model"]["psnr"]["mean"] is None  # no infinity in JSON
+    assert results.read_json(tmp_path / "out" / "metrics.json").data == found.data
+
+
+def test_a_planted_shift_of_30_hu_is_reported_as_such(data, tmp_path):
+    where, perfect = data()
+    found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
+    assert found.errors["model"]["me"] == {"mean": 30, "low": 30, "high": 30, "n": 3}
+    assert found.errors["model"]["mae"]["mean"] == 30
+    tissues = found.tissues["model"]
+    assert list(tissues) == ["fat", "muscle", "bone"]  # in nobody: left out
+    assert all(entry["me"]["mean"] == 30 for entry in tissues.values())
+
+
+def test_trivial_answers_stand_beside_it_and_can_be_beaten(data, tmp_path):
+    where, perfect = data()
+    found = run(lambda mr: perfect(mr) + 20, where, tmp_path / "out").results
+    mae = {name: entry["mae"]["mean"] for name, entry in found.errors.items()}
+    assert mae["model"] == pytest.approx(20, abs=1e-3)
+    water = found.tissues["water"]
+    assert water["fat"]["mae"]["mean"] == pytest.approx(100, rel=0.02)
+    assert water["muscle"]["me"]["mean"] == pytest.approx(-60, rel=0.02)
+    # Fat is bright on MR and dark on CT: the mapped histogram swaps it with bone.
+    assert found.tissues["histogram"]["fat"]["me"]["mean"] > 100
+    assert mae["model"] < min(mae["water"], mae["histogram"])
+    assert found.best_baseline() == "water"
+    assert "MAE in the body: 20.0 HU (20.0 to 20.0), 3 subjects" in results.summary(
+        found
+    )
+
+
+def test_unpaired_data_get_no_errors_and_say_so(data, tmp_path):
+    where, _ = data(test=4, labels=False)
+    evaluation = run(
+        lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), where, tmp_path / "out"
+    )
+    found = evaluation.results
+    assert not found.paired and found.errors is None and found.tissues is None
+    assert "bulk" not in found.answers  # needs the truth
+    entry = found.distribution["model"][haar_features.NAME]
+    assert entry["value"] > 0 and entry["low"] is None
+    # Two real CT: one against the other is the floor, at that size is the value.
+    assert entry["subjects"] == (1, 1) and entry["slices"] == (5, 5)
+    assert entry["floor"]["subjects"] == (1, 1)
+    assert entry["outside"] is None and found.judged() == 0  # two people judge nothing
+    page = evaluation.report.read_text()
+    assert "different people" in page and "another one" in page
+    assert "Only 2 subjects" in page
+    assert "<td>MAE" not in page
+
+
+def test_what_is_lost_on_the_way_back_is_reported_by_channel(data, tmp_path):
+    where, perfect = data()
+    back = {}
+
+    def translate(mr):
+        hu = perfect(mr)
+        back[hu.tobytes()] = mr_to_unit(mr[..., [1]])
+        return hu
+
+    def cycle(hu):
+        return back[hu.tobytes()] - 0.1  # 5 % of [-1, 1]
+
+    found = run(translate, where, tmp_path / "out", cycle=cycle).results
+    assert found.consistency["model"]["cycle_in_phase"]["mean"] == pytest.approx(5)
+    assert "cycle_in_phase" not in found.consistency["water"]
+    outline = found.consistency["model"]["outline_dice"]
+    assert outline["mean"] == outline["floor"]["mean"] > 0.9
+
+
+def test_without_ct_in_the_split_those_of_training_are_taken_and_said(data, tmp_path):
+    where, _ = data(test=1, labels=False)
+    evaluation = run(lambda mr: mr[..., 0] * 0.0, where, tmp_path / "out")
+    assert evaluation.results.data["real_ct_split"] == "train"
+    assert "the test split has no ct" in evaluation.report.read_text().lower()
+
+
+def test_files_hold_the_same_numbers(data, tmp_path):
+    where, perfect = data()
+    found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["format"] == results.FORMAT
+    assert stored["provenance"] == PROVENANCE
+    for name in ("mae", "rmse", "psnr", "path_length_mae"):
+        assert stored["errors"]["water"][name] == found.errors["water"][name]
+    assert stored["subjects"][0]["model"]["tissues"]["absent"] is None
+    with (tmp_path / "out" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    body = {
+        row["answer"]: float(row["value"])
+        for row in rows
+        if row["metric"] == "mae" and row["part"] == "body" and not row["subject"]
+    }
+    assert body == {name: entry["mae"]["mean"] for name, entry in found.errors.items()}
+    assert {"collection", "consistency", "tissues", "bands", "regions"} < {
+        row["part"] for row in rows
+    }
+    assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
+
+
+def test_the_report_is_one_file_without_network(data, tmp_path):
+    where, perfect = data()
+    curves = [
+        {"step": s, "cycle_ct": 3 / s, "cycle_mr": 2 / s, "learning_rate": 1e-4}
+        for s in range(1, 40)
+    ] + [{"step": 20, "validation_mae": 90.0, "validation_psnr": None}]
+    report = run(perfect, where, tmp_path / "out", curves=curves).report
+    page = report.read_text()
+    assert sorted(path.name for path in report.parent.iterdir()) == sorted(
+        ("report.html", "metrics.json", "metrics.csv")
+    )
+    assert set(re.findall(r'(?:src|href)="([^,"]*)', page)) == {"data:image/png;base64"}
+    assert "http:" not in page and "https:" not in page and "@import" not in page
+    assert "not a medical device" in page
+    assert "/runs/&lt;a&amp;b&gt;" in page
+    for rank in ("Best", "Median", "Worst"):
+        assert f"<b>{rank}.</b>" in page
+    assert page.count("<img") == 6  # three slices, histograms, spectra, curves
+
+
+def test_an_evaluation_is_replaced_and_anything_else_is_not(data, tmp_path):
+    where, perfect = data()
+    run(lambda mr: perfect(mr) + 30, where, tmp_path / "out")
+    again = run(perfect, where, tmp_path / "out")
+    stored = json.loads((again.folder / "metrics.json").read_text())
+    assert stored["errors"]["model"]["mae"]["mean"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing left behind
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="thesis.tex"):
+        run(perfect, where, tmp_path / "out")
+
+
+def test_a_failed_evaluation_leaves_the_old_one(data, tmp_path, monkeypatch):
+    where, perfect = data()
+    run(perfect, where, tmp_path / "out")
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no space left")
+
+    monkeypatch.setattr(evaluate.report, "render", fail)
+    with pytest.raises(RuntimeError):
+        run(perfect, where, tmp_path / "out")
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("translate", "message"),
+    [
+        (lambda mr: mr[..., 0][:, ::2] * 1.0, r"person_4: .* was translated to"),
+        (lambda mr: np.full(mr.shape[:3], np.nan), "person_4: .* not finite"),
+    ],
+)
+def test_a_broken_translation_is_refused(data, tmp_path, translate, message):
+    where, _ = data()
+    with pytest.raises(ValueError, match=message):
+        run(translate, where, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_validation_is_light_and_ranks(data, monkeypatch):
+    where, perfect = data()
+    monkeypatch.setattr(validation, "_SLICES", 6)
+    seen = []
+
+    def shifted(mr):
+        seen.append(len(mr))
+        return perfect(mr) + 30
+
+    found = validation.validate(shifted, **where)
+    assert seen == [2, 2, 2]
+    assert found["mae"] == found["me"] == 30
+    best = validation.validate(perfect, **where)
+    assert best["mae"] == 0
+    assert best["frechet_haar"] == pytest.approx(0, abs=1e-6)
+    assert best["frechet_haar"] < found["frechet_haar"]
+
+
+def test_validation_of_unpaired_data_has_the_frechet_distance(data):
+    where, _ = data(test=4, labels=False)
+    found = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
+    assert list(found) == ["frechet_haar"]
+
+
+def test_validation_passes_over_slices_without_a_body(data, monkeypatch):
+    where, perfect = data()
+    read, empty = stream.read_subjects, {"person_4"}
+
+    def read_subjects(data_dir, domain, split):
+        for name, images in read(data_dir, domain, split):
+            without = domain == "labels" and name in empty
+            yield name, np.zeros_like(images) if without else images
+
+    monkeypatch.setattr(stream, "read_subjects", read_subjects)
+
+    def shifted(mr):
+        return perfect(mr) + 30
+
+    assert validation.validate(shifted, **where)["mae"] == 30
+    empty |= {"person_5", "person_6"}
+    assert list(validation.validate(shifted, **where)) == ["frechet_haar"]

@@ -1,0 +1,274 @@
+"""A watch of checkpoints that come and go, with evaluations that are made up."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from made_up_results import make, people
+
+from synthct_jax import main
+from synthct_jax.checkpoint.manager import DamagedCheckpoint
+from synthct_jax.evaluation import evaluate, results, watch
+from synthct_jax.evaluation import run as evaluate_run
+
+LAST = 300
+# By step: the best is neither the first nor the last.
+MAE = {100: [90, 110], 200: [60, 70], 300: [65, 75]}
+
+
+class Run:
+    """A made-up run, and what was evaluated of it."""
+
+    def __init__(self, folder):
+        self.workdir = folder
+        self.evaluated = []
+        self.before = {}  # by step what is to happen before its evaluation
+
+    def save(self, *steps):
+        for step in steps:
+            (self.workdir / "checkpoints" / str(step)).mkdir(parents=True)
+
+    def remove(self, step):
+        shutil.rmtree(self.workdir / "checkpoints" / str(step))
+
+    def evaluate(self, workdir, *, step, output_dir, split=None, **_):
+        """In the place of `evaluate_run.evaluate_run`."""
+        self.before.get(step, lambda: None)()
+        if not (workdir / "checkpoints" / str(step)).is_dir():
+            raise FileNotFoundError(f"no checkpoint of step {step}")
+        self.evaluated.append(step)
+        found = make(
+            people(MAE[step]),
+            step=step,
+            made=f"2026-11-01T10:{step // 10:02d}:00+00:00",
+            data={"split": split or "test"},
+        )
+        output_dir.mkdir(parents=True)
+        results.write_json(output_dir / "metrics.json", found)
+        return evaluate.Evaluation(folder=output_dir, results=found)
+
+    def watch(self, **changed):
+        watch.watch(self.workdir, **{"poll_seconds": 0.01} | changed)
+
+    def curve(self, name="curve"):
+        return json.loads((self.workdir / "evaluation" / f"{name}.json").read_text())
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    run = Run(tmp_path / "run")
+    monkeypatch.setattr(evaluate_run, "evaluate_run", run.evaluate)
+
+    class OfRun:
+        """In the place of `Checkpoints`: what the newest says of the last step."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def describe(self, step):
+            if not (run.workdir / "checkpoints" / str(step)).is_dir():
+                raise FileNotFoundError(f"no checkpoint of step {step}")
+            self.config = {"train": {"steps": LAST}}
+            return self
+
+    monkeypatch.setattr(watch.Checkpoints, "of_run", lambda workdir: OfRun())
+    return run
+
+
+def test_every_checkpoint_is_evaluated_once_until_the_last(run, capsys):
+    run.save(100, 200)
+    run.before[200] = lambda: run.save(300)
+    run.watch()
+    assert run.evaluated == [100, 200, 300]
+    curve = run.curve()
+    assert [row["step"] for row in curve["rows"]] == [100, 200, 300]
+    assert [row["metrics"]["mae"]["value"] for row in curve["rows"]] == [100, 65, 70]
+    assert curve["best"] == {"metric": "mae", "step": 200, "value": 65}
+    said = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("Step ") for line in said) == 3
+    assert "Best: step 200" in said[-2]
+    run.watch()  # nothing is left to do
+    assert run.evaluated == [100, 200, 300]
+
+
+def test_the_curve_is_one_page_that_marks_the_best_and_links_the_reports(run):
+    run.save(100, 200, 300)
+    run.watch()
+    page = (run.workdir / "evaluation" / "curve.html").read_text()
+    assert "step <b>200</b>" in page
+    for step in MAE:
+        assert f'<a href="{step:06d}/report.html">{step}</a>' in page
+    assert "--split=validation" in page  # a best step of the test split is too good
+    assert "<script" not in page and "http" not in page
+
+
+def test_a_watch_that_was_stopped_goes_on_where_it_was(run):
+    run.save(100, 200)
+
+    def stop():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run.before[200] = stop
+    run.watch()
+    assert run.evaluated == [100, 200]  # what was at hand is finished
+    assert [row["step"] for row in run.curve()["rows"]] == [100, 200]
+    run.save(300)
+    run.watch()
+    assert run.evaluated == [100, 200, 300]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_waiting_at_once(run, number, capsys):
+    def send():
+        time.sleep(0.3)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    sender = threading.Thread(target=send)
+    sender.start()
+    start = time.monotonic()
+    run.watch(poll_seconds=600.0)
+    sender.join()
+    assert time.monotonic() - start < 5
+    assert signal.getsignal(number) is before
+    said = capsys.readouterr().out
+    assert said.count("Waiting for the first checkpoint") == 1
+    assert not run.workdir.exists()  # nothing is made while nothing is there
+
+
+def test_what_is_removed_before_its_turn_is_passed_over(run, caplog):
+    run.save(100, 200, 300)
+    run.before[100] = lambda: run.remove(100)
+    run.watch()
+    assert run.evaluated == [200, 300]
+    assert "Step 100 was removed" in caplog.text
+
+
+def test_what_is_being_written_is_left_alone(run):
+    run.save("300.orbax-checkpoint-tmp-17", 100)
+
+    def finish():
+        folder = run.workdir / "checkpoints"
+        (folder / "300.orbax-checkpoint-tmp-17").rename(folder / "300")
+
+    run.before[100] = finish
+    run.watch()
+    assert run.evaluated == [100, 300]
+
+
+def test_a_damaged_checkpoint_is_tried_again_and_passed_over(run, caplog):
+    run.save(100, 200, 300)
+    tried = []
+
+    def fail():
+        tried.append(len(run.evaluated))
+        raise DamagedCheckpoint("checkpoints/300 is damaged: a digest")
+
+    run.before[300] = fail
+    run.watch()
+    assert run.evaluated == [100, 200]
+    assert tried == [2, 2]
+    assert "Step 300 is passed over: checkpoints/300 is damaged" in caplog.text
+
+
+def test_a_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
+    run.save(100, 200, 300)
+
+    def fail():
+        raise ValueError("the translation is not finite")
+
+    run.before[200] = fail
+    run.watch()
+    assert run.evaluated == [100, 300]
+    assert "Step 200 is passed over: the translation is not finite" in caplog.text
+
+
+def test_a_mistake_in_what_is_asked_ends_it(run):
+    run.save(100)
+
+    def fail():
+        raise ValueError("no channel t2")
+
+    run.before[100] = fail
+    with pytest.raises(ValueError, match="no channel t2"):
+        run.watch()
+
+
+def test_two_watches_may_meet(run, caplog):
+    run.save(100, 200, 300)
+
+    def another():
+        run.before.clear()
+        run.evaluate(
+            run.workdir, step=200, output_dir=run.workdir / "evaluation" / "000200"
+        )
+
+    run.before[200] = another
+    run.watch()
+    assert sorted(run.evaluated[:3]) == [100, 200, 200]
+    assert "Step 200 was evaluated by another" in caplog.text
+    assert [row["step"] for row in run.curve()["rows"]] == [100, 200, 300]
+
+
+def test_a_split_has_evaluations_and_a_curve_of_its_own(run):
+    run.save(100, 200, 300)
+    run.watch()
+    run.watch(split="validation")
+    assert run.evaluated == [100, 200, 300] * 2
+    assert run.curve("curve_validation")["data"]["split"] == "validation"
+    assert run.curve()["data"]["split"] == "test"
+    assert (run.workdir / "evaluation" / "000300_validation").is_dir()
+
+
+def test_evaluations_on_other_data_are_not_in_the_curve(run, caplog):
+    run.save(200, 300)
+    other = make({"somebody": 1.0}, step=100, made="2026-10-01T00:00:00+00:00")
+    folder = run.workdir / "evaluation" / "000100"
+    folder.mkdir(parents=True)
+    results.write_json(folder / "metrics.json", other)
+    run.watch()
+    assert [row["step"] for row in run.curve()["rows"]] == [200, 300]
+    assert "not in the curve: 000100" in caplog.text
+
+
+def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
+    run.save(100, 200, 300)
+    worse = {100: 3.0, 200: 2.0, 300: 1.0}
+
+    def unpaired(workdir, *, step, output_dir, **_):
+        found = make(people(MAE[step]), step=step, paired=False, worse=worse[step])
+        output_dir.mkdir(parents=True)
+        results.write_json(output_dir / "metrics.json", found)
+
+    monkeypatch.setattr(evaluate_run, "evaluate_run", unpaired)
+    run.watch()
+    curve = run.curve()
+    assert curve["best"]["metric"] == "frechet_haar_v1"
+    assert curve["best"]["step"] == 300
+    assert curve["floors"]["wasserstein"] == {"mean": 6, "low": 3, "high": 9}
+    assert [r["metrics"]["outside_floor"]["value"] for r in curve["rows"]] == [4, 4, 3]
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--mode=evaluate", "--watch", "--step=3"], "does not read --step"),
+        (["--mode=evaluate", "--poll_seconds=3"], "with --watch alone"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_named(arguments, told, capsys):
+    with flagsaver.flagsaver():
+        flags.FLAGS.unparse_flags()
+        argv = main.parse_flags(["main", "--workdir=nowhere", *arguments])
+        assert main.main(argv) == main.MISTAKEN
+    assert told in capsys.readouterr().err

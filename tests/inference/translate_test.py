@@ -1,0 +1,327 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import fake_dicom
+import jax
+import matplotlib.image
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from paths import REPOSITORY
+from tiny_run import STEPS, tiny_run
+
+from input_pipeline.phantom import draw_subject
+from input_pipeline.scans.nifti import write_nifti
+from input_pipeline.scans.read_scan import read_scan
+from input_pipeline.volume import UnusableScan, Volume, to_axial
+from synthct_jax import translate
+from synthct_jax.inference import preview, translator
+from synthct_jax.layers.cpu import onednn
+
+CHANNELS = ("in_phase", "out_of_phase")
+
+
+def phantom_volume():
+    """A subject that nobody trained on, 30 x 30 pixels: no multiple of the stride."""
+    subject = draw_subject(77, size=30, spacing_mm=13.0, slices=4, slice_mm=20.0)
+    return Volume(
+        voxels=subject.mr[..., :2],
+        affine=subject.affine,
+        modality="MR",
+        channels=CHANNELS,
+    )
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """The subject as NIfTI files in another order: slices first, and flipped."""
+    folder = tmp_path_factory.mktemp("scan")
+    for c, name in enumerate(CHANNELS):
+        volume = phantom_volume()
+        write_nifti(folder / "axial.nii.gz", volume.voxels[..., c], volume)
+        image = nibabel.load(folder / "axial.nii.gz")
+        image = image.as_reoriented(
+            nibabel.orientations.ornt_transform(
+                nibabel.io_orientation(image.affine),
+                nibabel.orientations.axcodes2ornt("SAR"),
+            )
+        )
+        nibabel.save(image, folder / f"{name}.nii.gz")
+        (folder / "axial.nii.gz").unlink()
+    return ",".join(str(folder / f"{name}.nii.gz") for name in CHANNELS)
+
+
+@pytest.fixture(scope="module")
+def translated(scan, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out") / "new" / "patient"
+    report = translate.translate(tiny_run().workdir, scan, output)
+    return output, report
+
+
+def test_the_output_is_complete(translated):
+    output, report = translated
+    assert sorted(path.name for path in output.iterdir()) == [
+        "dicom",
+        "preview.png",
+        "report.json",
+        "synthetic_ct.nii.gz",
+    ]
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert json.loads((output / "report.json").read_text()) == report
+    assert report["checkpoint"]["step"] == 4  # the best validated
+    assert report["mr_channels"] == list(CHANNELS)
+    assert report["versions"]["jax"]
+    assert "not a medical device" in report["notice"]
+    fractions = report["hu"]["fraction_of_body"]
+    assert sum(fractions.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_nifti_lies_on_the_mr(translated, scan):
+    output, _ = translated
+    ct = nibabel.load(output / "synthetic_ct.nii.gz")
+    mr = nibabel.load(scan.split(",")[0])
+    assert ct.shape == mr.shape
+    np.testing.assert_allclose(ct.affine, mr.affine, atol=1e-4)
+    hu = np.asarray(ct.dataobj)
+    assert hu.dtype == np.int16
+    assert -1024 <= hu.min() and hu.max() <= 3071
+
+
+def test_the_dicom_series_has_the_same_voxels(translated):
+    output, _ = translated
+    series = to_axial(read_scan(output / "dicom", modality="CT"))
+    nifti = to_axial(
+        read_scan(output / "synthetic_ct.nii.gz", modality="CT", channels=("hu",))
+    )
+    np.testing.assert_array_equal(series.voxels, nifti.voxels)
+    np.testing.assert_allclose(series.affine, nifti.affine, atol=1e-4)
+
+
+def test_air_outside_the_body_and_something_inside(translated, scan):
+    output, _ = translated
+    hu = to_axial(
+        read_scan(output / "synthetic_ct.nii.gz", modality="CT", channels=("hu",))
+    ).voxels[..., 0]
+    mr = phantom_volume().voxels[..., 0]
+    body = mr > 0.2 * mr.max()
+    assert (hu[:, :2] == -1024).all() and (hu[:, :, :1] == -1024).all()
+    assert (hu[body] > -1024).mean() > 0.9
+
+
+def test_hu_do_not_depend_on_the_field_of_view():
+    run = tiny_run()
+    model = translator.load_model(run.workdir, STEPS)
+    volume = phantom_volume()
+    body = volume.voxels.max(axis=-1, keepdims=True) > 0.2 * volume.voxels.max()
+    voxels = np.where(body, volume.voxels, 0)
+    narrow = dataclasses.replace(volume, voxels=voxels)
+    border = ((0, 0), (12, 8), (5, 9), (0, 0))
+    wide = dataclasses.replace(volume, voxels=np.pad(voxels, border))
+    hu, in_wide = (
+        np.concatenate([*translate.synthesise(model, volume)[0]])
+        for volume in (narrow, wide)
+    )
+    np.testing.assert_allclose(in_wide[:, 12:-8, 5:-9], hu, atol=0.5)
+
+
+def test_the_preview_is_a_picture(translated):
+    output, _ = translated
+    picture = matplotlib.image.imread(output / "preview.png")
+    assert min(picture.shape[:2]) > 400
+    assert picture[..., :3].std() > 0.05
+
+
+def test_slices_do_not_depend_on_their_batch(monkeypatch):
+    model = translator.load_model(tiny_run().workdir, STEPS)
+    translate = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    rng = np.random.default_rng(0)
+    slices = translator._BATCH * jax.local_device_count() + 3
+    stored = rng.integers(0, 16384, (slices, 32, 32, 2), np.int16)
+    hu = translate(model.params, stored)
+    assert hu.shape == stored.shape[:3] and hu.dtype == np.float32
+    np.testing.assert_allclose(hu[:5], translate(model.params, stored[:5]), atol=0.1)
+    last = translate(model.params, stored[-2:])
+    np.testing.assert_allclose(hu[-2:], last, atol=0.1)
+    # Larger slices go in smaller batches, and accelerators are kept busy meanwhile.
+    monkeypatch.setattr(translator, "_PIXELS", 3 * 32 * 32)
+    translate._ahead = 1 - translate._ahead
+    found = translate(model.params, stored)
+    np.testing.assert_allclose(hu, found, atol=0.1)
+
+
+def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
+    """Whatever computes the products: XLA cannot split those that are not its own."""
+    if not onednn.available():
+        pytest.skip("XLA's own are split by it")
+    monkeypatch.setattr(onednn, "LEAST_FLOPS", 0)
+    model = translator.load_model(tiny_run().workdir, STEPS)
+    translate = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    stored = np.random.default_rng(0).integers(0, 16384, (5, 32, 32, 2), np.int16)
+    hu = translate(model.params, stored)
+    slices = jax.device_put(np.zeros((4, 32, 32, 2), np.float32), translate._split)
+    params = jax.device_put(model.params, translate._everywhere)
+    program = translate._translate.lower(params, slices).compile().as_text()
+    assert onednn.TARGET in program
+    assert "all-gather" not in program
+    monkeypatch.setattr(onednn, "LEAST_FLOPS", math.inf)
+    xlas = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    np.testing.assert_allclose(hu, xlas(model.params, stored), atol=0.5)
+
+
+def test_channels_are_taken_by_name():
+    model = translator.load_model(tiny_run().workdir, STEPS)
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 16384, (2, 32, 32, 3), np.int16)
+    in_out = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    other = translator.Translator(
+        model.gan, model.data, stored_channels=("t2", "out_of_phase", "in_phase")
+    )
+    np.testing.assert_array_equal(
+        in_out(model.params, stored[..., :2]),
+        other(model.params, stored[..., [2, 1, 0]]),
+    )
+    with pytest.raises(ValueError, match="no MR channel out_of_phase among in_phase"):
+        translator.Translator(model.gan, model.data, stored_channels=("in_phase",))
+
+
+def test_a_dicom_series_keeps_its_place_and_equals_its_nifti(tmp_path):
+    geometry = fake_dicom.Geometry(shape=(4, 33, 35), row_mm=9.0, column_mm=11.0)
+    fake_dicom.write_mr(tmp_path / "mr", geometry=geometry)
+    workdir = tiny_run().workdir
+    translate.translate(workdir, str(tmp_path / "mr"), tmp_path / "from_dicom")
+    mr = read_scan(tmp_path / "mr", modality="MR", channels=CHANNELS)
+    for c, name in enumerate(CHANNELS):
+        write_nifti(tmp_path / f"{name}.nii.gz", mr.voxels[..., c], mr)
+    files = ",".join(str(tmp_path / f"{name}.nii.gz") for name in CHANNELS)
+    translate.translate(workdir, files, tmp_path / "from_nifti")
+    one, two = (
+        nibabel.load(tmp_path / source / "synthetic_ct.nii.gz")
+        for source in ("from_dicom", "from_nifti")
+    )
+    np.testing.assert_array_equal(one.dataobj, two.dataobj)
+    np.testing.assert_allclose(one.affine, two.affine, atol=1e-4)
+
+    def by_position(folder):
+        images = [pydicom.dcmread(path) for path in fake_dicom.files(folder)]
+        return {
+            tuple(map(float, image.ImagePositionPatient)): image for image in images
+        }
+
+    ct = by_position(tmp_path / "from_dicom" / "dicom")
+    source = by_position(tmp_path / "mr" / "InPhase")
+    assert ct.keys() == source.keys()
+    for position, image in ct.items():
+        for keyword in ("FrameOfReferenceUID", "ImageOrientationPatient", "PatientID"):
+            assert image[keyword].value == source[position][keyword].value
+        assert image.SeriesInstanceUID != source[position].SeriesInstanceUID
+        assert "synthetic" in image.SeriesDescription.lower()
+
+
+def test_nothing_is_left_of_a_translation_that_failed(scan, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(preview, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        translate.translate(tiny_run().workdir, scan, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (OSError("no space left on device"), "no space"),
+        (None, "slices 2 to 3 hold NaN"),
+    ],
+)
+def test_nothing_is_left_of_a_network_that_failed(
+    answer, told, scan, tmp_path, monkeypatch
+):
+    """In the second batch: slices of the first are written by then."""
+    written = []
+
+    def answers(self, params, stored):
+        yield np.zeros((2, *stored.shape[1:3]), np.float32)
+        written.extend(tmp_path.rglob("slice_*.dcm"))
+        if answer:
+            raise answer
+        yield np.full((2, *stored.shape[1:3]), np.nan, np.float32)
+
+    monkeypatch.setattr(translator.Translator, "stream", answers)
+    with pytest.raises((OSError, FloatingPointError), match=told):
+        translate.translate(tiny_run().workdir, scan, tmp_path / "out")
+    assert len(written) == 2
+    assert not list(tmp_path.iterdir())
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from absl import app
+from synthct_jax import main, translate
+
+def wait(workdir, scan, output, *, step):
+    with translate._appearing(output) as folder:
+        (folder / "half").write_text("done")
+        print("ready", flush=True)
+        time.sleep(60)
+
+translate.translate = wait
+app.run(main.main, flags_parser=main.parse_flags)
+"""
+
+
+def test_nothing_is_left_of_a_translation_that_was_ended(tmp_path):
+    flags = ["--mode=translate", "--workdir=run", "--input=mr", "--output=ct"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        assert list(tmp_path.rglob("half"))
+        process.terminate()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_exists_is_not_touched(scan, tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is not an empty folder"):
+        translate.translate(tiny_run().workdir, scan, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_a_missing_channel_is_named(scan, tmp_path):
+    with pytest.raises(UnusableScan) as error:
+        translate.translate(
+            tiny_run().workdir, scan.split(",")[0], tmp_path / "out", step=STEPS
+        )
+    assert "1 file given, 2 channels expected" in str(error.value)
+    assert "trained on 2 MR channels: in_phase, out_of_phase" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_volume_is_refused(tmp_path):
+    volume = phantom_volume()
+    for name in CHANNELS:
+        write_nifti(
+            tmp_path / f"{name}.nii.gz", np.zeros(volume.voxels.shape[:3]), volume
+        )
+    files = ",".join(str(tmp_path / f"{name}.nii.gz") for name in CHANNELS)
+    with pytest.raises(UnusableScan, match="no body was found"):
+        translate.translate(tiny_run().workdir, files, tmp_path / "out")
+
+
+def test_a_missing_step_is_named(scan, tmp_path):
+    with pytest.raises(FileNotFoundError, match="step 5, it has: 4, 6"):
+        translate.translate(tiny_run().workdir, scan, tmp_path / "out", step=5)

@@ -1,0 +1,376 @@
+"""The CT series written lies on its MR, says what it is, and is a valid DICOM CT."""
+
+import contextlib
+import dataclasses
+import shutil
+import subprocess
+import warnings
+
+import fake_dicom
+import numpy as np
+import pydicom
+import pytest
+from fake_dicom import Geometry, write_enhanced_mr, write_mr
+from pydicom.uid import CTImageStorage
+
+from input_pipeline.scans.dicom_reader import read_dicom
+from input_pipeline.scans.dicom_writer import CtSeries
+from input_pipeline.scans.nifti import read_nifti, write_nifti
+from input_pipeline.volume import Volume, to_axial
+
+BOTH = ("in_phase", "out_of_phase")
+
+
+@pytest.fixture
+def mr(tmp_path):
+    write_mr(tmp_path / "mr")
+    return read_dicom(tmp_path / "mr", modality="MR", channels=BOTH)
+
+
+def some_hu(volume: Volume) -> np.ndarray:
+    """Whole HU, no two rows, columns or slices alike."""
+    shape = volume.voxels.shape[:3]
+    return np.random.default_rng(0).integers(-1024, 3071, shape).astype(np.float32)
+
+
+def write_ct_series(folder, hu, volume, **description):
+    """All slices at once."""
+    with CtSeries(folder, volume, **description) as series:
+        series.write(hu)
+    return series.paths
+
+
+def images(paths):
+    return [pydicom.dcmread(path) for path in paths]
+
+
+def test_every_slice_is_where_its_mr_slice_is(mr, tmp_path):
+    hu = some_hu(mr)
+    written = images(write_ct_series(tmp_path / "ct", hu, mr))
+    assert len(written) == len(mr.origin.headers) == 5
+    for index, (ct, source) in enumerate(zip(written, mr.origin.headers, strict=True)):
+        for keyword in (
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+        ):
+            ours = np.array(ct[keyword].value, float)
+            np.testing.assert_allclose(
+                ours, np.array(source[keyword].value, float), atol=1e-4
+            )
+        assert (ct.Rows, ct.Columns) == (source.Rows, source.Columns)
+        assert ct.InstanceNumber == index + 1
+        values = ct.pixel_array * float(ct.RescaleSlope) + float(ct.RescaleIntercept)
+        np.testing.assert_array_equal(values, hu[index])
+
+
+@pytest.mark.parametrize("degrees", [(8, -5, 12), (90, 0, 0), (100, 85, 3)])
+def test_what_was_written_reads_back_at_the_same_place(tmp_path, degrees):
+    write_mr(tmp_path / "mr", geometry=Geometry(degrees=degrees))
+    mr = read_dicom(tmp_path / "mr", modality="MR", channels=BOTH)
+    axial = to_axial(mr)
+    hu = some_hu(axial)
+    write_ct_series(tmp_path / "ct", hu, axial)  # axial order in, the MR's order out
+    ct = read_dicom(tmp_path / "ct", modality="CT")
+    np.testing.assert_allclose(ct.affine, mr.affine, atol=1e-4)
+    assert ct.voxels.shape[:3] == mr.voxels.shape[:3]
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "at_once"),
+    # Axial; with slices from head to foot; sagittal, whose planes are others.
+    [((8, -5, 12), False), ((0, 180, 0), False), ((0, 90, 0), True)],
+)
+def test_slices_are_written_as_they_come(tmp_path, degrees, at_once):
+    write_mr(tmp_path / "mr", geometry=Geometry(degrees=degrees))
+    mr = read_dicom(tmp_path / "mr", modality="MR", channels=BOTH)
+    axial = to_axial(mr)
+    hu = some_hu(axial)
+    (tmp_path / "out").mkdir()
+    with CtSeries(tmp_path / "out" / "ct", axial) as series:
+        for start in (2, 0):
+            series.write(hu[start : start + 2], start)
+            written = len(list((tmp_path / "out").glob("ct.*.partial/*.dcm")))
+            assert written == (0 if at_once else 4 - start)
+        series.write(hu[4:], 4)
+        assert not (tmp_path / "out" / "ct").exists()
+    ct = read_dicom(tmp_path / "out" / "ct", modality="CT")
+    np.testing.assert_allclose(ct.affine, mr.affine, atol=1e-4)
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct"]
+
+
+def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
+    hu = some_hu(mr)
+    with pytest.raises(ValueError, match="2 of 5 slices were not written"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu[:3])
+    with pytest.raises(ValueError, match="from slice 4 on, expected some of"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu[:3], 4)
+    with pytest.raises(OSError, match="no space"):
+        with CtSeries(tmp_path / "out" / "ct", mr) as series:
+            series.write(hu)
+            raise OSError("no space")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_slices_that_could_not_be_written_are_missing(mr, tmp_path, monkeypatch):
+    """Whatever is made of the error."""
+    saved = pydicom.Dataset.save_as
+
+    def full_after_two(self, path, **kwargs):
+        if str(path).endswith("slice_0003.dcm"):
+            raise OSError("no space")
+        saved(self, path, **kwargs)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full_after_two)
+    with pytest.raises(ValueError, match="5 of 5 slices were not written"):
+        with CtSeries(tmp_path / "ct", mr) as series:
+            with contextlib.suppress(OSError):
+                series.write(some_hu(mr))
+    assert [path.name for path in tmp_path.iterdir()] == ["mr"]
+
+
+@pytest.mark.parametrize("order", [lambda volume: volume, to_axial])
+def test_a_volume_that_is_not_the_series_it_came_from_is_refused(order, mr, tmp_path):
+    cut = order(dataclasses.replace(mr, voxels=mr.voxels[1:4]))
+    moved = order(mr)
+    moved = dataclasses.replace(moved, affine=moved.affine + np.eye(4)[:, [3]] * 0.1)
+    for volume in (cut, moved):
+        with pytest.raises(ValueError, match="not on the scan's grid"):
+            CtSeries(tmp_path / "ct", volume)
+    assert [path.name for path in tmp_path.iterdir()] == ["mr"]
+
+
+def test_a_made_up_series_is_written_as_it_comes(tmp_path):
+    affine = np.diag([-2.0, -3.0, 4.0, 1.0])
+    axial = Volume(
+        voxels=np.zeros((4, 6, 5, 1), np.float32),
+        affine=affine,
+        modality="MR",
+        channels=("t2",),
+    )
+    hu = some_hu(axial)
+    with CtSeries(tmp_path / "ct", axial) as series:
+        for start in (0, 1, 2, 3):
+            series.write(hu[start : start + 1], start)
+            written = len(list(tmp_path.glob("ct.*.partial/*.dcm")))
+            assert written == start + 1
+    ct = read_dicom(tmp_path / "ct", modality="CT")
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+
+
+def test_a_mark_on_the_left_stays_on_the_left(mr, tmp_path):
+    axial = to_axial(mr)
+    hu = np.full(axial.voxels.shape[:3], -1024.0)
+    hu[3, 2, -1] = 1000  # the last column is the patient's left, row 2 is anterior
+    paths = write_ct_series(tmp_path / "ct", hu, axial)
+    for ct in images(paths):
+        found = np.argwhere(ct.pixel_array > 1024)
+        if not len(found):
+            continue
+        (row, column), *more = found
+        assert not more
+        directions = np.array(ct.ImageOrientationPatient, float).reshape(2, 3)
+        lps = (
+            np.array(ct.ImagePositionPatient, float)
+            + directions[0] * float(ct.PixelSpacing[1]) * column
+            + directions[1] * float(ct.PixelSpacing[0]) * row
+        )
+        i, j, k = axial.voxels.shape[2] - 1, 2, 3
+        expected = (axial.affine @ (i, j, k, 1))[:3] * (-1, -1, 1)
+        np.testing.assert_allclose(lps, expected, atol=1e-4)
+        break
+    else:
+        raise AssertionError("the mark is gone")
+
+
+def test_identity_is_inherited_or_own_as_it_should_be(mr, tmp_path):
+    one = images(write_ct_series(tmp_path / "a", some_hu(mr), mr))
+    two = images(write_ct_series(tmp_path / "b", some_hu(mr), mr))
+    header = mr.origin.headers[0]
+    for ct in one + two:
+        for keyword in (
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyInstanceUID",
+            "StudyDate",
+            "StudyID",
+            "AccessionNumber",
+            "FrameOfReferenceUID",
+        ):
+            assert ct[keyword].value == header[keyword].value, keyword
+        assert str(ct.PatientName) == "Döe^Jane"
+    instances = {ct.SOPInstanceUID for ct in one + two}
+    assert len(instances) == 10
+    assert len({ct.SeriesInstanceUID for ct in one + two}) == 2
+    taken = {source[1] for sources in mr.origin.sources for source in sources}
+    taken |= {header.SeriesInstanceUID, header.StudyInstanceUID}
+    assert not taken & (instances | {ct.SeriesInstanceUID for ct in one + two})
+
+
+def test_it_says_that_it_is_synthetic_and_of_what(mr, tmp_path):
+    written = images(
+        write_ct_series(
+            tmp_path / "ct",
+            some_hu(mr),
+            mr,
+            series_description="in and out of phase",
+            software="synthct_jax 1.2",
+        )
+    )
+    for ct, sources in zip(written, mr.origin.sources, strict=True):
+        assert ct.SOPClassUID == CTImageStorage and ct.Modality == "CT"
+        assert ct.SyntheticData == "YES"
+        assert list(ct.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
+        assert ct.SeriesDescription == "synthetic CT: in and out of phase"
+        assert "Synthetic CT" in ct.DerivationDescription
+        assert ct.RescaleType == "HU" and ct.KVP is None
+        referenced = [i.ReferencedSOPInstanceUID for i in ct.SourceImageSequence]
+        assert referenced == [instance for _, instance, _ in sources]
+        code = ct.SourceImageSequence[0].PurposeOfReferenceCodeSequence[0]
+        assert code.CodeValue == "121322"
+        equipment = ct.ContributingEquipmentSequence[0]
+        assert equipment.SoftwareVersions == "synthct_jax 1.2"
+        assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+
+
+def test_hu_are_rounded_and_clipped(mr, tmp_path):
+    hu = some_hu(mr)
+    hu[0, 0, :6] = (-5000, -1024.4, -0.6, 0.4, 3071.4, 9999)
+    first = images(write_ct_series(tmp_path / "ct", hu, mr))[0]
+    values = first.pixel_array[0, :6].astype(int) - 1024
+    assert list(values) == [-1024, -1024, -1, 0, 3071, 3071]
+    with pytest.raises(ValueError, match="NaN"):
+        write_ct_series(tmp_path / "b", np.full(hu.shape, np.nan), mr)
+    with pytest.raises(ValueError, match="expected some of .5, 12, 9."):
+        write_ct_series(tmp_path / "b", hu[:, 1:], mr)
+    with pytest.raises(ValueError, match="1 of 5 slices were not written"):
+        write_ct_series(tmp_path / "b", hu[1:], mr)
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_existing_folder_is_left_alone_and_a_failure_leaves_nothing(
+    mr, tmp_path, monkeypatch
+):
+    (tmp_path / "ct").mkdir()
+    with pytest.raises(FileExistsError, match="ct exists already"):
+        write_ct_series(tmp_path / "ct", some_hu(mr), mr)
+    before = sorted(tmp_path.iterdir())
+    original, count = pydicom.Dataset.save_as, []
+
+    def fail_on_third(self, *args, **kwargs):
+        count.append(1)
+        if len(count) == 3:
+            raise OSError("disk full")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", fail_on_third)
+    with pytest.raises(OSError, match="disk full"):
+        write_ct_series(tmp_path / "b", some_hu(mr), mr)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_nifti_input_gives_the_same_voxels_with_a_patient_of_its_own(mr, tmp_path):
+    names = []
+    for channel, name in enumerate(BOTH):
+        names.append(tmp_path / f"{name}.nii.gz")
+        write_nifti(names[-1], mr.voxels[..., channel], mr)
+    nifti = read_nifti(names, modality="MR", channels=BOTH)
+    np.testing.assert_array_equal(nifti.voxels, mr.voxels)
+    hu = some_hu(mr)
+    write_ct_series(tmp_path / "a", hu, mr)
+    written = images(write_ct_series(tmp_path / "b", hu, nifti))
+    one, two = (
+        to_axial(read_dicom(tmp_path / name, modality="CT")) for name in ("a", "b")
+    )
+    np.testing.assert_array_equal(one.voxels, two.voxels)
+    np.testing.assert_allclose(one.affine, two.affine, atol=1e-4)
+    assert str(written[0].PatientName) == "SYNTHETIC^CT"
+    assert len({ct.StudyInstanceUID for ct in written}) == 1
+    assert written[0].FrameOfReferenceUID != mr.origin.headers[0].FrameOfReferenceUID
+
+
+def test_a_left_handed_phantom_is_written_axial(tmp_path):
+    voxels = np.zeros((4, 6, 5, 1), np.float32)
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])  # RAS: columns to the right, rows up
+    volume = Volume(voxels=voxels, affine=affine, modality="MR", channels=("t2",))
+    hu = some_hu(volume)
+    first = images(write_ct_series(tmp_path / "ct", hu, volume))[0]
+    np.testing.assert_allclose(
+        np.array(first.ImageOrientationPatient, float), (1, 0, 0, 0, 1, 0)
+    )
+    ct = read_dicom(tmp_path / "ct", modality="CT")
+    np.testing.assert_array_equal(ct.voxels[..., 0], hu[:, ::-1, ::-1])
+
+
+# --- conformance ----------------------------------------------------------------------
+
+
+def assert_conforms(paths):
+    """dicom3tools finds no error but the tag that is newer than it is."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
+    for path in (paths[0], paths[-1]):
+        done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        lines = (done.stdout + done.stderr).splitlines()
+        assert "CTImage" in lines
+        errors = [s for s in lines if s.startswith("Error") and "0008,0x001c" not in s]
+        assert not errors, "\n".join(errors)
+    done = subprocess.run(["dcentvfy", *paths], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout + done.stderr
+
+
+def test_series_conforms_to_the_standard(mr, tmp_path):
+    assert_conforms(write_ct_series(tmp_path / "ct", some_hu(mr), mr))
+
+
+def test_series_of_a_made_up_volume_conforms(mr, tmp_path):
+    volume = Volume(
+        voxels=mr.voxels, affine=mr.affine, modality="MR", channels=mr.channels
+    )
+    assert_conforms(write_ct_series(tmp_path / "ct", some_hu(volume), volume))
+
+
+def test_series_of_an_enhanced_file_conforms(tmp_path):
+    write_enhanced_mr(tmp_path / "one.dcm")
+    mr = read_dicom(tmp_path / "one.dcm", modality="MR", channels=("in_phase",))
+    paths = write_ct_series(tmp_path / "ct", some_hu(mr), mr)
+    frames = [ct.SourceImageSequence[0].ReferencedFrameNumber for ct in images(paths)]
+    assert frames == [5, 4, 3, 2, 1]
+    assert_conforms(paths)
+
+
+def test_series_of_a_real_scan_conforms_and_lies_on_it(real_data, tmp_path):
+    folder = real_data / "chaos" / "Train_Sets" / "MR" / "1"
+    mr = read_dicom(folder, modality="MR", channels=BOTH)
+    axial = to_axial(mr)
+    hu = some_hu(axial)
+    paths = write_ct_series(tmp_path / "ct", hu, axial)
+    assert_conforms(paths)
+    ct = read_dicom(tmp_path / "ct", modality="CT")
+    np.testing.assert_allclose(ct.affine, mr.affine, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
+    with warnings.catch_warnings():  # nibabel calls its DICOM readers experimental
+        warnings.simplefilter("ignore")
+        from nibabel.nicom.dicomwrappers import wrapper_from_file
+    for k, path in enumerate(paths[::17]):
+        # nibabel's own reading of a header: (row, column) to LPS mm.
+        theirs = wrapper_from_file(path).affine @ (200, 30, 0, 1)
+        ours = mr.affine @ (30, 200, 17 * k, 1) * (-1, -1, 1, 1)
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    sources = {
+        pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+        for path in fake_dicom.files(folder / "T1DUAL")
+        if path.suffix == ".dcm"
+    }
+    referenced = {
+        item.ReferencedSOPInstanceUID
+        for image in images(paths)
+        for item in image.SourceImageSequence
+    }
+    assert referenced == sources

@@ -1,0 +1,81 @@
+import pytest
+
+from input_pipeline.scans.layout import find_scans
+
+
+def make(root, *folders):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+
+
+def test_chaos_numbers_are_no_shared_people(tmp_path):
+    make(
+        tmp_path,
+        *(f"Train_Sets/MR/{n}/T1DUAL/DICOM_anon" for n in (1, 10, 2)),
+        *(f"Train_Sets/CT/{n}/{f}" for n in (1, 3) for f in ("DICOM_anon", "Ground")),
+        "Test_Sets/CT/4/DICOM_anon",
+    )
+    scans = find_scans(tmp_path, "chaos")
+    assert [(s.name, s.domain) for s in scans] == [
+        *((f"chaos_mr_{n}", "mr") for n in (1, 2, 10)),
+        *((f"chaos_ct_{n}", "ct") for n in (1, 3, 4)),
+    ]
+    assert scans[0].path == tmp_path / "Train_Sets/MR/1"
+    assert scans[3].path == tmp_path / "Train_Sets/CT/1/DICOM_anon"
+
+
+def test_chaos_may_be_named_by_its_train_sets(tmp_path):
+    make(tmp_path, "MR/1", "CT/1/DICOM_anon")
+    assert len(find_scans(tmp_path, "chaos")) == 2
+
+
+def test_mr_of_chaos_can_stand_beside_ct_without_contrast_medium(tmp_path):
+    make(
+        tmp_path,
+        "Train_Sets/MR/1/T1DUAL",
+        "Train_Sets/CT/3/DICOM_anon",
+        "Noncontrast_CT/anna/a/b",
+        "Noncontrast_CT/1",
+    )
+    scans = find_scans(tmp_path, "chaos_noncontrast")
+    assert [(s.name, s.domain) for s in scans] == [
+        ("chaos_mr_1", "mr"),
+        ("noncontrast_ct_1", "ct"),
+        ("noncontrast_ct_anna", "ct"),
+    ]
+    assert scans[2].path == tmp_path / "Noncontrast_CT/anna"
+    # ... and MR and CT of the same number are nobody's.
+    assert len({s.name for s in scans}) == 3
+
+
+def test_a_folder_of_ones_own_has_a_folder_for_each_subject(tmp_path):
+    make(tmp_path, "mr/anna", "mr/.cache", "ct/anna", "ct/bert")
+    (tmp_path / "mr" / "readme.txt").write_text("not a subject")
+    scans = find_scans(tmp_path, "folder")
+    assert [(s.name, s.domain) for s in scans] == [
+        ("anna", "mr"),
+        ("anna", "ct"),
+        ("bert", "ct"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "folders", "message"),
+    [
+        ("folder", [], "raw/mr: no such folder, expected one folder for each subject"),
+        ("folder", ["mr/a", "ct"], "raw/ct: no folders in it"),
+        ("chaos", ["Train_Sets/MR/1"], "raw/Train_Sets/CT: no such folder"),
+        (
+            "chaos_noncontrast",
+            ["Train_Sets/MR/1", "Train_Sets/CT/1"],
+            "raw/Noncontrast_CT: no such folder, .* without contrast medium",
+        ),
+        ("chaos_noncontrast", ["Noncontrast_CT/a"], "raw/MR: no such folder"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, source, folders, message):
+    make(tmp_path, "raw", *(f"raw/{folder}" for folder in folders))
+    with pytest.raises(FileNotFoundError, match=message):
+        find_scans(tmp_path / "raw", source)
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        find_scans(tmp_path / "nowhere", source)

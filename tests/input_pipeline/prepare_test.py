@@ -1,0 +1,396 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from tiny_scans import hashes, own_config, tiny_phantom, write_scan, write_subjects
+
+from configs import chaos, folder
+from input_pipeline.dataset.manifest import SPLITS, load_prepared
+from input_pipeline.dataset.stream import read_subjects
+from input_pipeline.intensity import MR_ONE
+from input_pipeline.preparation import jobs, local
+from input_pipeline.preparation import prepare as prepare_module
+from input_pipeline.preparation.contact_sheet import write_contact_sheet
+from input_pipeline.preparation.prepare import prepare
+from input_pipeline.preparation.split import phantom_jobs, split_subjects
+from input_pipeline.volume import UnusableScan
+
+# --- a folder of one's own ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    write_subjects(root / "raw", mr=["a", "b", "both"], ct=["c", "both"])
+    return prepare(own_config(), root / "raw", root / "data", workers=1), root / "data"
+
+
+def test_everything_is_there_and_nothing_else(own):
+    _, data_dir = own
+    assert sorted(os.listdir(data_dir)) == [
+        "ct.png",
+        "mr.png",
+        "prepared.json",
+        "slices",
+    ]
+    assert os.listdir(data_dir.parent).count("data") == 1
+    assert not list(data_dir.parent.glob("*partial*"))
+    for png in ("mr.png", "ct.png"):
+        assert (data_dir / png).read_bytes().startswith(b"\x89PNG")
+
+
+def test_subjects_are_split_whole_and_one_person_is_in_one_split(own):
+    prepared, _ = own
+    split = {
+        domain: {s.name: s.split for s in prepared.domains[domain].subjects}
+        for domain in ("mr", "ct")
+    }
+    assert set(split["mr"]) == {"a", "b", "both"} and set(split["ct"]) == {"c", "both"}
+    assert split["mr"]["both"] == split["ct"]["both"]
+    assert sorted(split["mr"][name] for name in "ab") == ["test", "train"]
+    assert any("ct: 2 subjects, none left for" in text for text in prepared.warnings)
+
+
+def test_slices_hold_the_body_in_hu_and_shared_mr_units(own):
+    prepared, data_dir = own
+    for domain in ("mr", "ct"):
+        assert (
+            prepared.domains[domain].channels
+            == {
+                "mr": ("in_phase", "out_of_phase"),
+                "ct": ("hu",),
+            }[domain]
+        )
+        for name, images in read_subjects(data_dir, domain, "train"):
+            # Slices without a body are gone.
+            assert images.shape[:3] == (4, 48, 48) and images.dtype == np.int16, name
+            middle = images[:, 20:28, 20:28]
+            if domain == "ct":
+                assert (middle == 60).all() and images[:, 0].max() == -1024
+            else:
+                assert (middle[..., 0] == MR_ONE).all()
+                assert (middle[..., 1] == MR_ONE // 4).all()
+                assert images[:, 0].max() == 0
+
+
+def test_affine_places_prepared_slices_in_the_patient(own):
+    prepared, data_dir = own
+    (name, images), *_ = read_subjects(data_dir, "ct", "train")
+    found = next(s for s in prepared.domains["ct"].subjects if s.name == name)
+    affine = np.array(found.affine)
+    np.testing.assert_allclose(
+        np.linalg.norm(affine[:3, :3], axis=0), [5.0, 5.0, 6.0], atol=1e-9
+    )
+    inside = np.argwhere(images[..., 0] > -400)
+    centre = affine @ [*inside.mean(axis=0)[::-1], 1]
+    # The ellipse's centre is voxel (22, 26), its slices are 1 to 4.
+    expected = [-100 + 22 * 4, -60 + 26 * 3, 30 + 2.5 * 6]
+    np.testing.assert_allclose(centre[:3], expected, atol=1.0)
+
+
+def test_statistics_describe_the_body(own):
+    prepared, _ = own
+    ct = prepared.domains["ct"].statistics["train"]
+    assert ct["slices"] == sum(
+        s.slices for s in prepared.domains["ct"].of_split("train")
+    )
+    assert ct["percentiles"][0]["50"] == 60
+    assert 0.1 < ct["body_fraction"] < 0.4
+    histogram = ct["histogram"]
+    place = (60 - histogram["start"]) // histogram["step"]
+    counts = histogram["counts"]
+    assert counts[place] > 0.8 * sum(counts)
+    mr = prepared.domains["mr"].statistics["train"]
+    assert [p["50"] for p in mr["percentiles"]] == [MR_ONE, MR_ONE // 4]
+
+
+def test_air_outside_the_body_is_kept_when_asked(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+    config = own_config(mask_outside_body=False)
+    prepare(config, tmp_path / "raw", tmp_path / "data", workers=1)
+    ((_, images),) = read_subjects(tmp_path / "data", "ct", "train")
+    assert (images == -1000).sum() > (images == 60).sum()
+
+
+def test_single_subjects_train_and_say_so(tmp_path, caplog):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+    prepared = prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
+    for domain in ("mr", "ct"):
+        assert [s.split for s in prepared.domains[domain].subjects] == ["train"]
+        warning = f"{domain}: a single subject, all of it is training data"
+        assert any(text.startswith(warning) for text in prepared.warnings)
+        assert warning in caplog.text
+
+
+def test_existing_data_are_never_overwritten(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    prepare(own_config(), tmp_path / "raw", data_dir, workers=1)  # empty is free
+    before = hashes(data_dir)
+    with pytest.raises(FileExistsError, match="data set from folder, 48 x 48 slices"):
+        prepare(own_config(), tmp_path / "raw", data_dir, workers=1)
+    assert hashes(data_dir) == before
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="notes is not empty: thesis.txt"):
+        prepare(own_config(), tmp_path / "raw", tmp_path / "notes", workers=1)
+
+
+def test_all_refusals_are_listed_and_nothing_is_left_behind(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a", "b"], ct=["c", "d"])
+    (tmp_path / "raw/mr/b/out_of_phase.nii.gz").unlink()
+    write_scan(tmp_path / "raw/ct/d/ct.nii.gz", (-1000, -1000))
+    with pytest.raises(UnusableScan) as caught:
+        prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
+    first, *refusals = str(caught.value).splitlines()
+    assert first.startswith("2 of 4 scans cannot be used")
+    assert "out_of_phase" in refusals[0] and "mr/b" in refusals[0]
+    assert "ct/d" in refusals[1] and "no body" in refusals[1]
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_refusals_by_processes_are_the_same(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a", "b"], ct=["c", "d"])
+    (tmp_path / "raw/mr/b/out_of_phase.nii.gz").unlink()
+    write_scan(tmp_path / "raw/ct/d/ct.nii.gz", (-1000, -1000))
+    messages = []
+    for workers in (1, 2):
+        with pytest.raises(UnusableScan) as caught:
+            prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=workers)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_failing_at_the_very_end_leaves_nothing_behind(tmp_path, monkeypatch):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(prepare_module, "write_contact_sheet", fail)
+    with pytest.raises(OSError, match="disk full"):
+        prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_bodies_that_do_not_fit_are_refused_with_the_size_that_would(tmp_path):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+    with pytest.raises(UnusableScan, match=r"ct/c.* 13\d mm wide and 1\d\d mm deep"):
+        prepare(own_config(size=20), tmp_path / "raw", tmp_path / "data", workers=1)
+    try:
+        prepare(own_config(size=20), tmp_path / "raw", tmp_path / "data", workers=1)
+    except UnusableScan as error:
+        size = int(str(error).split("data.size=")[1].split()[0])
+    prepare(own_config(size=size), tmp_path / "raw", tmp_path / "data", workers=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"source": "nifti"}, "data.source is 'nifti', expected one of chaos, folder"),
+        ({"mr_channels": ("t1",)}, r"data.mr_channels is \('t1',\)"),
+        ({"mr_channels": ()}, "data.mr_channels"),
+        ({"split": (0.5, 0.1, 0.1)}, "data.split"),
+        ({"size": 0}, "data.size is 0"),
+        ({"mr_percentile": 0.0}, "data.mr_percentile"),
+    ],
+)
+def test_fields_without_meaning_are_named(tmp_path, fields, message):
+    write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
+    with pytest.raises(ValueError, match=message):
+        prepare(own_config(**fields), tmp_path / "raw", tmp_path / "data", workers=1)
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+# --- splits ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (7, 1, 2)), (20, (14, 2, 4))],
+)
+def test_split_sizes(count, expected):
+    names = [f"s{i}" for i in range(count)]
+    split = split_subjects(names, (0.7, 0.1, 0.2), seed=0)
+    assert set(split) == set(names)
+    assert tuple(list(split.values()).count(s) for s in SPLITS) == expected
+    assert split == split_subjects(reversed(names), (0.7, 0.1, 0.2), seed=0)
+
+
+def test_split_follows_the_seed_and_may_have_no_held_out_part():
+    names = [f"s{i}" for i in range(20)]
+    splits = [split_subjects(names, (0.5, 0, 0.5), seed=s) for s in (0, 1)]
+    assert splits[0] != splits[1]
+    assert "validation" not in splits[0].values()
+    assert set(split_subjects(names, (1, 0, 0), seed=0).values()) == {"train"}
+
+
+# --- phantoms -------------------------------------------------------------------------
+
+
+def test_phantoms_train_on_one_modality_and_are_tested_on_both(tmp_path):
+    config = tiny_phantom()
+    prepared = prepare(config, None, tmp_path / "data", workers=1)
+    names = {
+        domain: [[s.name for s in d.of_split(split)] for split in SPLITS]
+        for domain, d in prepared.domains.items()
+    }
+    assert not set(names["mr"][0]) & set(names["ct"][0])
+    assert names["labels"][0] == []
+    assert names["mr"][1:] == names["ct"][1:] == names["labels"][1:]
+    ((name, hu),) = read_subjects(tmp_path / "data", "ct", "test")
+    ((label_name, labels),) = read_subjects(tmp_path / "data", "labels", "test")
+    assert name == label_name and hu.shape == labels.shape == (3, 32, 32, 1)
+    spleen = labels == prepared.label_names.index("spleen")
+    fat = labels == prepared.label_names.index("subcutaneous_fat")
+    if spleen.any():
+        assert hu[spleen].mean() > 0
+    assert hu[fat].mean() < 0
+
+
+def test_phantom_seeds_differ_between_subjects_and_follow_the_configs():
+    fields = tiny_phantom().phantom
+    jobs = [phantom_jobs(fields, seed) for seed in (0, 0, 1)]
+    assert jobs[0] == jobs[1] != jobs[2]
+    assert len({job.seed for run in jobs[1:] for job in run}) == 10
+
+
+def test_paired_training_subjects_are_those_of_the_unpaired_mr():
+    fields = tiny_phantom().phantom
+    alone, paired = phantom_jobs(fields, 0), phantom_jobs(fields, 0, paired=True)
+    seeds = {job.name: job.seed for job in alone}
+    assert all(seeds[job.name] == job.seed for job in paired)
+    assert [job.domains for job in paired if job.split == "train"] == [
+        ("mr", "ct")
+    ] * fields.train_mr
+    assert [j for j in paired if j.split != "train"] == [
+        j for j in alone if j.split != "train"
+    ]
+
+
+def test_workers_do_not_change_a_byte(tmp_path):
+    config = tiny_phantom(train_mr=1, train_ct=1, validation=0, test=1)
+    for workers in (1, 2):
+        prepare(config, None, tmp_path / str(workers), workers=workers)
+    one, two = (hashes(tmp_path / str(workers)) for workers in (1, 2))
+    assert one == two and len(one) > 8
+
+
+def test_processes_do_not_hoard_results():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield -number
+
+    with local._processes(2) as ordered:
+        results = ordered(abs, items())
+        assert next(results) == 0
+        assert len(taken) < 20
+        assert list(results) == list(range(1, 100))
+
+
+def test_contact_sheets_open_only_what_they_show(tmp_path, monkeypatch):
+    """An open volume is an open file, and of those there are never ten thousand."""
+    np.save(tmp_path / "one.npy", np.zeros((1, 4, 4, 1), np.int16))
+    volumes = [
+        jobs.StoredVolume(
+            domain="ct",
+            name=f"s{number}",
+            split="train",
+            source="",
+            path=tmp_path / "one.npy",
+            slices=1,
+            affine=np.eye(4),
+        )
+        for number in range(40)
+    ]
+    opened = []
+    load = np.load
+    monkeypatch.setattr(
+        np, "load", lambda *args, **kwargs: opened.append(args) or load(*args, **kwargs)
+    )
+    pictures = prepare_module._Pictures(volumes)
+    path = tmp_path / "sheet.png"
+    write_contact_sheet(path, pictures, modality="CT", channels=("hu",))
+    assert len(opened) == 12 and path.stat().st_size > 1000
+
+
+# --- prepared.json --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format is 99, expected 1"),
+        ({"size": "48"}, "size is '48', expected int"),
+        ({"surprise": 1}, "unknown field 'surprise'"),
+        ({"warnings": None}, "prepared.json"),
+        ({"size": None}, "size"),
+    ],
+)
+def test_a_prepared_json_of_another_kind_is_refused(own, tmp_path, change, message):
+    _, data_dir = own
+    fields = json.loads((data_dir / "prepared.json").read_text()) | change
+    (tmp_path / "prepared.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=message):
+        load_prepared(tmp_path)
+
+
+def test_a_folder_without_prepared_json_is_no_data_set(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--mode=prepare"):
+        load_prepared(tmp_path)
+
+
+# --- real scans -----------------------------------------------------------------------
+
+
+def test_chaos_prepares(real_data, tmp_path):
+    config = chaos.get_config()
+    config.data.update(size=96, spacing_mm=4.0)
+    prepared = prepare(config, real_data / "chaos", tmp_path / "data", workers=1)
+    assert len(prepared.warnings) == 2
+    ((name, mr),) = read_subjects(tmp_path / "data", "mr", "train")
+    assert name == "chaos_mr_1" and mr.shape == (35, 96, 96, 2)
+    ((name, ct),) = read_subjects(tmp_path / "data", "ct", "train")
+    assert name == "chaos_ct_3" and ct.shape == (78, 96, 96, 1)
+    # Liver with contrast medium, right of the patient, is left in the picture.
+    liver = ct[45, 40:55, 25:35, 0]
+    assert 120 < np.median(liver) < 160
+    # Couch and air are gone, and the fat is where fat is.
+    assert (ct[:, :8] == -1024).all() and (ct[:, -8:] == -1024).all()
+    scale = prepared.domains["mr"].subjects[0].scale
+    assert scale[0] == scale[1] > 100
+
+
+def test_own_folder_of_real_nifti_and_dicom_prepares(real_data, tmp_path):
+    raw = tmp_path / "raw"
+    for name, target in {
+        "mr/one/scan.nii.gz": "chaos_t2spir_nifti/image_1.nii.gz",
+        "mr/two/t2.nii.gz": "chaos_t2spir_nifti/image_2.nii.gz",
+        "ct/three": "chaos/Train_Sets/CT/3/DICOM_anon",
+        "ct/four/ct.nii.gz": "totalsegmentator_examples/example_ct_sm.nii.gz",
+    }.items():
+        (raw / name).parent.mkdir(parents=True)
+        (raw / name).symlink_to(real_data / target)
+    config = folder.get_config("t2")
+    config.data.update(size=96, spacing_mm=4.0)
+    prepared = prepare(config, raw, tmp_path / "data", workers=1)
+    assert {s.name for s in prepared.domains["mr"].subjects} == {"one", "two"}
+    assert {s.slices for s in prepared.domains["ct"].subjects} == {78, 30}
+
+
+def test_scans_that_cannot_be_used_are_reasons_not_crashes(tmp_path):
+    job = jobs.Scan(name="x", split="train", domain="ct", path=str(tmp_path / "no"))
+    target = jobs.Target(
+        size=8,
+        spacing_mm=1.0,
+        mr_channels=("t2",),
+        mask_outside_body=True,
+        mr_percentile=99.0,
+    )
+    assert "no such file" in jobs.write_subject(job, target, tmp_path)

@@ -1,0 +1,47 @@
+"""Replay pools: what comes back, and that lanes do not mix."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synthct_jax.model import image_pool
+
+
+def numbered(*values: float) -> jax.Array:
+    """A batch of 1x1 images with these values."""
+    return jnp.asarray(values, jnp.float32).reshape(-1, 1, 1, 1)
+
+
+def replay(pool_size: int, batch: int, steps: int) -> np.ndarray:
+    """What comes back for the images 0, 1, 2, ...: (steps, batch)."""
+    pool = image_pool.create(pool_size, (batch, 1, 1, 1))
+    query = jax.jit(image_pool.query)
+    returned = []
+    for step in range(steps):
+        images = numbered(*range(step * batch, (step + 1) * batch))
+        pool, images = query(pool, images, jax.random.key(step))
+        returned.append(np.asarray(images).ravel())
+    return np.stack(returned).astype(int)
+
+
+def test_images_come_back_as_they_are_while_the_pool_fills():
+    assert (replay(5, 1, 5).ravel() == range(5)).all()
+
+
+def test_a_full_pool_gives_half_new_and_half_stored_images():
+    returned = replay(5, 1, 400).ravel()
+    fresh = returned == np.arange(400)
+    assert 0.4 < fresh[5:].mean() < 0.6
+    old = returned[~fresh]
+    assert (old < np.flatnonzero(~fresh)).all()
+    assert len(set(old)) == len(old)  # an image leaves the pool when it comes back
+
+
+def test_each_position_of_the_batch_has_a_lane_of_its_own():
+    returned = replay(50, 4, 60)
+    assert (returned % 4 == np.arange(4)).all()
+    assert image_pool.create(50, (4, 8, 8, 1)).images.shape == (4, 13, 8, 8, 1)
+
+
+def test_a_pool_of_size_zero_returns_new_images():
+    assert (replay(0, 2, 3).ravel() == range(6)).all()

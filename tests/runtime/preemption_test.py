@@ -1,0 +1,28 @@
+import os
+import signal
+
+import pytest
+
+from synthct_jax.runtime.preemption import Preemption
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_remembered_once_and_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with Preemption() as preemption:
+        assert preemption.reached(1) is None
+        os.kill(os.getpid(), number)
+        assert preemption.reached(2) == number.name
+        assert preemption.reached(3) == number.name
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_ends_the_process_and_a_second_request_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    with Preemption() as preemption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert preemption.reached(1) == "SIGTERM"
+        os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.reached(2) == "SIGTERM"
+        assert signal.getsignal(signal.SIGINT) == before  # a second one is not caught

@@ -1,0 +1,164 @@
+"""What PyTorch's implementations of Inception v3 make of weights that anyone can draw.
+
+inception_constants.json was written by `python tests/support/inception_constants.py`,
+in an environment of its own with torch 2.13.0, torchvision 0.28.0, torch-fidelity 0.4.0
+and pytorch-fid 0.3.0: the FID layout by torch-fidelity, torchvision's by pytorch-fid.
+The tests need none of these, and draw the same weights and images from here.
+"""
+
+import base64
+import collections
+import io
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+FILE = Path(__file__).with_suffix(".json")
+STEM = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"),
+    *("Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+)
+MIXED = tuple(f"Mixed_{k}" for k in "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split())
+
+
+def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A weight of torch's name and shape, such that activations stay about 1."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.endswith(("bn.weight", "running_var")):
+        return rng.uniform(0.8, 1.2, shape).astype(np.float32)
+    scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.1
+    return (scale * rng.standard_normal(shape)).astype(np.float32)
+
+
+def hu_slices() -> np.ndarray:
+    """(2, 48, 64) int16, beyond the window at both ends."""
+    return np.random.default_rng(7).integers(-1100, 1700, (2, 48, 64)).astype(np.int16)
+
+
+def small_image() -> np.ndarray:
+    """(1, 107, 107, 3) float32: the smallest that ends in 2 x 2."""
+    return np.random.default_rng(8).uniform(-1, 1, (1, 107, 107, 3)).astype(np.float32)
+
+
+def pattern() -> np.ndarray:
+    """Grey levels (1, 40, 512): to 299 x 299, one axis grows and one shrinks."""
+    return (np.arange(40)[:, None] * 37 + np.arange(512) * 11)[np.newaxis] % 256
+
+
+def probes(block: np.ndarray) -> list[float]:
+    """A corner, the middle, another corner, mean and RMS of (rows, columns, n)."""
+    rows, columns, channels = block.shape
+    middle = block[rows // 2, columns // 2, channels // 2]
+    wide = block.astype(np.float64)
+    picked = block[0, 0, 0], middle, block[-1, 0, -1]
+    return [*map(float, picked), wide.mean(), np.sqrt(np.square(wide).mean())]
+
+
+def little_files() -> dict[str, np.ndarray]:
+    """What is in the little files that torch wrote."""
+    base = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    return {
+        "conv.weight": base / 7,
+        "view": base.transpose(2, 1, 0)[1:],
+        "bn.num_batches_tracked": np.array(5),
+        "half": np.array([0.5, -1.25], np.float16),
+        "double": np.array([[1 / 3]]),
+        "parameter": np.ones(3, np.float32),
+    }
+
+
+def main() -> None:
+    import pytorch_fid.inception
+    import torch
+    import torch.nn.functional as F
+    import torch_fidelity.feature_extractor_inceptionv3 as fidelity
+    import torch_fidelity.interpolate_compat_tensorflow as tensorflow
+    import torchvision
+
+    def filled(model):
+        drawn = {
+            name: torch.tensor(tensor(name, tuple(value.shape)))
+            for name, value in model.state_dict().items()
+            if value.is_floating_point()
+        }
+        torch.nn.Module.load_state_dict(model, drawn, strict=False)
+        return model.eval()
+
+    # Both would download their weights.
+    fidelity.load_state_dict_from_url = lambda *_, **__: {}
+    extractor = fidelity.FeatureExtractorInceptionV3
+    extractor.load_state_dict = lambda *_, **__: None
+    fid = filled(extractor("inception", ["2048"]))
+    plain = filled(torchvision.models.inception_v3(weights=None, init_weights=False))
+    pytorch_fid.inception._inception_v3 = lambda **_: plain
+    pipeline = pytorch_fid.inception.InceptionV3(use_fid_inception=False).eval()
+
+    shapes = {}
+
+    def note(name):
+        def hook(_, __, output):
+            shapes[name] = [*output.shape[2:], output.shape[1]]
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(name))
+        for name, module in fid.named_modules()
+        if name in MIXED or isinstance(module, fidelity.BasicConv2d)
+    ]
+    grey = np.rint((np.clip(hu_slices(), -1000, 1550) + 1000) / 10).astype(np.uint8)
+    images = torch.tensor(grey)[:, None].repeat(1, 3, 1, 1)
+    features, blocks = {}, {}
+    with torch.no_grad():
+        features["fid"] = fid(images)[0].numpy()
+        for hook in hooks:
+            hook.remove()
+        features["torchvision"] = pipeline(images / 255)[0][:, :, 0, 0].numpy()
+        for layout, model in (("fid", fid), ("torchvision", plain)):
+            x = torch.tensor(small_image()).permute(0, 3, 1, 2)
+            found = blocks[layout] = {}
+            for name in (*STEM, *MIXED):
+                x = getattr(model, name)(x)
+                found[name] = probes(x[0].permute(1, 2, 0).numpy())
+                if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):
+                    x = F.max_pool2d(x, 3, 2)
+        x, size = torch.tensor(pattern()[:, None], dtype=torch.float32), (299, 299)
+        resized = {
+            "fid": (
+                tensorflow.interpolate_bilinear_2d_like_tensorflow1x(
+                    x, size=size, align_corners=False
+                )
+                - 128
+            )
+            / 128,
+            "torchvision": 2 * F.interpolate(x / 255, size=size, mode="bilinear") - 1,
+        }
+
+    little = collections.OrderedDict(
+        (name, torch.tensor(array)) for name, array in little_files().items()
+    )
+    base = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
+    little["view"] = base.transpose(0, 2)[1:]  # strides, and an offset
+    little["parameter"] = torch.nn.Parameter(torch.ones(3))
+    little._metadata = collections.OrderedDict({"": {"version": 1}})
+    files = {}
+    for name, archive in (("archive", True), ("stream", False)):
+        written = io.BytesIO()
+        torch.save(little, written, _use_new_zipfile_serialization=archive)
+        files[name] = base64.b64encode(zlib.compress(written.getvalue(), 9)).decode()
+
+    constants = {
+        "shapes": shapes,
+        "blocks": blocks,
+        "features": {k: x[:, ::128].tolist() for k, x in features.items()},
+        "means": {k: x.mean(1, dtype=np.float64).tolist() for k, x in features.items()},
+        "images": {k: x[0, 0, ::60, ::50].tolist() for k, x in resized.items()},
+        "files": files,
+    }
+    FILE.write_text(json.dumps(constants) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Which slices a sweep shows, and that they are the same for all."""
+
+import dataclasses
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from configs import phantom
+from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.preparation import prepare
+from synthct_jax.evaluation.subjects import read_cases
+from synthct_jax.sweep import pictures as sweep_pictures
+from synthct_jax.sweep.pictures import Place, View
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "data"
+    config = phantom.get_config()
+    config.phantom.update(train_mr=1, train_ct=1, validation=0, test=3, slices=8)
+    config.phantom.slice_mm = 18.0
+    config.data.update(size=32, spacing_mm=12.0)
+    prepare.prepare(config, None, folder, workers=1)
+    return folder
+
+
+def water(mr):
+    return np.zeros(mr.shape[:3], np.float32)
+
+
+def test_the_slices_are_those_of_the_median_error_and_of_the_livers(data):
+    prepared = load_prepared(data)
+    places = sweep_pictures.choose(water, data, prepared)
+    cases = {case.name: case for case in read_cases(data, prepared, "test")}
+    errors = {
+        name: np.abs(case.truth)[case.labels > 0].mean() for name, case in cases.items()
+    }
+    assert places[0].subject == sorted(errors, key=errors.get)[1] == places[1].subject
+    label = prepared.label_names.index("liver")
+    hu = {name: c.truth[c.labels == label].mean() for name, c in cases.items()}
+    darkest = min(hu, key=hu.get)
+    assert (places[-1].subject, len(places)) in ((darkest, 3), (places[0].subject, 2))
+
+    views = sweep_pictures._views(
+        water, data, prepared, places, {"mr_channels": ("in_phase",)}
+    )
+    case = cases[places[1].subject]
+    most = (case.labels == label).sum(axis=(1, 2)).argmax()
+    np.testing.assert_array_equal(views[1].truth, case.truth[most])
+    assert list(views[1].mr) == ["in_phase"] and views[1].synthetic.shape == (32, 32)
+
+
+def test_another_grid_shows_the_slice_at_the_same_height(data):
+    prepared = load_prepared(data)
+    name = prepared.domains["mr"].of_split("test")[0].name
+    heights = [sweep_pictures._height(prepared, name, i) for i in range(8)]
+    assert np.diff(heights) == pytest.approx(18)
+    place = Place(subject=name, height_mm=heights[5] + 7, why="")
+    (view,) = sweep_pictures._views(
+        water, data, prepared, [place], {"mr_channels": ("in_phase",)}
+    )
+    case = next(read_cases(data, prepared, "test"))
+    np.testing.assert_array_equal(view.truth, case.truth[5])
+
+
+def test_without_a_truth_the_middle_slices_are_shown(data, monkeypatch):
+    def unknown(*arguments):
+        for case in read_cases(*arguments):
+            yield dataclasses.replace(case, truth=None, labels=None)
+
+    monkeypatch.setattr(sweep_pictures, "read_cases", unknown)
+    prepared = load_prepared(data)
+    places = sweep_pictures.choose(water, data, prepared)
+    names = [subject.name for subject in prepared.domains["mr"].of_split("test")]
+    assert [place.subject for place in places] == [names[0], names[-1]]
+    views = sweep_pictures._views(
+        water, data, prepared, places, {"mr_channels": ("in_phase",)}
+    )
+    image = picture(places, {"in": views})
+    assert views[0].truth is None
+    # A band has a row of its own for errors where there are any.
+    assert image.shape[0] < image.shape[1] * 1.5
+
+
+def picture(places, views):
+    return matplotlib.image.imread(io.BytesIO(sweep_pictures.figure(places, views)))
+
+
+def test_every_variant_and_channel_has_its_place():
+    flat = np.zeros((8, 8), np.float32)
+    place = [Place(subject="p", height_mm=0.0, why="")]
+
+    def view(*channels):
+        return [View(mr=dict.fromkeys(channels, flat), synthetic=flat, truth=flat)]
+
+    one = picture(place, {"in": view("in_phase")})
+    three = picture(
+        place,
+        {"in": view("in_phase"), "out": view("out_of_phase"), "t2": view("t2")},
+    )
+    column = one.shape[1] / 3  # MR, synthetic, true
+    assert three.shape[1] == pytest.approx(7 * column, rel=0.02)
+    assert three.shape[0] == one.shape[0]
