@@ -18,31 +18,29 @@ from pathlib import Path
 import jax
 from absl import logging
 from clu import parameter_overview
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import FILE, Prepared, load_prepared
 from input_pipeline.preparation import prepare
-from synthct_jax import checks
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.checkpoint.metadata import check_resumable
 from synthct_jax.evaluation import validation
 from synthct_jax.inference import preview
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import method
-from synthct_jax.model.cyclegan import Batch, Metrics, constant_then_linear
-from synthct_jax.model.method import Method
-from synthct_jax.model.train_state import Params, TrainState
+from synthct_jax.model.cyclegan import constant_then_linear
+from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
+from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.runtime import environment, metric_writer
 from synthct_jax.runtime.goodput import Goodput
 from synthct_jax.runtime.metric_writer import MetricWriter
 from synthct_jax.runtime.preemption import Preemption
 from synthct_jax.runtime.progress import Progress
 from synthct_jax.runtime.watchdog import Watchdog
-
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) -> bool:
@@ -62,9 +60,9 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite any more; that step is not saved.
     """
-    mesh = checks.choose_mesh(config)
+    mesh = choose_mesh(config)
     gan = method.from_config(config, mesh=mesh)
-    checks.check_sizes(config, gan)
+    check_sizes(config, gan)
     primary = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         if primary:
@@ -75,7 +73,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
         prepared = load_prepared(data_dir)
         stream.check_request(prepared, config.data)
-        checks.check_validation(config, prepared, data_dir)
+        validation.check_validation(config, prepared, data_dir)
         description = Description(
             config=config.to_dict(),
             prepared=json.loads((data_dir / FILE).read_text()),
@@ -99,7 +97,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         )
         start = checkpoints.latest_step or 0
         if start:
-            checks.check_resumable(checkpoints.describe(start), description, workdir)
+            check_resumable(checkpoints.describe(start), description, workdir)
             with goodput.measure("restore"):
                 state = jax.block_until_ready(checkpoints.restore(abstract, start))
             logging.info("Goes on after step %d", start)
@@ -209,53 +207,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 return False
             progress.pause()
     return True
-
-
-def make_init(
-    gan: Method, config: ConfigDict, mesh: Mesh
-) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
-    """A function from a random key to a new state, and the state's shapes.
-
-    Both with the shardings of `mesh`: arrays are made where they stay.
-    """
-
-    def init(key: jax.Array) -> TrainState:
-        # Pools hold what the discriminators see, which is crops if there are any.
-        size = config.data.crop or config.data.size
-        return gan.init(key, batch=config.train.global_batch, size=size)
-
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    shardings = sharding.state_sharding(mesh, shapes)
-    abstract = jax.tree.map(
-        lambda array, where: jax.ShapeDtypeStruct(
-            array.shape, array.dtype, sharding=where
-        ),
-        shapes,
-        shardings,
-    )
-    # Runs once: on a CPU the compiler's own time is most of it, and less of its effort
-    # gives the same numbers five times sooner.
-    hurried = mesh.devices.flat[0].platform == "cpu"
-    options = {"xla_backend_optimization_level": 1} if hurried else None
-    return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
-
-
-def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
-    """The training step on `mesh`, to be compiled; the state that it gets is gone."""
-    shardings = jax.tree.map(lambda array: array.sharding, abstract)
-    return jax.jit(
-        gan.train_step,
-        donate_argnums=0,
-        in_shardings=(shardings, sharding.batch_sharding(mesh)),
-        out_shardings=(shardings, sharding.replicated(mesh)),
-    )
-
-
-def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
-    """`make_step`'s step, for states and batches of these shapes and no others."""
-    step = step.lower(state, batch).compile()
-    environment.keep_freed_memory()
-    return step
 
 
 # --- what fits to what ----------------------------------------------------------------

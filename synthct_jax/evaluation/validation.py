@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.manifest import Prepared, load_prepared
 from synthct_jax.evaluation.subjects import read_cases, spread, translated
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
@@ -53,3 +54,27 @@ def validate(
     for name in errors[0] if errors else ():
         found[name] = float(np.mean([error[name] for error in errors]))
     return found
+
+
+def check_validation(config: ConfigDict, prepared: Prepared, data_dir: Path) -> None:
+    """Raises ValueError where validation is wanted and cannot be done as wanted."""
+    if not config.train.evaluate_every:
+        return
+    metric = config.train.best_metric
+    if metric not in LOWER_IS_BETTER:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, expected one of those of which the "
+            f"lowest is best: {', '.join(LOWER_IS_BETTER)}"
+        )
+    if metric != "frechet_haar" and "labels" not in prepared.domains:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, which needs the true CT of MR "
+            f"subjects; {data_dir} has none: set it to frechet_haar"
+        )
+    if not all(
+        prepared.domains[domain].of_split("validation") for domain in ("mr", "ct")
+    ):
+        raise ValueError(
+            f"{data_dir} has no MR and CT subjects to validate on: set "
+            f"train.evaluate_every to 0, it is {config.train.evaluate_every}"
+        )

@@ -4,8 +4,11 @@ from typing import Any
 
 import flax.struct
 import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from synthct_jax.model.image_pool import ImagePool
+from synthct_jax.parallel import sharding
+from synthct_jax.parallel.halo import SPACE
 
 Params = dict[str, Any]
 
@@ -27,3 +30,14 @@ class TrainState:
     def translator(self) -> dict[str, Params]:
         """The generators to translate with: their moving average where there is one."""
         return self.generators if self.ema is None else self.ema
+
+
+def state_sharding(mesh: Mesh, state: TrainState) -> TrainState:
+    """The sharding of every leaf of a (possibly abstract) state."""
+    everywhere = sharding.replicated(mesh)
+    lanes = NamedSharding(mesh, PartitionSpec(sharding.IMAGE_AXES, None, SPACE))
+    shardings = jax.tree.map(
+        lambda array: sharding.weight_sharding(mesh, array.shape), state
+    )
+    pools = {name: ImagePool(images=lanes, filled=everywhere) for name in state.pools}
+    return shardings.replace(pools=pools, rng=everywhere)

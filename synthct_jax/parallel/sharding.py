@@ -12,12 +12,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from synthct_jax.model.image_pool import ImagePool
-from synthct_jax.model.train_state import TrainState
 from synthct_jax.parallel.halo import SPACE
 
 AXES = ("data", "fsdp", SPACE)
-_IMAGES = ("data", "fsdp")  # axes over which images are dealt
+IMAGE_AXES = ("data", "fsdp")  # axes over which images are dealt
 _FSDP_ELEMENTS = 2**12  # smaller arrays are replicated all the same
 
 
@@ -45,7 +43,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Of images (n, h, w, c)."""
-    return NamedSharding(mesh, PartitionSpec(_IMAGES, SPACE))
+    return NamedSharding(mesh, PartitionSpec(IMAGE_AXES, SPACE))
 
 
 def image_shards(mesh: Mesh) -> int:
@@ -53,16 +51,7 @@ def image_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def state_sharding(mesh: Mesh, state: TrainState) -> TrainState:
-    """The sharding of every leaf of a (possibly abstract) state."""
-    everywhere = replicated(mesh)
-    lanes = NamedSharding(mesh, PartitionSpec(_IMAGES, None, SPACE))
-    shardings = jax.tree.map(lambda array: _weight_sharding(mesh, array.shape), state)
-    pools = {name: ImagePool(images=lanes, filled=everywhere) for name in state.pools}
-    return shardings.replace(pools=pools, rng=everywhere)
-
-
-def _weight_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+def weight_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """The longest axis that divides over `fsdp`; the last of equally long ones."""
     shards = mesh.shape["fsdp"]
     axes = [axis for axis, length in enumerate(shape) if length % shards == 0]

@@ -10,7 +10,7 @@ import pytest
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint, Description
 from synthct_jax.model.image_pool import ImagePool
-from synthct_jax.model.train_state import TrainState
+from synthct_jax.model.train_state import TrainState, state_sharding
 from synthct_jax.parallel import sharding
 
 
@@ -57,7 +57,7 @@ def abstract(state, mesh=None):
             array.shape, array.dtype, sharding=where
         ),
         state,
-        sharding.state_sharding(mesh, state),
+        state_sharding(mesh, state),
     )
 
 
@@ -249,7 +249,7 @@ def test_restores_onto_other_devices(tmp_path):
         pytest.skip("needs two devices")
     state = a_state(1)
     two = sharding.make_mesh(jax.devices()[:2])
-    spread = jax.device_put(state, sharding.state_sharding(two, state))
+    spread = jax.device_put(state, state_sharding(two, state))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(spread, a_description())
     with Checkpoints(tmp_path) as checkpoints:

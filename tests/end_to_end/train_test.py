@@ -12,9 +12,11 @@ from saved_states import assert_same_run
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from input_pipeline.dataset import stream
-from synthct_jax import checks, train
+from synthct_jax import train
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import check_resumable
+from synthct_jax.evaluation import validation
 from synthct_jax.runtime import metric_writer, watchdog
 
 
@@ -159,13 +161,13 @@ def test_another_experiment_is_refused(tmp_path, field, value, told):
     before, now = tiny_config(), tiny_config()
     now.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=told):
-        checks.check_resumable(described(before), described(now), tmp_path)
+        check_resumable(described(before), described(now), tmp_path)
 
 
 def test_length_and_logging_may_change(tmp_path, caplog):
     now = tiny_config(steps=100, save_every=7, log_every=3, evaluate_every=0)
     with caplog.at_level(python_logging.WARNING, logger="absl"):
-        checks.check_resumable(described(tiny_config()), described(now), tmp_path)
+        check_resumable(described(tiny_config()), described(now), tmp_path)
     assert "train.steps was 6 and is 100" in caplog.text
 
 
@@ -173,7 +175,7 @@ def test_a_configuration_from_json_is_the_same(tmp_path):
     config = tiny_config()
     read = manager._from_json(manager._to_json(config.to_dict()))
     found = dataclasses.replace(described(config), config=read)
-    checks.check_resumable(found, described(config), tmp_path)
+    check_resumable(found, described(config), tmp_path)
 
 
 def test_other_data_are_refused(tmp_path):
@@ -185,7 +187,7 @@ def test_other_data_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="1 ct subjects and 5 slices; /elsewhere has 1"
     ):
-        checks.check_resumable(found, asked, tmp_path)
+        check_resumable(found, asked, tmp_path)
 
 
 def test_missing_data_are_named(tmp_path):
@@ -204,8 +206,8 @@ def test_validation_needs_subjects(tmp_path):
     )
     prepared = dataclasses.replace(prepared, domains={**prepared.domains, "mr": mr})
     with pytest.raises(ValueError, match="evaluate_every to 0, it is 4"):
-        checks.check_validation(tiny_config(), prepared, tmp_path)
-    checks.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
+        validation.check_validation(tiny_config(), prepared, tmp_path)
+    validation.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ import numpy as np
 from tiny_run import tiny_config
 
 from input_pipeline.dataset import stream
-from synthct_jax import checks, train
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.step import make_init, make_step
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.runtime import environment
 
 SAVED, END = 2, 4
@@ -53,10 +54,10 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
     config = tiny_config(global_batch=8, pool_size=16, steps=END, learning_rate=1e-6)
     config.model.update(width=12, discriminator_width=12)
     config.mesh.update(dict(zip(sharding.AXES, LAYOUTS[name].mesh, strict=True)))
-    mesh = checks.choose_mesh(config)
+    mesh = choose_mesh(config)
     gan = CycleGan.from_config(config, mesh=mesh)
-    init, abstract = train.make_init(gan, config, mesh)
-    step = train.make_step(gan, mesh, abstract)
+    init, abstract = make_init(gan, config, mesh)
+    step = make_step(gan, mesh, abstract)
 
     def go_on(state, start: int, end: int):
         share, shares = sharding.share_of_process(mesh)

@@ -19,10 +19,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from tiny_run import tiny_config
 
-from synthct_jax import checks
-from synthct_jax import train as training
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.step import make_step
+from synthct_jax.model.train_state import state_sharding
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
 
 BATCH, SIZE = 8, 32
 
@@ -54,7 +55,7 @@ def in_double(gan: CycleGan) -> CycleGan:
 
 def program(config: ConfigDict, *, squares: bool):
     """The jitted step, a new state, and the mesh."""
-    mesh = checks.choose_mesh(config)
+    mesh = choose_mesh(config)
     platform = "tpu" if squares else None
     gan = CycleGan.from_config(config, mesh=mesh, platform=platform)
     if jax.config.jax_enable_x64:
@@ -72,11 +73,11 @@ def program(config: ConfigDict, *, squares: bool):
     abstract = jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
         shapes,
-        sharding.state_sharding(mesh, shapes),
+        state_sharding(mesh, shapes),
     )
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     state = jax.device_put(jax.jit(init)(key), shardings)
-    return training.make_step(gan, mesh, abstract), state, mesh
+    return make_step(gan, mesh, abstract), state, mesh
 
 
 def batches(steps: int):

@@ -5,10 +5,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from tiny_run import STEPS
 
-from synthct_jax import train
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.step import make_init
 from synthct_jax.parallel import sharding
 
 
@@ -18,7 +18,7 @@ def arrays(workdir, step=STEPS):
         description = checkpoints.describe(step or checkpoints.latest_step)
         config = ConfigDict(description.config)
         gan = CycleGan.from_config(config)
-        init, abstract = train.make_init(gan, config, sharding.make_mesh())
+        init, abstract = make_init(gan, config, sharding.make_mesh())
         if step:
             state = checkpoints.restore(abstract, step)
         else:

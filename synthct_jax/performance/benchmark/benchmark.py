@@ -13,8 +13,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline import files
-from synthct_jax import checks
 from synthct_jax.checkpoint import manager
+from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import (
     checkpointing,
     clock,
@@ -45,7 +45,7 @@ def benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
         found["start"] = start.measure_start(config, data_dir, Path(folder))
         # The compiler's own time is measured, not that of reading what it did before.
         jax.config.update("jax_enable_compilation_cache", False)
-        mesh = checks.choose_mesh(config)
+        mesh = choose_mesh(config)
         found |= {"machine": describe_machine(), "config": config.to_dict()}
         logging.info("Input")
         found["input"] = input.measure_input(config, data_dir)

@@ -8,16 +8,16 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from synthct_jax import train
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
 from synthct_jax.model import method
+from synthct_jax.model.step import make_init
 
 
 def measure_saving(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[str, Any]:
     """Saves a new state of a configuration, and restores it."""
     gan = method.from_config(config, mesh=mesh)
-    init, abstract = train.make_init(gan, config, mesh)
+    init, abstract = make_init(gan, config, mesh)
     state = jax.block_until_ready(init(jax.random.key(config.seed)))
     description = Description(
         config=config.to_dict(),

@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
-from synthct_jax import checks, train
 from synthct_jax.model import method
 from synthct_jax.model.cyclegan import Metrics
+from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import clock, profiling
 from synthct_jax.performance.flops import flops
@@ -28,9 +28,9 @@ class ReadyStep:
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
         self._gan = method.from_config(config, mesh=mesh, platform=platform)
-        checks.check_sizes(config, self._gan)
-        init, abstract = train.make_init(self._gan, config, mesh)
-        self._step = train.make_step(self._gan, mesh, abstract)
+        check_sizes(config, self._gan)
+        init, abstract = make_init(self._gan, config, mesh)
+        self._step = make_step(self._gan, mesh, abstract)
         self.state = init(jax.random.key(config.seed))
         del init  # as training does
         size = config.data.crop or config.data.size
@@ -45,7 +45,7 @@ class ReadyStep:
             mesh,
         )
         began = time.perf_counter()
-        self.compiled = train.compiled(self._step, self.state, self.batch)
+        self.compiled = compiled(self._step, self.state, self.batch)
         self.compile_seconds = time.perf_counter() - began
 
     def __call__(self) -> Metrics:
@@ -61,7 +61,7 @@ class ReadyStep:
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
     """What the definition of the step asks of one device, however it is computed."""
     gan = method.from_config(config, mesh=mesh, platform="any")
-    _, state = train.make_init(gan, config, mesh)
+    _, state = make_init(gan, config, mesh)
     size = config.data.crop or config.data.size
     batch = {
         name: jax.ShapeDtypeStruct(
@@ -69,7 +69,7 @@ def method_flops(config: ConfigDict, mesh: Mesh) -> int:
         )
         for name, channels in (("mr", gan.mr_channels), ("ct", 1))
     }
-    return flops(train.make_step(gan, mesh, state).trace(state, batch).jaxpr)
+    return flops(make_step(gan, mesh, state).trace(state, batch).jaxpr)
 
 
 def measure_step(

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from synthct_jax import checks, train
 from synthct_jax.model import method
+from synthct_jax.model.step import check_sizes, make_init, make_step
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.flops import flops
 from synthct_jax.performance.plan import chips, hlo
 from synthct_jax.performance.plan.chips import Chip
@@ -139,10 +140,10 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         DoesNotFit: the step needs more memory than a device has; says how much.
         ValueError: the configuration does not fit the devices; names the field.
     """
-    mesh = checks.choose_mesh(config, devices)
+    mesh = choose_mesh(config, devices)
     gan = method.from_config(config, mesh=mesh)
-    checks.check_sizes(config, gan)
-    _, state = train.make_init(gan, config, mesh)
+    check_sizes(config, gan)
+    _, state = make_init(gan, config, mesh)
     size = config.data.crop or config.data.size
     images = sharding.batch_sharding(mesh)
     batch = {
@@ -153,7 +154,7 @@ def plan(config: ConfigDict, devices: Sequence[jax.Device]) -> Plan:
         )
         for name, channels in (("mr", gan.mr_channels), ("ct", 1))
     }
-    traced = train.make_step(gan, mesh, state).trace(state, batch)
+    traced = make_step(gan, mesh, state).trace(state, batch)
     began = time.monotonic()
     try:
         compiled = traced.lower().compile()

@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
+from synthct_jax.parallel.mesh import choose_mesh
 
 Work = Callable[[], Any]
 BATCH = 8  # slices translated at once, as `inference` does
@@ -42,11 +43,10 @@ def ours(task: Mapping[str, Any], **changes: Any) -> Work:
     environment.prepare_environment()
     import jax
 
-    from synthct_jax import checks
     from synthct_jax.performance.benchmark.step import ReadyStep
 
     config = make_config(task)
-    step = ReadyStep(config, checks.choose_mesh(config), **changes)
+    step = ReadyStep(config, choose_mesh(config), **changes)
     return lambda: jax.device_get(step())
 
 

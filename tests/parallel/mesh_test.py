@@ -3,9 +3,10 @@
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax import checks
 from synthct_jax.checkpoint.manager import Description
+from synthct_jax.checkpoint.metadata import check_resumable
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
 
 
 def mesh(devices=8, processes=1, **fields):
@@ -14,7 +15,7 @@ def mesh(devices=8, processes=1, **fields):
     config.update_from_flattened_dict(
         {name.replace("__", "."): value for name, value in fields.items()}
     )
-    return dict(checks.choose_mesh(config, _devices(devices, processes)).shape)
+    return dict(choose_mesh(config, _devices(devices, processes)).shape)
 
 
 class _Device:
@@ -117,4 +118,4 @@ def test_a_checkpoint_from_before_a_field_goes_on(tmp_path):
         )
         for config in (before, now.to_dict())
     )
-    checks.check_resumable(old, new, tmp_path)
+    check_resumable(old, new, tmp_path)

@@ -1,0 +1,85 @@
+"""The training step of a configuration on a mesh: its state, and its program."""
+
+from collections.abc import Callable
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from synthct_jax.model.cyclegan import Batch, Metrics
+from synthct_jax.model.method import Method
+from synthct_jax.model.train_state import TrainState, state_sharding
+from synthct_jax.parallel import sharding
+from synthct_jax.runtime import environment
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_init(
+    gan: Method, config: ConfigDict, mesh: Mesh
+) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
+    """A function from a random key to a new state, and the state's shapes.
+
+    Both with the shardings of `mesh`: arrays are made where they stay.
+    """
+
+    def init(key: jax.Array) -> TrainState:
+        # Pools hold what the discriminators see, which is crops if there are any.
+        size = config.data.crop or config.data.size
+        return gan.init(key, batch=config.train.global_batch, size=size)
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    shardings = state_sharding(mesh, shapes)
+    abstract = jax.tree.map(
+        lambda array, where: jax.ShapeDtypeStruct(
+            array.shape, array.dtype, sharding=where
+        ),
+        shapes,
+        shardings,
+    )
+    # Runs once: on a CPU the compiler's own time is most of it, and less of its effort
+    # gives the same numbers five times sooner.
+    hurried = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 1} if hurried else None
+    return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
+
+
+def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
+    """The training step on `mesh`, to be compiled; the state that it gets is gone."""
+    shardings = jax.tree.map(lambda array: array.sharding, abstract)
+    return jax.jit(
+        gan.train_step,
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
+
+
+def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
+    """`make_step`'s step, for states and batches of these shapes and no others."""
+    step = step.lower(state, batch).compile()
+    environment.keep_freed_memory()
+    return step
+
+
+def check_sizes(config: ConfigDict, gan: Method) -> None:
+    """Raises ValueError for numbers that no network or schedule can be made of."""
+    for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
+        if config.model[field] < 1:
+            raise ValueError(f"model.{field} is {config.model[field]}, expected >= 1")
+    for field in ("size", "crop"):
+        if config.data[field] % gan.stride:
+            raise ValueError(
+                f"data.{field} is {config.data[field]}, expected a multiple of "
+                f"{gan.stride}: model.downsamplings is {config.model.downsamplings}"
+            )
+    if config.train.watchdog_seconds < 0:
+        raise ValueError(
+            f"train.watchdog_seconds is {config.train.watchdog_seconds}, expected 0 "
+            "(never) or more"
+        )
+    if not 0 <= config.train.decay_start <= 1:
+        raise ValueError(
+            f"train.decay_start is {config.train.decay_start}, expected a fraction of "
+            "the steps, 0 to 1"
+        )

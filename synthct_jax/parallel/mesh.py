@@ -1,0 +1,102 @@
+"""The mesh that a configuration asks for: each refusal names the field."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+from absl import logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from synthct_jax.parallel import sharding
+
+
+def choose_mesh(
+    config: ConfigDict, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """The mesh that `config.mesh` asks for, of all devices or of those given.
+
+    A single process that was asked for no certain number of devices trains on as many
+    as a small batch divides over; several processes train on all devices or not at all.
+
+    Raises:
+        ValueError: the devices, the batch or the images do not divide as asked; names
+            the field.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}
+    open_axes = [axis for axis, size in sizes.items() if size == -1]
+    for axis, size in sizes.items():
+        if size < 1 and size != -1:
+            raise ValueError(f"mesh.{axis} is {size}, expected -1 or at least 1")
+    if len(open_axes) > 1:
+        raise ValueError(
+            f"mesh.{open_axes[0]} and mesh.{open_axes[1]} are -1, expected one at most"
+        )
+    several = len({device.process_index for device in devices}) > 1
+    asked = math.prod(size for size in sizes.values() if size != -1)
+    shown = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
+    if len(devices) % asked if open_axes else len(devices) < asked:
+        raise ValueError(
+            f"{shown}: {asked} {'does not divide' if open_axes else 'are not among'} "
+            f"the {len(devices)} devices"
+        )
+    if several and not open_axes and asked < len(devices):
+        raise ValueError(
+            f"{shown}: {asked} of {len(devices)} devices; several processes use all"
+        )
+    batch, parts = config.train.global_batch, config.train.accumulate
+    if batch < 1 or parts < 1 or batch % parts:
+        raise ValueError(
+            f"train.global_batch is {batch} and train.accumulate {parts}, expected "
+            "both above 0, and the first a multiple of the second"
+        )
+    for axis in open_axes:
+        sizes[axis] = len(devices) // asked
+    if "data" in open_axes and not several:
+        sizes["data"] = _most_that_divide(batch // parts, sizes)
+    images, used = sizes["data"] * sizes["fsdp"], math.prod(sizes.values())
+    multiple = parts * images
+    if batch % multiple:
+        in_parts = f" in {parts} parts" if parts > 1 else ""
+        raise ValueError(
+            f"train.global_batch is {batch}{in_parts}, which does not divide over "
+            f"{images} shares of a batch ({shown}): the next that does is "
+            f"{(batch // multiple + 1) * multiple}"
+        )
+    if used < len(devices) and open_axes:
+        logging.warning(
+            "train.global_batch is %d: it is trained on %d of %d devices; a multiple "
+            "of %d would use all",
+            *(batch, used, len(devices), parts * len(devices) // sizes["space"]),
+        )
+    _check_rows(config, sizes["space"])
+    logging.info(
+        "Mesh of %d of %d device%s: %s. Of %d images a step %d at a time on each%s",
+        *(used, len(devices), "s" if len(devices) > 1 else ""),
+        ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
+        *(batch, batch // parts // images),
+        f", {parts} times" if parts > 1 else "",
+    )
+    return sharding.make_mesh(devices[:used], fsdp=sizes["fsdp"], space=sizes["space"])
+
+
+def _most_that_divide(batch: int, sizes: Mapping[str, int]) -> int:
+    """The most devices along data over which the batch divides."""
+    most = sizes["data"]
+    return max(
+        n for n in range(1, most + 1) if n == 1 or not batch % (n * sizes["fsdp"])
+    )
+
+
+def _check_rows(config: ConfigDict, space: int) -> None:
+    """Raises ValueError where rows do not divide, or a border were a whole share."""
+    size = config.data.crop or config.data.size
+    halvings = max(config.model.downsamplings, config.model.discriminator_layers)
+    rows, odd = divmod(size, space * 2**halvings)
+    if space > 1 and (odd or rows < 2):
+        raise ValueError(
+            f"mesh.space is {space}, with images of {size} rows that the networks "
+            f"halve {halvings} times: expected a multiple of {space * 2**halvings}, "
+            "with two or more rows on each device in the end"
+        )
