@@ -1,0 +1,1 @@
+"""Files to arrays and back: scans, phantoms, prepared data sets. Never imports JAX."""

@@ -1,0 +1,1 @@
+"""MR to synthetic CT by CycleGAN: training, translation, evaluation."""

@@ -1,0 +1,1 @@
+"""Preparation as an Apache Beam pipeline, for many machines."""

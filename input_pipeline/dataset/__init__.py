@@ -1,0 +1,1 @@
+"""A prepared data set: its manifest, batches for training, whole volumes."""

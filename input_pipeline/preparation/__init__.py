@@ -1,0 +1,1 @@
+"""Scans or phantoms to a prepared data set."""

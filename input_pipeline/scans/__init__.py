@@ -1,0 +1,1 @@
+"""DICOM and NIfTI: volumes out of files, synthetic CT into files."""

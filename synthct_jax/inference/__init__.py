@@ -1,0 +1,1 @@
+"""Generators applied to volumes, and pictures of their output."""

@@ -1,0 +1,1 @@
+"""Convolution, normalization and padding, implemented for each platform."""

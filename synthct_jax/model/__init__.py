@@ -1,0 +1,1 @@
+"""The method: networks, losses, optimisers, training state and one training step."""

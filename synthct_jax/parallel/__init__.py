@@ -1,0 +1,1 @@
+"""The device mesh, the sharding of arrays, and all communication between devices."""

@@ -1,0 +1,1 @@
+"""The cost of a training step: counted, planned for other devices, measured."""

@@ -1,0 +1,1 @@
+"""The process and its run: environment, signals, progress, logs. No networks."""

@@ -1,0 +1,1 @@
+"""Layers for CPUs: convolutions as matrix products, by oneDNN where available."""

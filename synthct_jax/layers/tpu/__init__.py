@@ -1,0 +1,1 @@
+"""Layers for TPUs: full-resolution layers on space-to-depth blocks."""
