@@ -1,0 +1,108 @@
+"""The source keeps what docs/architecture.md promises: order of imports, sizes, prose."""
+
+import ast
+import functools
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import REPOSITORY
+
+PACKAGES = ("synthct_jax", "input_pipeline")
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Syntax tree of every module by its dotted name; a package is its __init__."""
+    return {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): ast.parse(path.read_text(encoding="utf-8"))
+        for package in PACKAGES
+        for path in sorted((REPOSITORY / package).rglob("*.py"))
+    }
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Dotted names of all that a module imports, also within functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in modules() else str(node.module)
+
+
+@functools.cache
+def graph() -> dict[str, set[str]]:
+    """The modules of ours that each module imports."""
+    return {
+        name: {other for other in imports(tree) if other in modules()} - {name}
+        for name, tree in modules().items()
+    }
+
+
+def import_order(package: str) -> dict[str, int]:
+    """Line number of each unit in the import order that docs/architecture.md gives.
+
+    Units are the packages and modules directly below `package`. A line of the block
+    holds names, comma-separated, and after two spaces a remark.
+    """
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = re.search(rf"^```text\n{package}\n(.*?)^```", page, re.M | re.S)
+    assert block, f"docs/architecture.md has no import order of {package}"
+    lines = [line.strip().split("  ")[0] for line in block[1].splitlines()]
+    return {name: i for i, line in enumerate(lines) for name in line.split(", ")}
+
+
+def unit(module: str, package: str) -> str:
+    """The package or module directly below `package` that holds `module`."""
+    first, *rest = module.split(".")
+    return rest[0] if first == package and rest else first
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_from_below(package):
+    order = import_order(package)
+    upward = []
+    for module, imported in graph().items():
+        if not module.startswith(f"{package}."):
+            continue
+        here = unit(module, package)
+        assert here in order, f"docs/architecture.md gives no place to {here}"
+        upward += [
+            f"{module} imports {other}"
+            for other in imported
+            if unit(other, package) != here
+            and order.get(unit(other, package), -1) <= order[here]
+        ]
+    assert not upward
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_import_order_names_only_what_exists(package):
+    units = {unit(module, package) for module in modules()}
+    assert set(import_order(package)) <= units
+
+
+def test_modules_do_not_import_each_other_in_a_circle():
+    graphlib.TopologicalSorter(graph()).prepare()  # raises CycleError with the modules
+
+
+def test_input_pipeline_imports_neither_jax_nor_synthct_jax():
+    forbidden = ("jax", "flax", "optax", "synthct_jax")
+    assert not [
+        f"{module} imports {name}"
+        for module, tree in modules().items()
+        if module.startswith("input_pipeline")
+        for name in imports(tree)
+        if name.split(".")[0] in forbidden
+    ]
+
+
+def test_few_modules_are_at_the_top():
+    assert len(list((REPOSITORY / "synthct_jax").glob("*.py"))) <= 8
