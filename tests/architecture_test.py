@@ -1,11 +1,10 @@
-"""The source keeps what docs/architecture.md promises: order of imports, sizes, prose."""
+"""The source keeps the order of imports and the sizes of docs/architecture.md."""
 
 import ast
 import functools
 import graphlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from paths import REPOSITORY
