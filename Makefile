@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all beam-test peers-test tpu-test lint format lock clean
+.PHONY: help demo test test-all beam-test peers peers-test tpu-test lint format lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,10 +23,13 @@ test-all: lint  ## lint, and all tests
 beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an environment of its own
 	.venv-beam/bin/python -m pytest tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
 
-peers-test: .venv-peers/installed  ## the PyTorch twin that we are measured against
+peers: .venv-peers/installed  ## time a training step beside PyTorch's; see docs/speed.md
+	.venv-peers/bin/python -m tests.peers step --size=256
+
+peers-test: .venv-peers/installed  ## check that PyTorch's step computes the same as ours
 	.venv-peers/bin/python -m pytest tests/peers/peers_test.py
 
-tpu-test: .venv-tpu/installed  ## what libtpu makes of the step, without a TPU
+tpu-test: .venv-tpu/installed  ## compile the step for TPUs, without a TPU
 	.venv-tpu/bin/python -m pytest tests/performance/plan_test.py -k tpus
 
 lint: $(STAMP)  ## ruff: rules and formatting

@@ -1,6 +1,6 @@
-"""The PyTorch twin does the work that ours is measured against, no less and no more.
+"""The PyTorch program computes the same step as ours, and comparisons run.
 
-Runs where the extra `peers` is installed: make peers-test.
+Needs the extra `peers`: make peers-test.
 """
 
 import json
@@ -21,17 +21,17 @@ from golden_record import (
 from paths import REPOSITORY
 
 from synthct_jax.model import method
-from synthct_jax.performance.benchmark.peers import programs
+from tests.peers import programs
 
 torch = pytest.importorskip("torch", reason="needs the extra peers")
-from synthct_jax.performance.benchmark.peers.torch_twin import Shape, Twin  # noqa: E402
+from tests.peers.torch_cyclegan import Settings, TorchCycleGan  # noqa: E402
 
 SMALL = dict(size=32, width=8, blocks=BLOCKS, batch=2)
 
 
-def twin_of(channels: int, *, identity: float = 0.5) -> Twin:
-    return Twin(
-        Shape(
+def torch_cyclegan(channels: int, *, identity: float = 0.5) -> TorchCycleGan:
+    return TorchCycleGan(
+        Settings(
             mr_channels=channels,
             width=8,
             blocks=BLOCKS,
@@ -42,20 +42,18 @@ def twin_of(channels: int, *, identity: float = 0.5) -> Twin:
 
 
 @pytest.mark.parametrize("file", ["cyclegan_1to1_identity.npz", "cyclegan_2to1.npz"])
-def test_the_twin_reproduces_recorded_images_losses_and_gradients(file, real_data):
+def test_pytorch_reproduces_recorded_images_losses_and_gradients(file, real_data):
     path = real_data.parent / "golden" / file
     if not path.is_file():
         pytest.skip(f"recorded tensors are not at {path}")
     golden = np.load(path)
-    twin = twin_of(golden["real_A"].shape[2], identity=0.5 * ("identity" in file))
-    networks = {
-        **{theirs: twin.generators[ours] for ours, theirs in GENERATORS.items()},
-        **{
-            theirs: twin.discriminators[ours] for ours, theirs in DISCRIMINATORS.items()
-        },
-    }
+    channels = golden["real_A"].shape[2]
+    pytorch = torch_cyclegan(channels, identity=0.5 * ("identity" in file))
+    networks = {theirs: pytorch.generators[ours] for ours, theirs in GENERATORS.items()}
+    for ours, theirs in DISCRIMINATORS.items():
+        networks[theirs] = pytorch.discriminators[ours]
     for name, network in networks.items():
-        # Their biases in front of instance norms, which change nothing, have no place.
+        # The reference has biases before instance norms, which cancel; we have none.
         network.load_state_dict(
             {
                 parameter: torch.from_numpy(golden[f"init/{name}/{parameter}"])
@@ -63,18 +61,17 @@ def test_the_twin_reproduces_recorded_images_losses_and_gradients(file, real_dat
             }
         )
     mr, ct = (torch.from_numpy(golden[f"real_{domain}"][0]) for domain in "AB")
-    _, synthetic = twin.generator_loss(mr, ct)
+    _, synthetic = pytorch.generator_loss(mr, ct)
     for ours, theirs in {"ct": "fake_B", "mr": "fake_A"}.items():
-        found = synthetic[ours].detach().numpy()
-        assert relative_error(found, golden[f"step0/{theirs}"]) <= 1e-4
+        image = synthetic[ours].detach().numpy()
+        assert relative_error(image, golden[f"step0/{theirs}"]) <= 1e-4
     expected = dict(zip(golden["loss_names"], golden["losses"][0], strict=True))
-    for ours, value in twin.step(mr, ct).items():
+    for ours, value in pytorch.step(mr, ct).items():
         assert value == pytest.approx(expected[LOSSES[ours]], rel=1e-5), ours
     for name, network in networks.items():
         for parameter, value in network.named_parameters():
             wanted = golden[f"grad0/{name}/{parameter}"]
-            # A ReLU's input that is zero to rounding moves a generator's:
-            # golden_test.py.
+            # Rounding decides the sign of some ReLU inputs, see golden_test.py.
             bound = 1e-4 if name.startswith("D") else 1e-2
             assert relative_error(value.grad.numpy(), wanted) <= bound, (
                 name,
@@ -82,14 +79,16 @@ def test_the_twin_reproduces_recorded_images_losses_and_gradients(file, real_dat
             )
 
 
-def test_the_twin_has_our_parameters_and_our_losses():
-    """With two channels and an identity loss, which the reference refuses."""
+def test_pytorch_has_our_parameter_counts_and_losses():
+    """Uses two channels and an identity loss, which the reference does not support."""
     config = programs.make_config({**SMALL, "channels": 2})
-    gan = method.from_config(config)
-    state = gan.init(jax.random.key(0), batch=2, size=32)
-    twin = twin_of(2)
+    cyclegan = method.from_config(config)
+    state = cyclegan.init(jax.random.key(0), batch=2, size=32)
+    pytorch = torch_cyclegan(2)
     ours = (state.generators, state.discriminators)
-    for theirs, mine in zip((twin.generators, twin.discriminators), ours, strict=True):
+    for theirs, mine in zip(
+        (pytorch.generators, pytorch.discriminators), ours, strict=True
+    ):
         for name, network in theirs.items():
             count = sum(parameter.numel() for parameter in network.parameters())
             assert count == sum(leaf.size for leaf in jax.tree.leaves(mine[name]))
@@ -98,19 +97,19 @@ def test_the_twin_has_our_parameters_and_our_losses():
     rng = np.random.default_rng(0)
     mr, ct = (rng.uniform(-1, 1, (2, c, 32, 32)).astype("f4") for c in (2, 1))
     batch = {"mr": nhwc(mr), "ct": nhwc(ct)}
-    state, expected = jax.jit(gan.train_step)(state, batch)
-    found = twin.step(torch.from_numpy(mr), torch.from_numpy(ct))
-    assert found.keys() == expected.keys()
-    for name, value in found.items():
+    state, expected = jax.jit(cyclegan.train_step)(state, batch)
+    losses = pytorch.step(torch.from_numpy(mr), torch.from_numpy(ct))
+    assert losses.keys() == expected.keys()
+    for name, value in losses.items():
         assert value == pytest.approx(float(expected[name]), rel=1e-5), name
     # Adam's first step is the sign of the gradient times the rate.
     stem = state.generators["to_ct"]["stem"]["kernel"]
-    theirs = twin.generators["to_ct"].model[1].weight.detach().numpy()
+    theirs = pytorch.generators["to_ct"].model[1].weight.detach().numpy()
     assert np.abs(theirs.transpose(2, 3, 1, 0) - stem).max() <= 1e-6
 
 
 def _copy(network, params) -> None:
-    """Our weights into the twin's layers, which follow each other as ours do."""
+    """Copy our weights into the PyTorch layers, which have the same order."""
     if "stem" in params:
         order = ["stem", "down_0", "down_1", *range(BLOCKS), "up_1", "up_0", "head"]
     else:
@@ -136,10 +135,10 @@ def _copy(network, params) -> None:
 @pytest.mark.parametrize("kind", programs.PROGRAMS)
 def test_programs_are_compared_round_by_round(kind, tmp_path):
     names = [name for name in programs.PROGRAMS[kind] if "compiled" not in name]
-    output = tmp_path / "found.json"
+    output = tmp_path / "results.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "synthct_jax.performance.benchmark.peers", kind),
+            *(sys.executable, "-m", "tests.peers", kind),
             *("--size=32", "--width=4", "--blocks=1", "--rounds=2", "--slices=8"),
             *(f"--programs={';'.join(names)}", f"--output={output}"),
         ],
@@ -149,9 +148,9 @@ def test_programs_are_compared_round_by_round(kind, tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(output.read_text())
-    assert found["failed"] == [], done.stderr
-    assert list(found["programs"]) == names
-    for name, one in found["programs"].items():
-        assert len(one["seconds"]) == 2 and min(one["seconds"]) > 0
+    results = json.loads(output.read_text())
+    assert results["failed"] == [], done.stderr
+    assert list(results["programs"]) == names
+    for name, program in results["programs"].items():
+        assert len(program["seconds"]) == 2 and min(program["seconds"]) > 0
         assert f"| {name} |" in done.stdout

@@ -1,6 +1,6 @@
-"""What is compared: each makes a function that does the work once.
+"""Programs to compare: each returns a function that runs the task once.
 
-Each runs in a process of its own and imports there what it needs.
+Each runs in a process of its own, and imports there what it needs.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from ml_collections import ConfigDict
 from configs import default
 from synthct_jax.parallel.mesh import choose_mesh
 
-Work = Callable[[], Any]
-BATCH = 8  # slices translated at once, as `inference` does
+Call = Callable[[], Any]
+BATCH = 8  # slices translated at once, as our translator does
 
 
 def make_config(task: Mapping[str, Any]) -> ConfigDict:
-    """Ours, at the settings that the twin has."""
+    """Return our configuration with the settings of the PyTorch program."""
     config = default.get_config()
     config.unlock()
     config.data.mr_channels = ("in_phase", "out_of_phase", "t2")[: task["channels"]]
@@ -37,7 +37,7 @@ def make_config(task: Mapping[str, Any]) -> ConfigDict:
 # --- one training step ----------------------------------------------------------------
 
 
-def ours(task: Mapping[str, Any], **changes: Any) -> Work:
+def our_step(task: Mapping[str, Any], **changes: Any) -> Call:
     from synthct_jax.runtime import environment
 
     environment.prepare_environment()
@@ -50,9 +50,9 @@ def ours(task: Mapping[str, Any], **changes: Any) -> Work:
     return lambda: jax.device_get(step())
 
 
-def plain_jax(task: Mapping[str, Any]) -> Work:
-    """Ours with XLA's own convolutions, as TPUs and GPUs have them."""
-    return ours(task, platform="any")
+def xla_step(task: Mapping[str, Any]) -> Call:
+    """Our step with XLA's own convolutions, which TPUs and GPUs use."""
+    return our_step(task, platform="any")
 
 
 def torch_step(
@@ -61,20 +61,20 @@ def torch_step(
     compiled: bool = False,
     channels_last: bool = False,
     bfloat16: bool = False,
-) -> Work:
+) -> Call:
     import torch
 
-    from synthct_jax.performance.benchmark.peers.torch_twin import Shape, Twin
+    from tests.peers.torch_cyclegan import Settings, TorchCycleGan
 
-    shape = Shape(
+    settings = Settings(
         mr_channels=task["channels"],
         width=task["width"],
         blocks=task["blocks"],
         discriminator_width=task["width"],
     )
-    twin = Twin(shape, autocast=bfloat16)
+    model = TorchCycleGan(settings, autocast=bfloat16)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    for networks in (twin.generators, twin.discriminators):
+    for networks in (model.generators, model.discriminators):
         for name, network in networks.items():
             network.to(memory_format=layout)
             networks[name] = torch.compile(network) if compiled else network
@@ -87,11 +87,11 @@ def torch_step(
         ).to(memory_format=layout)
         for channels in (task["channels"], 1)
     )
-    return lambda: twin.step(mr, ct)
+    return lambda: model.step(mr, ct)
 
 
-STEPS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
-    "synthct_jax": ours,
+STEPS: dict[str, Callable[[Mapping[str, Any]], Call]] = {
+    "synthct_jax": our_step,
     "PyTorch eager": torch_step,
     "PyTorch channels-last": lambda task: torch_step(task, channels_last=True),
     "PyTorch compiled": lambda task: torch_step(task, compiled=True),
@@ -99,14 +99,14 @@ STEPS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
         task, compiled=True, channels_last=True
     ),
     "PyTorch bfloat16": lambda task: torch_step(task, bfloat16=True),
-    "JAX, XLA's convolutions": plain_jax,
+    "JAX, XLA's convolutions": xla_step,
 }
 
 
 # --- translation of a volume ----------------------------------------------------------
 
 
-def our_translation(task: Mapping[str, Any], **changes: Any) -> Work:
+def our_translation(task: Mapping[str, Any], **changes: Any) -> Call:
     from synthct_jax.runtime import environment
 
     environment.prepare_environment()
@@ -116,10 +116,10 @@ def our_translation(task: Mapping[str, Any], **changes: Any) -> Work:
     from synthct_jax.model import method
 
     config = make_config(task)
-    gan = method.from_config(config, **changes)
-    params = gan.init(jax.random.key(0), batch=1, size=task["size"]).generators
+    cyclegan = method.from_config(config, **changes)
+    params = cyclegan.init(jax.random.key(0), batch=1, size=task["size"]).generators
     translator = Translator(
-        gan, config.data, stored_channels=tuple(config.data.mr_channels)
+        cyclegan, config.data, stored_channels=tuple(config.data.mr_channels)
     )
     stored = np.random.default_rng(0).integers(
         0,
@@ -131,19 +131,19 @@ def our_translation(task: Mapping[str, Any], **changes: Any) -> Work:
 
 
 def _generator(task: Mapping[str, Any]):
-    from synthct_jax.performance.benchmark.peers.torch_twin import Generator
+    from tests.peers.torch_cyclegan import Generator
 
     network = Generator(task["channels"], 1, width=task["width"], blocks=task["blocks"])
     return network.eval()
 
 
 def _volume(task: Mapping[str, Any]) -> np.ndarray:
-    """(slices, channels, size, size), as networks outside of JAX take it."""
+    """Return noise of shape (slices, channels, size, size) for programs beside JAX."""
     shape = (task["slices"], task["channels"], task["size"], task["size"])
     return np.random.default_rng(0).uniform(-1, 1, shape).astype("f4")
 
 
-def _in_batches(function: Callable, volume: Any) -> Work:
+def _in_batches(function: Callable, volume: Any) -> Call:
     return lambda: [
         function(volume[start : start + BATCH])
         for start in range(0, len(volume), BATCH)
@@ -156,7 +156,7 @@ def torch_translation(
     compiled: bool = False,
     channels_last: bool = False,
     bfloat16: bool = False,
-) -> Work:
+) -> Call:
     import torch
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -177,7 +177,7 @@ def torch_translation(
 
 @contextlib.contextmanager
 def _exported(task: Mapping[str, Any]):
-    """The generator as an ONNX file."""
+    """Yield the path of the generator as an ONNX file."""
     import torch
 
     shape = (BATCH, task["channels"], task["size"], task["size"])
@@ -190,7 +190,7 @@ def _exported(task: Mapping[str, Any]):
         yield path
 
 
-def onnxruntime_translation(task: Mapping[str, Any]) -> Work:
+def onnxruntime_translation(task: Mapping[str, Any]) -> Call:
     import onnxruntime
 
     with _exported(task) as path:
@@ -198,7 +198,7 @@ def onnxruntime_translation(task: Mapping[str, Any]) -> Work:
     return _in_batches(lambda batch: session.run(None, {"x": batch}), _volume(task))
 
 
-def openvino_translation(task: Mapping[str, Any]) -> Work:
+def openvino_translation(task: Mapping[str, Any]) -> Call:
     import openvino
 
     core = openvino.Core()
@@ -211,7 +211,7 @@ def openvino_translation(task: Mapping[str, Any]) -> Work:
     return _in_batches(lambda batch: model({"x": batch}), _volume(task))
 
 
-TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
+TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Call]] = {
     "synthct_jax": our_translation,
     "PyTorch eager": torch_translation,
     "PyTorch channels-last": lambda task: torch_translation(task, channels_last=True),
@@ -223,5 +223,5 @@ TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Work]] = {
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
 OURS = ("synthct_jax", "JAX, XLA's convolutions")
-# Minutes a step where the others take seconds: to be asked for by name.
+# Takes minutes a step: runs only where --programs names it.
 SLOW = {"step": ("JAX, XLA's convolutions",), "translation": ()}

@@ -1,9 +1,9 @@
-"""The same training step in PyTorch, as its users would write it.
+"""The CycleGAN training step in PyTorch, as its users would write it.
 
-The twin exists to be measured beside ours: the networks, losses and updates of
-`cyclegan` at the reference's settings (LSGAN, Adam, no replay pool), in the layers of
-torch.nn and with the reference's names of parameters, so that recorded tensors load.
-Nothing else imports torch.
+It is what our step is compared with: the networks, losses and updates of
+`synthct_jax.model.cyclegan` with the reference's settings (LSGAN, Adam, no replay
+pool), in layers of torch.nn. Parameters have the names of the reference implementation,
+so that its recorded tensors load.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ BETAS = (0.5, 0.999)
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x)))))."""
+    """Return x + norm(conv(relu(norm(conv(x)))))."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """`networks.ResNetGenerator`: (n, c, h, w) -> (n, o, h, w)."""
+    """ResNet generator, as `networks.ResNetGenerator`: (n, c, h, w) -> (n, o, h, w)."""
 
     def __init__(self, channels_in: int, channels: int, *, width: int, blocks: int):
         super().__init__()
@@ -68,7 +68,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """`networks.PatchDiscriminator` with three stride-2 layers."""
+    """PatchGAN discriminator, as `networks.PatchDiscriminator` with three layers."""
 
     def __init__(self, channels: int, *, width: int):
         super().__init__()
@@ -100,8 +100,8 @@ def _initialise(layer: nn.Module) -> None:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Shape:
-    """Of the networks and losses: `config.model` and `config.loss` by other names."""
+class Settings:
+    """Sizes of networks and weights of losses, as in `config.model`, `config.loss`."""
 
     mr_channels: int
     width: int = 64
@@ -112,68 +112,74 @@ class Shape:
     learning_rate: float = 2e-4
 
 
-class Twin:
-    """Networks, optimisers and the step. `generators` and `discriminators` may be
-    replaced by compiled ones of the same parameters."""
+class TorchCycleGan:
+    """Networks, optimisers and the training step.
 
-    def __init__(self, shape: Shape, *, autocast: bool = False):
-        self.shape = shape
-        size = dict(width=shape.width, blocks=shape.blocks)
+    Entries of `generators` and `discriminators` may be replaced by compiled networks
+    with the same parameters.
+    """
+
+    def __init__(self, settings: Settings, *, autocast: bool = False):
+        self.settings = settings
+        size = dict(width=settings.width, blocks=settings.blocks)
         self.generators = {
-            "to_ct": Generator(shape.mr_channels, 1, **size),
-            "to_mr": Generator(1, shape.mr_channels, **size),
+            "to_ct": Generator(settings.mr_channels, 1, **size),
+            "to_mr": Generator(1, settings.mr_channels, **size),
         }
-        width = shape.discriminator_width
+        width = settings.discriminator_width
         self.discriminators = {
             "ct": Discriminator(1, width=width),
-            "mr": Discriminator(shape.mr_channels, width=width),
+            "mr": Discriminator(settings.mr_channels, width=width),
         }
         self._optimisers = [
-            torch.optim.Adam(_parameters(networks), shape.learning_rate, BETAS)
+            torch.optim.Adam(_parameters(networks), settings.learning_rate, BETAS)
             for networks in (self.generators, self.discriminators)
         ]
         self._autocast = autocast
 
     def step(self, mr: torch.Tensor, ct: torch.Tensor) -> dict[str, float]:
-        """One update of both generators, then of both discriminators."""
+        """Update both generators, then both discriminators; return the losses."""
         for_generators, for_discriminators = self._optimisers
         for network in self.discriminators.values():
             network.requires_grad_(False)
         for_generators.zero_grad(set_to_none=True)
         with self._precision():
-            parts, synthetic = self.generator_loss(mr, ct)
-        sum(parts.values()).backward()
+            terms, synthetic = self.generator_loss(mr, ct)
+        sum(terms.values()).backward()
         for_generators.step()
 
         for network in self.discriminators.values():
             network.requires_grad_(True)
         for_discriminators.zero_grad(set_to_none=True)
         with self._precision():
-            judged = self.discriminator_loss(
+            discriminator_terms = self.discriminator_loss(
                 {"ct": ct, "mr": mr}, {k: v.detach() for k, v in synthetic.items()}
             )
-        sum(judged.values()).backward()
+        sum(discriminator_terms.values()).backward()
         for_discriminators.step()
-        return {name: float(value.detach()) for name, value in (parts | judged).items()}
+        return {
+            name: float(value.detach())
+            for name, value in (terms | discriminator_terms).items()
+        }
 
     def generator_loss(self, mr: torch.Tensor, ct: torch.Tensor):
-        """Its parts as weighted, and the synthetic images."""
-        shape = self.shape
+        """Return the weighted loss terms and the synthetic images, by domain."""
+        settings = self.settings
         to_ct, to_mr = self.generators["to_ct"], self.generators["to_mr"]
         synthetic = {"ct": to_ct(mr), "mr": to_mr(ct)}
-        parts = {
+        terms = {
             f"adversarial_{domain}": _lsgan(self.discriminators[domain](image), 1.0)
             for domain, image in synthetic.items()
         }
-        parts["cycle_mr"] = shape.cycle * _l1(to_mr(synthetic["ct"]), mr)
-        parts["cycle_ct"] = shape.cycle * _l1(to_ct(synthetic["mr"]), ct)
-        if shape.identity:
-            weight = shape.identity * shape.cycle
-            as_mr = ct.expand(-1, shape.mr_channels, -1, -1)
+        terms["cycle_mr"] = settings.cycle * _l1(to_mr(synthetic["ct"]), mr)
+        terms["cycle_ct"] = settings.cycle * _l1(to_ct(synthetic["mr"]), ct)
+        if settings.identity:
+            weight = settings.identity * settings.cycle
+            as_mr = ct.expand(-1, settings.mr_channels, -1, -1)
             as_ct = mr.mean(1, keepdim=True)
-            parts["identity_ct"] = weight * _l1(to_ct(as_mr), ct)
-            parts["identity_mr"] = weight * _l1(to_mr(as_ct), mr)
-        return parts, synthetic
+            terms["identity_ct"] = weight * _l1(to_ct(as_mr), ct)
+            terms["identity_mr"] = weight * _l1(to_mr(as_ct), mr)
+        return terms, synthetic
 
     def discriminator_loss(self, real: dict, fake: dict) -> dict[str, torch.Tensor]:
         return {
