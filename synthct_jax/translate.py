@@ -36,20 +36,12 @@ from input_pipeline.volume import (
 from synthct_jax.checkpoint import manager
 from synthct_jax.inference import preview
 from synthct_jax.inference.translator import LoadedModel, Translator, load_model
+from synthct_jax.metrics import tissues
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
     "For research only: not a medical device, not for diagnosis or treatment."
 )
-
-# Tissues by HU, for a look at what came out: Kalender, Computed Tomography (2011).
-HU_BANDS = {
-    "air": (-1024.0, -900.0),
-    "lung_and_gas": (-900.0, -200.0),
-    "fat": (-200.0, -30.0),
-    "soft_tissue": (-30.0, 150.0),
-    "bone": (150.0, 4000.0),
-}
 
 
 def translate(
@@ -216,7 +208,7 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
         "percentile_99": round(float(high), 1),
         "fraction_of_body": {
             name: round(float(((inside >= start) & (inside < end)).mean()), 4)
-            for name, (start, end) in HU_BANDS.items()
+            for name, (start, end) in tissues.BANDS.items()
         },
     }
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.metrics import continuity, haar_features, histogram, spectrum
+from synthct_jax.metrics import (
+    continuity,
+    haar_features,
+    histogram,
+    spectrum,
+    tissues,
+)
 from synthct_jax.metrics.frechet import frechet_distance, frechet_distance_infinite
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.metrics.kernel import KernelSums
@@ -152,7 +158,7 @@ def _of_counts(
 ) -> dict[str, float]:
     p, q = (sum(one.counts for one in each) for each in (synthetic, real))
     found = {name: metric(p, q) for name, metric in _OF_COUNTS.items()}
-    for band in histogram.BANDS:
+    for band in tissues.BANDS:
         here = [histogram.of_band(counts, band) for counts in (p, q)]
         share = histogram.share(q, band)
         found[f"share_{band}"] = (

@@ -6,7 +6,7 @@ people are. CONSISTENCY needs the subject's own MR alone. PAIRED needs its true 
 
 from typing import NamedTuple
 
-from synthct_jax.metrics import haar_features, histogram, paired, similarity, surface
+from synthct_jax.metrics import haar_features, histogram, paired, similarity, tissues
 
 
 class Metric(NamedTuple):
@@ -24,8 +24,6 @@ class Metric(NamedTuple):
     definition: str
     digits: int | None = None
 
-
-AIR_BELOW_HU = -400.0  # inside the body: lung and gas, well below fat
 
 _BINS = (
     f"bins of {histogram.STEP_HU} HU from {histogram.RANGE_HU[0]} to "
@@ -112,8 +110,8 @@ COLLECTION = {
         "Intersection of histograms", "", "higher", f"common share: {_BINS}", 3
     ),
 }
-for _name, (_low, _high) in histogram.BANDS.items():
-    _where = f"voxels of the body from {_low:g} to {_high:g} HU"
+for _name in tissues.BANDS:
+    _where = f"voxels of the body {tissues.describe(_name)}, in bins"
     _said = _name.replace("_", " ")
     COLLECTION[f"share_{_name}"] = Metric(
         f"{_said.capitalize()}: synthetic / real share",
@@ -250,20 +248,20 @@ PAIRED = {
         3,
     ),
     "bone_dice": Metric(
-        "Bone: Dice", "", "higher", f"of voxels above {surface.BONE_HU:g} HU", 3
+        "Bone: Dice", "", "higher", f"of voxels {tissues.describe('bone')}", 3
     ),
     "bone_hd95": Metric(
         "Bone: Hausdorff 95 %",
         "mm",
         "lower",
-        f"of the surfaces at {surface.BONE_HU:g} HU",
+        f"of the surfaces of voxels {tissues.describe('bone')}",
         1,
     ),
     "air_dice": Metric(
         "Air inside: Dice",
         "",
         "higher",
-        f"of voxels of the body below {AIR_BELOW_HU:g} HU: lung and gas",
+        f"of voxels of the body below {tissues.AERATED_BELOW_HU:g} HU: lung and gas",
         3,
     ),
     "path_length_mae": Metric(

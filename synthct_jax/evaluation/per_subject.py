@@ -1,24 +1,13 @@
 """What is measured of one subject: against its own MR, and against its true CT."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.body import body_mask
-from synthct_jax.evaluation.metric_definitions import AIR_BELOW_HU
 from synthct_jax.evaluation.subjects import Case
-from synthct_jax.metrics import histogram, paired, path_length, similarity, surface
-
-# Whatever is denser than the histogram's range is bone, too, or metal.
-_OPEN_BANDS = {
-    name: (
-        -math.inf if low == histogram.RANGE_HU[0] else low,
-        math.inf if high == histogram.RANGE_HU[1] else high,
-    )
-    for name, (low, high) in histogram.BANDS.items()
-}
+from synthct_jax.metrics import paired, path_length, similarity, surface, tissues
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns in mm
 
@@ -93,7 +82,7 @@ def against_truth(
         for label, (name, one) in enumerate(zip(label_names, by_label, strict=True))
         if label
     }
-    found["bands"] = paired.by_band(hu, truth, body, _OPEN_BANDS)
+    found["bands"] = paired.by_band(hu, truth, body, tissues.BANDS)
     border = paired.fat_muscle_border(truth, body)
     found["regions"] = {
         "fat_muscle_border": paired.by_label(
@@ -108,7 +97,7 @@ def _thresholded(
     hu: np.ndarray, truth: np.ndarray, body: np.ndarray, spacing_mm: Spacing
 ) -> dict[str, float]:
     bones = [surface.bone(image, body) for image in (hu, truth)]
-    airs = [body & (image < AIR_BELOW_HU) for image in (hu, truth)]
+    airs = [body & (image < tissues.AERATED_BELOW_HU) for image in (hu, truth)]
     return {
         "bone_dice": surface.dice(*bones),
         "bone_hd95": surface.hausdorff_95(*bones, spacing_mm),

@@ -13,6 +13,7 @@ from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import load_prepared
 from input_pipeline.intensity import hu_to_unit, mr_to_unit
 from input_pipeline.volume import Volume
+from synthct_jax.metrics import tissues
 from synthct_jax.model.method import Method
 from synthct_jax.model.supervised import Supervised
 from synthct_jax.model.train_state import Params
@@ -140,9 +141,8 @@ def save(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
     lines = []
     for c, name in enumerate(mr.channels):
         voxels = mr.voxels[..., c]
-        top = (
-            float(np.percentile(voxels[hu > -900], 99.5)) if (hu > -900).any() else 1.0
-        )
+        tissue = voxels[hu >= tissues.BANDS["air"][1]]
+        top = float(np.percentile(tissue, 99.5)) if tissue.size else 1.0
         lines.append((f"MR {name.replace('_', ' ')}", voxels, 0.0, max(top, 1e-6)))
     for name, (centre, width) in WINDOWS.items():
         label = f"synthetic CT\n{name}, level {centre:g},\nwidth {width:g} HU"

@@ -5,28 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.tissues import BANDS
 
 RANGE_HU = (-1024, 1536)
 STEP_HU = 20
 _EDGES = np.arange(RANGE_HU[0], RANGE_HU[1] + 1, STEP_HU, dtype=np.float64)
 CENTRES_HU = (_EDGES[:-1] + _EDGES[1:]) / 2
-
-BANDS: dict[str, tuple[float, float]] = {
-    "air": (-1024.0, -904.0),
-    "lung": (-904.0, -184.0),
-    "fat": (-184.0, -24.0),
-    "soft_tissue": (-24.0, 256.0),
-    "bone": (256.0, 1536.0),
-}
-"""From the first HU up to below the second; the first and the last band are open ends.
-
-Air and normal lung part at -900 HU (Gattinoni et al., Am J Respir Crit Care Med 2001;
-164:1701; its poorly aerated lung, -500 to -100 HU, is what mixes with fat). Adipose
-tissue is -190 to -30 HU, muscle begins there (Mitsiopoulos et al., J Appl Physiol 1998;
-85:115). Both are moved to the next edge of a bin. Soft tissue goes on to 256 HU, beyond
-the muscle's 150, for vessels and kidneys with contrast medium: the spongy bone of less
-than that counts with it.
-"""
 
 # Added to the counts of every bin (Jeffreys), so that a bin that is empty in one set
 # only does not make the divergence infinite.
@@ -66,15 +50,23 @@ def _count_slices(hu: jax.Array, mask: jax.Array) -> jax.Array:
     return jax.vmap(lambda one: jnp.bincount(one, length=last + 2))(bins)[:, :-1]
 
 
-def of_band(counts: np.ndarray, name: str) -> np.ndarray:
-    """The bins of a band of BANDS only, of counts (bins,) as of `count_hu`."""
-    low, high = BANDS[name]
+def of_band(counts: np.ndarray, tissue: str) -> np.ndarray:
+    """Return the bins of one tissue of `tissues.BANDS`.
+
+    A bin belongs to the band in which its centre is, so limits are met within half a
+    bin.
+
+    Args:
+        counts: (bins,) of `count_hu`.
+        tissue: its name.
+    """
+    low, high = BANDS[tissue]
     return counts[(low < CENTRES_HU) & (high > CENTRES_HU)]
 
 
-def share(counts: np.ndarray, name: str) -> float:
-    """Of all voxels that were counted those in a band of BANDS, 0 to 1."""
-    return float(of_band(counts, name).sum() / max(counts.sum(), 1))
+def share(counts: np.ndarray, tissue: str) -> float:
+    """Return the share of one tissue in all voxels, 0 to 1; arguments of `of_band`."""
+    return float(of_band(counts, tissue).sum() / max(counts.sum(), 1))
 
 
 def density(counts: np.ndarray) -> np.ndarray:

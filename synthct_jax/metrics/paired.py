@@ -15,6 +15,7 @@ import numpy as np
 import scipy.ndimage
 
 from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.tissues import BANDS
 
 RANGE_HU = (-1024.0, 3000.0)
 """To which images are clipped for PSNR (and SSIM); its width is the peak."""
@@ -24,9 +25,6 @@ ERROR_RANGE_HU = (-1010, 1010)
 _EDGES = np.arange(ERROR_RANGE_HU[0], ERROR_RANGE_HU[1] + 1, ERROR_STEP_HU)
 ERROR_CENTRES_HU = (_EDGES[:-1] + _EDGES[1:]) / 2
 """Of the bins of `error_counts`; one of them is around 0."""
-
-_FAT_HU = (-200, -20)
-_SOFT_TISSUE_HU = (-20, 250)
 
 
 def errors(
@@ -128,12 +126,12 @@ def error_counts(
 
 
 def fat_muscle_border(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Where fat and soft tissue touch: the voxels at either side of that border.
+    """Return the voxels on either side of the borders between fat and soft tissue.
 
-    Fat (-200 to -20 HU) with soft tissue (-20 to 250 HU, muscle and organs) among its
-    eight neighbours in the slice, and soft tissue with fat among them. The skin's rim
-    has the HU of fat where it shares a voxel with air: fat that touches air, or what
-    is outside of the mask, is none.
+    These are voxels of fat with soft tissue (muscle and organs) among their eight
+    neighbours in the slice, and voxels of soft tissue with fat among them, by
+    `tissues.BANDS`. The rim of the skin has the HU of fat where it shares a voxel with
+    air: fat that touches air, lung or the outside of the mask does not count.
 
     Args:
         truth: HU, (slices, rows, columns).
@@ -149,8 +147,8 @@ def fat_muscle_border(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     def inside(low: float, high: float) -> np.ndarray:
         return mask & (truth >= low) & (truth < high)
 
-    fat = inside(*_FAT_HU) & ~near(~mask | (truth < _FAT_HU[0]))
-    soft_tissue = inside(*_SOFT_TISSUE_HU)
+    fat = inside(*BANDS["fat"]) & ~near(~mask | (truth < BANDS["fat"][0]))
+    soft_tissue = inside(*BANDS["soft_tissue"])
     return (fat & near(soft_tissue)) | (soft_tissue & near(fat))
 
 

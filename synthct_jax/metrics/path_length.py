@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.tissues import AERATED_BELOW_HU, BONE_FROM_HU
 
 LEAST_PATH_MM = 10.0
 """Rays that cross less of the body do not count."""
@@ -33,9 +34,8 @@ _TISSUES = {
 _KNOTS_HU, _KNOTS = np.array(list(_TISSUES.values())).T
 _SLOPES = np.diff(_KNOTS) / np.diff(_KNOTS_HU)
 
-# Of `bulk_density`: to its end (exclusive), a class has this HU. Bone is as dense as
-# 1.3 g/cm3, by the densities of Schneider, Bortfeld & Schlegel.
-_AIR_TO_HU, _SOFT_TISSUE_TO_HU = -400, 250
+# HU of the classes of `bulk_density`. Bone is as dense as 1.3 g/cm3, by the densities
+# of Schneider, Bortfeld & Schlegel.
 _AIR_HU, _SOFT_TISSUE_HU, _BONE_HU = -1000.0, 0.0, 480.0
 _OUTSIDE_HU = -1024.0
 
@@ -169,7 +169,7 @@ def bulk_density(truth: np.ndarray, body: np.ndarray) -> np.ndarray:
     Returns:
         HU, float32 of that shape; -1024 outside the body.
     """
-    classes = [~body, truth < _AIR_TO_HU, truth < _SOFT_TISSUE_TO_HU]
+    classes = [~body, truth < AERATED_BELOW_HU, truth < BONE_FROM_HU]
     values = [_OUTSIDE_HU, _AIR_HU, _SOFT_TISSUE_HU]
     return np.select(classes, values, _BONE_HU).astype(np.float32)
 

@@ -4,17 +4,11 @@ import numpy as np
 import scipy.ndimage
 import scipy.spatial
 
-BONE_HU = 250.0
-"""Above it `bone` looks for bone.
-
-Kidneys and vessels of a contrast-enhanced CT reach 190 to 250 HU, as does spongy bone:
-no threshold tells these apart. From 250 HU up there are the shells of bones, dense
-spongy bone, and no enhanced organ of the portal venous phase.
-"""
+from synthct_jax.metrics.tissues import BONE_FROM_HU
 
 
 def bone(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Bone as a threshold finds it: from BONE_HU up, in the body.
+    """Return the voxels of the body that are bone by threshold, `BONE_FROM_HU`.
 
     Args:
         hu: HU, of any shape.
@@ -23,7 +17,7 @@ def bone(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
     Returns:
         Bool of that shape.
     """
-    return body & (hu >= BONE_HU)
+    return body & (hu >= BONE_FROM_HU)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
