@@ -144,12 +144,7 @@ class Table:
 _OF_COUNTS: dict[str, Callable[[Any, Any], float]] = {
     "kl_real_synthetic": lambda p, q: histogram.kl_divergence(q, p),
     "kl_synthetic_real": histogram.kl_divergence,
-    "jensen_shannon": histogram.jensen_shannon_divergence,
     "wasserstein": histogram.wasserstein,
-    "bhattacharyya": histogram.bhattacharyya,
-    "correlation": histogram.correlation,
-    "chi_square": histogram.chi_square,
-    "intersection": histogram.intersection,
 }
 
 

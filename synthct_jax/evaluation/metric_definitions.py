@@ -84,30 +84,12 @@ COLLECTION = {
     "kl_synthetic_real": Metric(
         "KL(synthetic ‖ real)", "nats", "lower", "the same, the other way round"
     ),
-    "jensen_shannon": Metric(
-        "Jensen-Shannon divergence",
-        "nats",
-        "lower",
-        f"of the same histograms, 0 to 0.693: {_BINS}",
-    ),
     "wasserstein": Metric(
         "Wasserstein-1 of HU",
         "HU",
         "lower",
         f"by how many HU voxels would have to move, on average: {_BINS}",
         1,
-    ),
-    "bhattacharyya": Metric(
-        "Bhattacharyya distance", "", "lower", f"of histograms: {_BINS}"
-    ),
-    "correlation": Metric(
-        "Correlation of histograms", "", "higher", f"Pearson's, over {_BINS}", 3
-    ),
-    "chi_square": Metric(
-        "Chi-square of histograms", "", "lower", f"symmetric, of shares: {_BINS}"
-    ),
-    "intersection": Metric(
-        "Intersection of histograms", "", "higher", f"common share: {_BINS}", 3
     ),
 }
 for _name in tissues.BANDS:

@@ -91,18 +91,6 @@ def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
     return max(float(p @ np.log(p / q)), 0.0)
 
 
-def jensen_shannon_divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Mean divergence of p and q from their mean, in nats: 0 to log 2, symmetric.
-
-    Lin, IEEE Trans Inf Theory 1991; 37:145. Arguments and errors as of `kl_divergence`.
-    """
-    p, q = _probabilities(p), _probabilities(q)
-    if p.shape != q.shape:
-        raise ValueError(f"numbers of bins differ: {p.shape} and {q.shape}")
-    middle = (p + q) / 2
-    return max(float(p @ np.log(p / middle) + q @ np.log(q / middle)) / 2, 0.0)
-
-
 def wasserstein(p: np.ndarray, q: np.ndarray) -> float:
     """Wasserstein-1 distance in HU: how far each voxel has to move, on average.
 
@@ -119,46 +107,6 @@ def wasserstein(p: np.ndarray, q: np.ndarray) -> float:
     """
     p, q = _shares(p, q)
     return float(STEP_HU * np.abs(np.cumsum(p - q)).sum())
-
-
-def bhattacharyya(p: np.ndarray, q: np.ndarray) -> float:
-    """Bhattacharyya distance, -log of the sum of sqrt(p q); infinite without overlap.
-
-    Bhattacharyya, Bull Calcutta Math Soc 1943; 35:99. OpenCV's value of that name is
-    that of Hellinger, sqrt(1 - exp(-this)). Arguments and errors as of `wasserstein`.
-    """
-    p, q = _shares(p, q)
-    overlap = min(float(np.sqrt(p * q).sum()), 1.0)
-    return -float(np.log(overlap)) if overlap else float("inf")
-
-
-def correlation(p: np.ndarray, q: np.ndarray) -> float:
-    """Pearson's correlation of the bins, -1 to 1: OpenCV's HISTCMP_CORREL.
-
-    nan where a histogram is flat. Arguments and errors as of `wasserstein`.
-    """
-    p, q = (shares - shares.mean() for shares in _shares(p, q))
-    size = np.sqrt((p @ p) * (q @ q))
-    return float(p @ q / size) if size else float("nan")
-
-
-def chi_square(p: np.ndarray, q: np.ndarray) -> float:
-    """Symmetric chi-square distance of shares, 2 sum (p - q)^2 / (p + q), 0 to 4.
-
-    OpenCV's HISTCMP_CHISQR_ALT, four times that of Puzicha et al., CVPR 1997.
-    Arguments and errors as of `wasserstein`.
-    """
-    p, q = _shares(p, q)
-    return float(2 * (np.square(p - q) / np.where(p + q > 0, p + q, 1)).sum())
-
-
-def intersection(p: np.ndarray, q: np.ndarray) -> float:
-    """The share that both have in common, sum of min(p, q), 0 to 1.
-
-    Swain & Ballard, Int J Comput Vis 1991; 7:11; OpenCV's HISTCMP_INTERSECT of shares.
-    Arguments and errors as of `wasserstein`.
-    """
-    return float(np.minimum(*_shares(p, q)).sum())
 
 
 def _shares(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
