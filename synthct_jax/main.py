@@ -228,10 +228,11 @@ def _run(argv: list[str]) -> int:
             case "sweep":
                 return _sweep(_path(_WORKDIR))
             case "plan":
-                from synthct_jax.performance.plan import chips, plan, report
+                from synthct_jax.performance.plan import chips, report, step_plan
 
-                devices = chips.devices_of(_TOPOLOGY.value)
-                print(report.report(plan.plan(_CONFIG.value, devices)))
+                devices = chips.make_devices(_TOPOLOGY.value)
+                plan = step_plan.plan_step(_CONFIG.value, devices)
+                print(report.format_report(plan))
             case "benchmark":
                 from synthct_jax.performance.benchmark import benchmark
 

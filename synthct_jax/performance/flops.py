@@ -1,4 +1,4 @@
-"""Multiplications and additions of a program, counted in what it was traced to."""
+"""Floating-point operations of a traced program."""
 
 import math
 from collections.abc import Iterator
@@ -11,18 +11,19 @@ from jax.extend import core
 from synthct_jax.layers.cpu import onednn
 
 
-def flops(jaxpr: core.ClosedJaxpr) -> int:
-    """Of convolutions and matrix products, on one device.
+def count_flops(jaxpr: core.ClosedJaxpr) -> int:
+    """Count multiplications and additions of convolutions and matrix products.
 
-    Loops count as often as they run, branches as the dearest of them, and what is
-    inside of `shard_map` by the shapes that one device has. In a convolution only what
-    meets an element of the image counts: no padding, no holes of a dilation.
-    Elementwise arithmetic is left out, as is custom.
+    The count is that of one device: inside `shard_map` shapes are those of a shard. A
+    loop counts once per iteration, and a conditional as its most expensive branch. Taps
+    of a convolution that fall on padding, or on the zeros of a dilated image, do not
+    count. Elementwise arithmetic is left out, as is usual.
     """
-    return sum(times * _own(equation) for equation, times in _walk(jaxpr.jaxpr, 1))
+    return sum(times * _flops_of(equation) for equation, times in _walk(jaxpr.jaxpr, 1))
 
 
 def _walk(jaxpr: core.Jaxpr, times: int) -> Iterator[tuple[core.JaxprEqn, int]]:
+    """Yield every equation, those of inner programs too, and how often it runs."""
     for equation in jaxpr.eqns:
         yield equation, times
         inner = times
@@ -30,8 +31,8 @@ def _walk(jaxpr: core.Jaxpr, times: int) -> Iterator[tuple[core.JaxprEqn, int]]:
             inner *= equation.params["length"]
         if equation.primitive.name == "cond":
             branches = [list(_walk(b.jaxpr, 1)) for b in equation.params["branches"]]
-            cost = [sum(n * _own(e) for e, n in branch) for branch in branches]
-            yield from ((e, n * times) for e, n in branches[int(np.argmax(cost))])
+            costs = [sum(n * _flops_of(e) for e, n in branch) for branch in branches]
+            yield from ((e, n * times) for e, n in branches[int(np.argmax(costs))])
             continue
         for parameter in jax.tree.leaves(equation.params, is_leaf=_is_jaxpr):
             if isinstance(parameter, core.ClosedJaxpr):
@@ -44,10 +45,11 @@ def _is_jaxpr(parameter: Any) -> bool:
     return isinstance(parameter, core.ClosedJaxpr | core.Jaxpr)
 
 
-def _own(equation: core.JaxprEqn) -> int:
+def _flops_of(equation: core.JaxprEqn) -> int:
+    """Count the operations of one equation, without those of inner programs."""
     match equation.primitive.name:
         case "conv_general_dilated":
-            return _convolution(equation)
+            return _convolution_flops(equation)
         case "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
@@ -59,22 +61,22 @@ def _own(equation: core.JaxprEqn) -> int:
     return 0
 
 
-def _convolution(equation: core.JaxprEqn) -> int:
+def _convolution_flops(equation: core.JaxprEqn) -> int:
     p = equation.params
     image, kernel = (variable.aval.shape for variable in equation.invars)
     result = equation.outvars[0].aval.shape
     numbers = p["dimension_numbers"]
-    met = 1
+    products = 1  # of taps with elements of the image, per pair of channels
     for axis, (low, _) in enumerate(p["padding"]):
         length = image[numbers.lhs_spec[2 + axis]]
         taps = np.arange(kernel[numbers.rhs_spec[2 + axis]])
-        places = np.arange(result[numbers.out_spec[2 + axis]])
-        where = places[:, None] * p["window_strides"][axis] - low
-        where = where + taps[None] * p["rhs_dilation"][axis]
-        hole = p["lhs_dilation"][axis]
-        inside = (where >= 0) & (where <= (length - 1) * hole) & (where % hole == 0)
-        met *= int(inside.sum())
-    per_output = kernel[numbers.rhs_spec[1]]
-    # Batch groups, of gradients by kernels, each see their share of the batch.
+        outputs = np.arange(result[numbers.out_spec[2 + axis]])
+        position = outputs[:, None] * p["window_strides"][axis] - low
+        position = position + taps[None] * p["rhs_dilation"][axis]
+        step = p["lhs_dilation"][axis]
+        inside = (position >= 0) & (position <= (length - 1) * step)
+        products *= int((inside & (position % step == 0)).sum())
+    channels_in = kernel[numbers.rhs_spec[1]]
+    # Gradients of kernels group the batch: each group sees its share of the images.
     batch = image[numbers.lhs_spec[0]] // p["batch_group_count"]
-    return 2 * batch * met * per_output * result[numbers.out_spec[1]]
+    return 2 * batch * products * channels_in * result[numbers.out_spec[1]]

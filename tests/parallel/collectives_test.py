@@ -16,17 +16,12 @@ import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
-from jax.sharding import Mesh
 from paths import PYTHONPATH, REPOSITORY
 from tiny_run import tiny_config
 
 from synthct_jax.model import method
-from synthct_jax.performance.plan import hlo
-from synthct_jax.performance.plan.chips import CHIPS, HOP_SECONDS
-from synthct_jax.performance.plan.collectives import Collective, collectives, seconds
-from synthct_jax.performance.plan.plan import plan
+from synthct_jax.performance.plan.step_plan import plan_step
 
 BATCH, SIZE, WIDTH = 8, 64, 8
 WIDEST_BORDER = 3  # rows that the 7x7 convolutions see beyond an image
@@ -45,8 +40,8 @@ def print_collectives(platform, *layouts):
     method.from_config = functools.partial(method.from_config, platform=platform)
     for layout in layouts:
         count, *axes = map(int, layout.split(","))
-        found = plan(step_config(*axes), jax.devices()[:count])
-        rows = [dataclasses.asdict(one) for one in found.collectives]
+        plan = plan_step(step_config(*axes), jax.devices()[:count])
+        rows = [dataclasses.asdict(collective) for collective in plan.collectives]
         print(json.dumps(rows), flush=True)
 
 
@@ -200,88 +195,6 @@ def test_no_collective_grows_with_the_devices(axis):
             assert other <= first * 1.001, kind
         times = {sum(o["count"] for o in of_kind(found[la], kind)) for la in layouts}
         assert len(times) == 1, kind
-
-
-# --- reading what XLA prints ----------------------------------------------------------
-
-TEXT = """HloModule m, is_scheduled=true
-
-%add (x: f32[], y: f32[]) -> f32[] {{
-  %x = f32[] parameter(0)
-  %y = f32[] parameter(1)
-  ROOT %sum = f32[] add(%x, %y)
-}}
-
-ENTRY %main (p: f32[4,8]) -> f32[4,8] {{
-  %p = f32[4,8]{{1,0:T(8,128)}} parameter(0)
-  {operation}
-}}
-"""
-
-
-def read_one(operation):
-    mesh = Mesh(
-        np.array([jax.devices()[0]] * 8).reshape(2, 2, 2), ("data", "fsdp", "space")
-    )
-    program = hlo.read(TEXT.format(operation=operation))
-    (found,) = collectives(program, mesh)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("groups", "axes", "size"),
-    [
-        ("{{0,1,2,3,4,5,6,7}}", ("data", "fsdp", "space"), 8),
-        ("{}", ("data", "fsdp", "space"), 8),
-        ("{{0,4},{1,5},{2,6},{3,7}}", ("data",), 2),
-        ("[4,2]<=[8]", ("space",), 2),
-        ("[4,2]<=[2,4]T(1,0)", ("data",), 2),
-        ("[2,4]<=[2,2,2]T(1,0,2)", ("data", "space"), 4),
-        ("mesh['a'=2,'b'=2,'c'=2] {'b'}", ("fsdp",), 2),
-        ("mesh['a'=2,'b'=4], device_ids=([2,2,2]T(1,0,2)) {'a'}", ("fsdp",), 2),
-    ],
-)
-def test_groups_of_devices_are_axes_of_the_mesh(groups, axes, size):
-    found = read_one(
-        "ROOT %r = f32[4,8]{1,0:T(8,128)} all-reduce(%p), channel_id=1, "
-        f"replica_groups={groups}, use_global_device_ids=true, to_apply=%add"
-    )
-    assert (found.axes, found.group) == (axes, size)
-    assert (found.kind, found.bytes, found.count) == ("all-reduce", 128, 1)
-
-
-def test_a_permutation_in_two_halves_counts_once():
-    found = read_one(
-        "%s = (f32[4,8]{1,0}, f32[4,8]{1,0}, u32[], u32[]) collective-permute-start("
-        "%p), channel_id=1, source_target_pairs={{0,1},{2,3},{4,5},{6,7}}\n"
-        "  ROOT %d = f32[4,8]{1,0} collective-permute-done(%s)"
-    )
-    assert (found.axes, found.group, found.bytes) == (("space",), 2, 128)
-
-
-def test_groups_that_cannot_be_read_are_refused():
-    with pytest.raises(ValueError, match="no groups of devices in r"):
-        read_one("ROOT %r = f32[4,8] all-reduce(%p), replica_groups=else, to_apply=%a")
-
-
-def test_seconds_of_an_all_reduce_are_those_of_rings_over_all_links():
-    one = Collective(
-        kind="all-reduce", axes=("data",), group=4, arrays=(), bytes=10**9, count=2
-    )
-    carried = 2 * 0.75 * 1e9 / (4 * 50e9)
-    assert seconds(one, CHIPS["v5e"]) == pytest.approx(2 * (carried + 4 * HOP_SECONDS))
-
-
-def test_seconds_of_a_permutation_are_those_of_one_link():
-    one = Collective(
-        kind="collective-permute",
-        axes=("space",),
-        group=2,
-        arrays=(),
-        bytes=10**6,
-        count=3,
-    )
-    assert seconds(one, CHIPS["v5e"]) == pytest.approx(3 * (20e-6 + HOP_SECONDS))
 
 
 if __name__ == "__main__":

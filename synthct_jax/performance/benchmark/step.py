@@ -16,7 +16,7 @@ from synthct_jax.model.cyclegan import Metrics
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import clock, profiling
-from synthct_jax.performance.flops import flops
+from synthct_jax.performance.flops import count_flops
 
 
 class ReadyStep:
@@ -55,7 +55,7 @@ class ReadyStep:
     @property
     def program_flops(self) -> int:
         """What the program does on a device, with the convolutions it is written in."""
-        return flops(self._step.trace(self.state, self.batch).jaxpr)
+        return count_flops(self._step.trace(self.state, self.batch).jaxpr)
 
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
@@ -69,7 +69,7 @@ def method_flops(config: ConfigDict, mesh: Mesh) -> int:
         )
         for name, channels in (("mr", gan.mr_channels), ("ct", 1))
     }
-    return flops(make_step(gan, mesh, state).trace(state, batch).jaxpr)
+    return count_flops(make_step(gan, mesh, state).trace(state, batch).jaxpr)
 
 
 def measure_step(

@@ -1,1 +1,1 @@
-"""What a configuration asks of devices that are not there: see `plan.plan`."""
+"""Cost of a training step on devices that need not exist."""

@@ -1,4 +1,4 @@
-"""Devices to compile for that need not exist, and what is published of their chips."""
+"""Devices to compile for that need not exist, and published figures of their chips."""
 
 import dataclasses
 import importlib.util
@@ -12,8 +12,8 @@ from jax.experimental import topologies
 _GOOGLE = "docs.cloud.google.com/tpu/docs/"
 _BOOK = "jax-ml.github.io/scaling-book"
 _JOUPPI = "arXiv 2304.01433"
-# All that a message between neighbours costs whatever its size. Not published by
-# Google; the scaling book's order of magnitude.
+# Latency of a message between neighbours, whatever its size. Google does not publish
+# it; this is the scaling book's order of magnitude.
 HOP_SECONDS = 1e-6
 HOP_SOURCE = f"{_BOOK}/sharding"
 
@@ -23,21 +23,23 @@ class Chip:
     """Published figures of one chip, which is one JAX device.
 
     Attributes:
-        kind: what JAX calls it.
+        kind: JAX's name of the device.
         peak_flops: bfloat16 multiplications and additions per second. Convolutions of
-            float32 arrays round their operands to bfloat16 there and run as fast.
-        memory_bytes: of HBM; memory_rate in bytes per second.
+            float32 arrays round their operands to bfloat16 and run as fast.
+        memory_bytes: size of HBM.
         link_rate: bytes per second over one ICI link in one direction.
-        links: ICI links of a chip.
-        clock: cycles per second, for the compiler's own estimates; None: not published.
-        dimensions: of the network; how many numbers a topology has.
-        options: what libtpu has to be told beyond the topology's name.
+        links: number of ICI links of a chip.
+        clock: cycles per second, to convert the compiler's estimates; None: not
+            published.
+        dimensions: of the network, which is the number of sides of a topology.
+        source: where the figures are published.
+        example: a topology.
+        options: further arguments that libtpu needs to describe a topology.
     """
 
     kind: str
     peak_flops: float
     memory_bytes: int
-    memory_rate: float
     link_rate: float
     links: int
     clock: float | None
@@ -52,7 +54,6 @@ CHIPS = {
         kind="TPU v4",
         peak_flops=275e12,
         memory_bytes=32 * 2**30,
-        memory_rate=1200e9,
         link_rate=50e9,
         links=6,
         clock=1.05e9,
@@ -65,7 +66,6 @@ CHIPS = {
         kind="TPU v5 lite",
         peak_flops=197e12,
         memory_bytes=16 * 2**30,
-        memory_rate=819e9,
         link_rate=50e9,
         links=4,
         clock=1.5e9,
@@ -77,7 +77,6 @@ CHIPS = {
         kind="TPU v5",
         peak_flops=459e12,
         memory_bytes=95 * 2**30,
-        memory_rate=2765e9,
         link_rate=100e9,
         links=6,
         clock=459e12 / (2 * 4 * 2 * 128**2),
@@ -89,7 +88,6 @@ CHIPS = {
         kind="TPU v6 lite",
         peak_flops=918e12,
         memory_bytes=32 * 2**30,
-        memory_rate=1638e9,
         link_rate=100e9,
         links=4,
         clock=None,
@@ -100,15 +98,15 @@ CHIPS = {
 }
 
 
-def devices_of(topology: str) -> list[jax.Device]:
-    """Devices to compile for, such as `v5e:4x4` or `cpu:8`.
+def make_devices(topology: str) -> list[jax.Device]:
+    """Return the devices of a topology, such as `v5e:4x4` or `cpu:8`, to compile for.
 
-    Nothing has to be there: TPUs are described by libtpu, and CPUs are virtual devices
-    of this machine, which stand in for others and have no published figures. To be
-    called before JAX has started: it is told to leave real devices alone.
+    The hardware need not exist: libtpu describes TPUs, and CPUs are virtual devices of
+    this machine, which have no published figures. Call it before JAX starts, because it
+    makes JAX ignore real accelerators.
 
     Raises:
-        ValueError: there is no such topology, or libtpu is not installed.
+        ValueError: the topology is unknown, or libtpu is not installed.
     """
     name, _, shape = topology.partition(":")
     sides = [int(side) for side in shape.split("x") if side.isdigit()]
@@ -116,43 +114,44 @@ def devices_of(topology: str) -> list[jax.Device]:
     dimensions = CHIPS[name].dimensions if name in CHIPS else 1
     if name not in (*CHIPS, "cpu") or not re.fullmatch(r"\d+(x\d+)*", shape):
         raise ValueError(
-            f"--topology={topology} is not known, expected such as: {', '.join(known)}"
+            f"--topology={topology} is unknown, expected for example: "
+            f"{', '.join(known)}"
         )
     if len(sides) != dimensions or 0 in sides:
         raise ValueError(
-            f"--topology={topology}: {name} has {dimensions} sides, such as "
-            f"{'cpu:8' if name == 'cpu' else CHIPS[name].example}"
+            f"--topology={topology} has {len(sides)} sides, expected {dimensions} of "
+            f"at least 1, such as {'cpu:8' if name == 'cpu' else CHIPS[name].example}"
         )
     jax.config.update("jax_platforms", "cpu")
     if name == "cpu":
-        return _virtual(sides[0])
-    return _described(topology, sides, CHIPS[name])
+        return _virtual_cpus(sides[0])
+    return _described_tpus(topology, sides, CHIPS[name])
 
 
-def chip_of(kind: str) -> Chip | None:
-    """What is published of a kind of device; None: nothing is known."""
+def find_chip(kind: str) -> Chip | None:
+    """Return the published figures of a kind of device, or None."""
     return next((chip for chip in CHIPS.values() if chip.kind == kind), None)
 
 
-def _virtual(count: int) -> list[jax.Device]:
+def _virtual_cpus(count: int) -> list[jax.Device]:
     try:
         jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # JAX has started: with enough of them, or not
+    except RuntimeError:  # JAX has started already, perhaps with enough devices
         if len(jax.devices("cpu")) < count:
             raise ValueError(
-                f"--topology=cpu:{count}: JAX has started with "
-                f"{len(jax.devices('cpu'))} devices already"
+                f"--topology=cpu:{count}: JAX has already started with "
+                f"{len(jax.devices('cpu'))} devices"
             ) from None
     return jax.devices("cpu")[:count]
 
 
-def _described(topology: str, sides: list[int], chip: Chip) -> list[jax.Device]:
+def _described_tpus(topology: str, sides: list[int], chip: Chip) -> list[jax.Device]:
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(
             f"--topology={topology} needs the TPU compiler, libtpu: "
             "pip install -e '.[tpu]'"
         )
-    # There is no TPU to look for, and other programs may have libtpu open.
+    # Do not look for a TPU, and allow other programs to have libtpu open.
     for name, value in (
         ("TPU_SKIP_MDS_QUERY", "1"),
         ("TPU_ACCELERATOR_TYPE", "v5litepod-8"),
@@ -161,14 +160,14 @@ def _described(topology: str, sides: list[int], chip: Chip) -> list[jax.Device]:
     ):
         os.environ.setdefault(name, value)
     options = dict(chip.options)
-    if math.prod(sides) == 1:  # a host has four otherwise
+    if math.prod(sides) == 1:  # by default a host has four
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        found = topologies.get_topology_desc(
+        description = topologies.get_topology_desc(
             platform="tpu", topology_name=topology, **options
         )
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(
-            f"--topology={topology}: libtpu has no such slice: {error}"
+            f"--topology={topology} is no slice that libtpu knows: {error}"
         ) from error
-    return list(found.devices)
+    return list(description.devices)

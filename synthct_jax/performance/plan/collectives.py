@@ -1,4 +1,4 @@
-"""What devices of a compiled program exchange: kind, axes, bytes, how often."""
+"""Collectives of a compiled program: kind, mesh axes, bytes, count."""
 
 import dataclasses
 import math
@@ -24,66 +24,68 @@ KINDS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collective:
-    """One that devices take part in together, and its equals.
+    """Equal collectives of one program, counted together.
 
     Attributes:
-        kind: as XLA calls it.
-        axes: of the mesh, along which the devices that exchange something differ.
-        group: so many devices exchange something with each other.
-        arrays: what one device puts in or gets out, whichever is more.
-        bytes: of all arrays, on one device, at one time.
-        count: how many times in a step, those of loops by their trip counts.
-        scope: the program's own name of where it comes from.
+        kind: XLA's name, one of KINDS.
+        axes: mesh axes along which the devices of a group differ.
+        group_size: number of devices that exchange data with each other.
+        arrays: operands or results of one device, whichever are larger.
+        bytes: of `arrays`, for one run.
+        count: runs in a step, those of loops by their trip counts.
+        scope: place in the traced program.
     """
 
     kind: str
     axes: tuple[str, ...]
-    group: int
+    group_size: int
     arrays: tuple[Array, ...]
     bytes: int
     count: int
     scope: str = ""
 
 
-def collectives(program: Program, mesh: Mesh) -> tuple[Collective, ...]:
-    """All of a program, the largest first; equal ones are counted together."""
-    found: Counter[Collective] = Counter()
+def find_collectives(program: Program, mesh: Mesh) -> tuple[Collective, ...]:
+    """Return all collectives of a program, those that move most bytes first."""
+    counts: Counter[Collective] = Counter()
     for instruction, computation, times in program.walk(into_fusions=True):
         kind = instruction.opcode.removesuffix("-start")
         if kind not in KINDS:
             continue
-        given = tuple(
+        operands = tuple(
             array
             for name in instruction.operands
             for array in computation[name].results
         )
-        # A start returns its operands as well, and numbers of its own.
-        taken = () if kind != instruction.opcode else instruction.results
-        if kind != instruction.opcode and kind == "all-gather":
-            taken = instruction.results[len(given) :]
-        arrays = max(given, taken, key=lambda some: sum(a.bytes for a in some))
+        results = instruction.results
+        if kind != instruction.opcode:
+            # A start also returns its operands, and counters of its own.
+            results = results[len(operands) :] if kind == "all-gather" else ()
+        arrays = max(operands, results, key=_total_bytes)
         groups = _groups(instruction, mesh.size)
-        size = max(len(group) for group in groups) if groups else 1
-        found[
-            Collective(
-                kind=kind,
-                axes=_axes(groups, mesh),
-                group=size,
-                arrays=tuple(Array(a.dtype, a.shape) for a in arrays),
-                bytes=sum(array.bytes for array in arrays),
-                count=1,
-                scope=_scope(instruction),
-            )
-        ] += times
-    merged = [dataclasses.replace(one, count=count) for one, count in found.items()]
-    return tuple(sorted(merged, key=lambda one: -one.bytes * one.count))
+        collective = Collective(
+            kind=kind,
+            axes=_axes(groups, mesh),
+            group_size=max(len(group) for group in groups) if groups else 1,
+            arrays=arrays,
+            bytes=_total_bytes(arrays),
+            count=1,
+            scope=_scope(instruction),
+        )
+        counts[collective] += times
+    merged = [dataclasses.replace(c, count=count) for c, count in counts.items()]
+    return tuple(sorted(merged, key=lambda c: -c.bytes * c.count))
+
+
+def _total_bytes(arrays: tuple[Array, ...]) -> int:
+    return sum(array.bytes for array in arrays)
 
 
 def _groups(instruction: Instruction, devices: int) -> list[list[int]]:
-    """Devices, as positions in the mesh, that exchange something with each other.
+    """Parse the groups of devices that exchange data, as positions in the mesh.
 
     Raises:
-        ValueError: they are written in a way that is not known.
+        ValueError: the notation is unknown.
     """
     text = instruction.attributes
     if "source_target_pairs=" in text:
@@ -114,7 +116,10 @@ def _groups(instruction: Instruction, devices: int) -> list[list[int]]:
         grid = np.moveaxis(grid, inside, range(-len(inside), 0))
         size = math.prod(grid.shape[-len(inside) :])
         return grid.reshape(-1, size).tolist()
-    raise ValueError(f"no groups of devices in {instruction.name}: {text[:200]}")
+    raise ValueError(
+        f"the collective {instruction.name} has no groups of devices in a known "
+        f"notation: {text[:200]}"
+    )
 
 
 def _numbers(text: str) -> list[int]:
@@ -129,14 +134,12 @@ def _lists(text: str) -> list[list[int]]:
 
 
 def _axes(groups: list[list[int]], mesh: Mesh) -> tuple[str, ...]:
-    """Axes along which members of a group lie apart."""
+    """Return the mesh axes along which members of a group differ."""
     positions = np.array(np.unravel_index(range(mesh.size), mesh.devices.shape)).T
-    apart = np.zeros(len(mesh.axis_names), bool)
+    differ = np.zeros(len(mesh.axis_names), bool)
     for group in groups:
-        apart |= np.ptp(positions[group], axis=0) > 0
-    return tuple(
-        name for name, differ in zip(mesh.axis_names, apart, strict=True) if differ
-    )
+        differ |= np.ptp(positions[group], axis=0) > 0
+    return tuple(np.array(mesh.axis_names)[differ].tolist())
 
 
 def _scope(instruction: Instruction) -> str:
@@ -144,22 +147,23 @@ def _scope(instruction: Instruction) -> str:
     return name[1] if name else ""
 
 
-def seconds(collective: Collective, chip: Chip) -> float:
-    """The least time that all of its kind take: links at their rate, and the hops.
+def least_seconds(collective: Collective, chip: Chip) -> float:
+    """Return a lower bound of the time of all runs, from link rates and hops.
 
-    A permutation is taken to go to a neighbour over one link: meshes number devices by
-    host and chip, so some of four that share rows are two links apart. Others go around
-    rings over all links: an all-reduce of B bytes carries 2 B (n - 1) / n, the others
-    half of it, and passes half of each ring's devices, once or twice.
+    A permutation is assumed to reach a neighbour over one link. (A mesh numbers devices
+    by host and chip, so some of four that share rows are in fact two links apart.)
+    Other collectives use rings over all links: an all-reduce of B bytes among n devices
+    carries 2 B (n - 1) / n bytes and passes half of each ring twice, the others carry
+    and pass half of that.
     """
-    n = collective.group
+    n = collective.group_size
     if n == 1:
         return 0.0
     if collective.kind in ("collective-permute", "collective-broadcast"):
         once = collective.bytes / chip.link_rate + HOP_SECONDS
     else:
         passes = 2 if collective.kind == "all-reduce" else 1
-        # Up to a pod's side it is one ring, beyond it two that cross.
+        # One ring up to the side of a pod, two crossing rings beyond it.
         sides = (n,) if n <= 16 else (math.sqrt(n),) * 2
         hops = sum(side / 2 for side in sides)
         carried = collective.bytes * (n - 1) / n

@@ -1,18 +1,19 @@
-"""Reads compiled programs as XLA prints them: what runs, how often, on which arrays.
+"""Parser of compiled programs as XLA prints them.
 
 XLA's own `cost_analysis` counts the body of a loop once, whatever its trip count, and
-says nothing of collectives; here every instruction comes with how often it runs.
+leaves out collectives. Here every instruction comes with the number of times it runs.
 """
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Iterator, Mapping
 
-_BITS = {"pred": 8, "token": 0, "opaque": 0}  # others end in their number of bits
-_ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d\w*)?)\[([\d,]*)\](?:\{([^{}]*)\})?")
+_BITS = {"pred": 8, "token": 0, "opaque": 0}  # other types end in their number of bits
+_ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d\w*)?)\[([\d,]*)\]")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
-_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _CALLED = re.compile(
     r"\b(?:calls|to_apply|body|true_computation|false_computation|called_computations|"
     r"branch_computations)=(?:%?([\w.\-]+)|\{([^}]*)\})"
@@ -21,87 +22,65 @@ _CALLED = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """One array of an instruction: its type, shape, and where the compiler keeps it."""
+    """Type and shape of an array."""
 
     dtype: str
     shape: tuple[int, ...]
-    layout: str = ""
 
     @property
     def bytes(self) -> int:
-        size = 1
-        for length in self.shape:
-            size *= length
-        return -(-size * _bits(self.dtype) // 8)
-
-    @property
-    def stored_bytes(self) -> int:
-        """In memory, where a TPU fills the two fastest axes up to whole tiles."""
-        tile = re.search(r"T\(([\d,]+)\)", self.layout)
-        if not tile:
-            return self.bytes
-        shape = list(self.shape)
-        fastest = [int(n) for n in self.layout.partition(":")[0].split(",") if n]
-        sizes = [int(n) for n in tile[1].split(",")][::-1]
-        for axis, size in zip(fastest, sizes, strict=False):
-            shape[axis] = -(-shape[axis] // size) * size
-        return dataclasses.replace(self, shape=tuple(shape)).bytes
-
-    @property
-    def in_main_memory(self) -> bool:
-        """Or else in a TPU's vector memory, which is memory space 1 and others."""
-        return re.search(r"S\(\d", self.layout) is None
-
-    def resized(self, like: "Array") -> "Array":
-        """As many elements of the array `like`, in the memory where that one is."""
-        space = re.search(r"S\(\d+\)", like.layout)
-        return dataclasses.replace(
-            self, layout=re.sub(r"S\(\d+\)", "", self.layout) + (space or [""])[0]
-        )
+        return -(-math.prod(self.shape) * _bits(self.dtype) // 8)
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """results: one array, or those of a tuple. operands: names, in this computation."""
+    """One instruction of a computation.
+
+    Attributes:
+        results: one array, or those of a tuple.
+        operands: names of instructions of the same computation.
+        attributes: the text after the operands.
+    """
 
     name: str
     opcode: str
     results: tuple[Array, ...]
     operands: tuple[str, ...]
     attributes: str
-    root: bool
 
     @functools.cached_property
     def called(self) -> tuple[str, ...]:
-        names = (one or several for one, several in _CALLED.findall(self.attributes))
+        """Names of the computations that the instruction calls."""
+        matches = _CALLED.findall(self.attributes)
         return tuple(
-            name.strip(" %") for group in names for name in group.split(",") if name
+            name.strip(" %")
+            for single, several in matches
+            for name in (single or several).split(",")
+            if name
         )
-
-    @property
-    def bytes(self) -> int:
-        return sum(array.bytes for array in self.results)
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """Computations by name, each the instructions by name."""
+    """Computations by name, each with its instructions by name."""
 
     entry: str
     computations: Mapping[str, Mapping[str, Instruction]]
 
     def walk(
-        self, *, into_fusions: bool = False, loops_once: bool = False
+        self, *, into_fusions: bool = False
     ) -> Iterator[tuple[Instruction, Mapping[str, Instruction], int]]:
-        """What a run executes: instruction, the computation it is in, how many times.
+        """Yield each executed instruction, its computation, and how often it runs.
 
-        into_fusions: what is inside of them as well. loops_once: as if all trip counts
-        were one. Of a conditional all branches count.
+        All branches of a conditional count.
+
+        Args:
+            into_fusions: also yield the instructions inside fusions.
         """
-        yield from self._walk(self.entry, 1, into_fusions, loops_once)
+        yield from self._walk(self.entry, 1, into_fusions)
 
     def _walk(
-        self, name: str, times: int, into_fusions: bool, loops_once: bool
+        self, name: str, times: int, into_fusions: bool
     ) -> Iterator[tuple[Instruction, Mapping[str, Instruction], int]]:
         computation = self.computations[name]
         for instruction in computation.values():
@@ -109,7 +88,7 @@ class Program:
             inner = times
             match instruction.opcode:
                 case "while":
-                    inner *= 1 if loops_once else self.trip_count(instruction)
+                    inner *= self.trip_count(instruction)
                 case "call" | "conditional" | "async-start":
                     pass
                 case "fusion" if into_fusions:
@@ -117,17 +96,18 @@ class Program:
                 case _:
                     continue
             for called in instruction.called:
-                yield from self._walk(called, inner, into_fusions, loops_once)
+                yield from self._walk(called, inner, into_fusions)
 
     def trip_count(self, loop: Instruction) -> int:
-        """How often the body of a `while` runs, as jax.lax.scan writes it: from zero.
+        """Return how often the body of a `while` runs, as `jax.lax.scan` writes it.
 
         Raises:
-            ValueError: it cannot be read off.
+            ValueError: the text does not tell.
         """
         known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes)
         if known:
             return int(known[1])
+        # Without the compiler's note: the loop counts from zero to its one constant.
         name = re.search(r"condition=%?([\w.\-]+)", loop.attributes)[1]
         bounds = [
             int(instruction.attributes.partition(")")[0])
@@ -135,21 +115,25 @@ class Program:
             if instruction.opcode == "constant"
             and instruction.results[0].dtype.startswith(("s", "u"))
         ]
-        tests = [i.attributes for c in self._reached(name) for i in c.values()]
+        tests = [i.attributes for c in self._reachable(name) for i in c.values()]
         if len(bounds) == 1 and any("direction=LT" in test for test in tests):
             return bounds[0]
-        raise ValueError(f"the trip count of {loop.name} is not in the program's text")
+        raise ValueError(
+            f"the compiled program has a loop, {loop.name}, without a trip count that "
+            "can be read, expected known_trip_count or a comparison with one constant"
+        )
 
-    def _reached(self, name: str) -> Iterator[Mapping[str, Instruction]]:
+    def _reachable(self, name: str) -> Iterator[Mapping[str, Instruction]]:
+        """Yield a computation and all that it calls."""
         computation = self.computations[name]
         yield computation
         for instruction in computation.values():
             for called in instruction.called:
-                yield from self._reached(called)
+                yield from self._reachable(called)
 
 
-def read(text: str) -> Program:
-    """The program of `compiled.as_text()`."""
+def parse(text: str) -> Program:
+    """Parse the text of a compiled program, `compiled.as_text()`."""
     computations, entry, current = {}, "", None
     for line in text.splitlines():
         if line[:1] not in (" ", "}", ""):
@@ -157,32 +141,32 @@ def read(text: str) -> Program:
             if head and not line.startswith("HloModule"):
                 current = computations[head[2]] = {}
                 entry = head[2] if head[1] else entry
-        elif current is not None and (found := _INSTRUCTION.match(line)):
-            current[found[2]] = _instruction(found[2], found[3], bool(found[1]))
+        elif current is not None and (match := _INSTRUCTION.match(line)):
+            current[match[1]] = _parse_instruction(match[1], match[2])
     return Program(entry, computations)
 
 
-def _instruction(name: str, text: str, root: bool) -> Instruction:
+def _parse_instruction(name: str, text: str) -> Instruction:
     end = _closing(text) if text.startswith("(") else text.index(" ")
     shape, rest = text[:end], text[end:].strip()
     opcode, _, rest = rest.partition("(")
     end = _closing("(" + rest) - 2
     operands = tuple(re.findall(r"%([\w.\-]+)", rest[:end]))
-    # What a constant is stands where others have operands.
+    # The value of a constant stands where other instructions have operands.
     attributes = rest if opcode in ("constant", "parameter") else rest[end + 1 :]
-    return Instruction(name, opcode, arrays(shape), operands, attributes, root)
+    return Instruction(name, opcode, _parse_arrays(shape), operands, attributes)
 
 
-def arrays(text: str) -> tuple[Array, ...]:
-    """The arrays of a shape as it is printed, such as `(f32[2,3]{1,0}, s32[])`."""
+def _parse_arrays(text: str) -> tuple[Array, ...]:
+    """Parse the arrays of a printed shape, such as `(f32[2,3]{1,0}, s32[])`."""
     return tuple(
-        Array(dtype, tuple(int(n) for n in shape.split(",") if n), layout)
-        for dtype, shape, layout in _ARRAY.findall(text)
+        Array(dtype, tuple(int(n) for n in shape.split(",") if n))
+        for dtype, shape in _ARRAY.findall(text)
     )
 
 
 def _closing(text: str) -> int:
-    """Where the bracket that the text begins with has been closed."""
+    """Return the position after the bracket that closes the first one."""
     depth = 0
     for place, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")

@@ -1,0 +1,211 @@
+"""Compile a training step for devices that need not exist, and read off its cost.
+
+The step is the one that training runs, with its shardings and donation. Nothing is run,
+and no data are read.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from synthct_jax.model import method
+from synthct_jax.model.step import check_sizes, make_init, make_step
+from synthct_jax.parallel import sharding
+from synthct_jax.parallel.mesh import choose_mesh
+from synthct_jax.performance.flops import count_flops
+from synthct_jax.performance.plan import chips, hlo
+from synthct_jax.performance.plan.chips import Chip
+from synthct_jax.performance.plan.collectives import (
+    Collective,
+    find_collectives,
+    least_seconds,
+)
+
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+
+
+class DoesNotFit(ValueError):
+    """The step needs more memory than a device has."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes on one device, by the compiler's analysis.
+
+    Attributes:
+        aliased: outputs that are written in place of arguments.
+        arrays: peak of arguments, outputs, activations and gradients.
+        program: machine code, which a TPU keeps in the same memory.
+    """
+
+    arguments: int
+    outputs: int
+    aliased: int
+    arrays: int
+    program: int
+
+    @property
+    def peak(self) -> int:
+        return self.arrays + self.program
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """Cost of one training step on one topology. All figures are of one device.
+
+    Attributes:
+        devices: number of devices of the topology; the mesh may have fewer.
+        kind: JAX's name of the devices.
+        chip: their published figures; None: there are none.
+        mesh: sizes of the mesh axes.
+        size: side of the images, pixels.
+        flops: of convolutions and matrix products, with what is recomputed for
+            gradients.
+        cycles: the compiler's estimate of all operations but collectives; None: this
+            compiler gives none.
+        compile_seconds: on this machine.
+    """
+
+    devices: int
+    kind: str
+    chip: Chip | None
+    mesh: Mapping[str, int]
+    size: int
+    global_batch: int
+    accumulate: int
+    dtype: str
+    remat: bool
+    memory: Memory
+    flops: int
+    collectives: tuple[Collective, ...]
+    cycles: int | None
+    compile_seconds: float
+
+    @property
+    def microbatch(self) -> int:
+        """Images of each domain at a time, per device or group that shares rows."""
+        return self.global_batch // (
+            self.accumulate * self.mesh["data"] * self.mesh["fsdp"]
+        )
+
+    @property
+    def compute_seconds(self) -> float:
+        """Time of convolutions and matrix products at the published peak."""
+        return self.flops / self.chip.peak_flops
+
+    @property
+    def collective_seconds(self) -> float:
+        return sum(least_seconds(c, self.chip) for c in self.collectives)
+
+    @property
+    def least_seconds(self) -> float:
+        """Lower bound of the step: computation, then collectives."""
+        return self.compute_seconds + self.collective_seconds
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """The compiler's estimate of the step, plus collectives; None: no estimate."""
+        if self.cycles is None or self.chip.clock is None:
+            return None
+        return self.cycles / self.chip.clock + self.collective_seconds
+
+
+def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
+    """Compile the training step of `config` for `devices`, and read off its cost.
+
+    Args:
+        config: see configs/default.py.
+        devices: real ones, or those of `chips.make_devices`.
+
+    Raises:
+        DoesNotFit: the step needs more memory than a device has; says how much.
+        ValueError: the configuration does not fit the devices; names the field.
+    """
+    mesh = choose_mesh(config, devices)
+    model = method.from_config(config, mesh=mesh)
+    check_sizes(config, model)
+    _, state = make_init(model, config, mesh)
+    size = config.data.crop or config.data.size
+    batch = {
+        domain: jax.ShapeDtypeStruct(
+            (config.train.global_batch, size, size, channels),
+            jnp.float32,
+            sharding=sharding.batch_sharding(mesh),
+        )
+        for domain, channels in (("mr", model.mr_channels), ("ct", 1))
+    }
+    traced = make_step(model, mesh, state).trace(state, batch)
+    began = time.monotonic()
+    try:
+        compiled = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        raise _explain(error) from error
+    compile_seconds = time.monotonic() - began
+    program = hlo.parse(compiled.as_text())
+    return StepPlan(
+        devices=len(devices),
+        kind=devices[0].device_kind,
+        chip=chips.find_chip(devices[0].device_kind),
+        mesh=dict(mesh.shape),
+        size=size,
+        global_batch=config.train.global_batch,
+        accumulate=config.train.accumulate,
+        dtype=config.model.dtype,
+        remat=config.model.remat,
+        memory=_memory(compiled.memory_analysis(), on_cpu=devices[0].platform == "cpu"),
+        flops=count_flops(traced.jaxpr),
+        collectives=find_collectives(program, mesh),
+        cycles=estimated_cycles(program),
+        compile_seconds=compile_seconds,
+    )
+
+
+def estimated_cycles(program: hlo.Program) -> int | None:
+    """Add up the cycles that a TPU's compiler notes at its operations, or None."""
+    return (
+        sum(
+            times * int(match[1])
+            for instruction, _, times in program.walk()
+            if (match := _CYCLES.search(instruction.attributes))
+        )
+        or None
+    )
+
+
+def _memory(analysis: Any, *, on_cpu: bool) -> Memory:
+    """Convert the compiler's analysis of a program.
+
+    A TPU's temporaries include arrays that stay on the chip and arrays that are never
+    held together; there the compiler compares its peak with the memory. A CPU's peak
+    leaves out what loops and called computations hold.
+    """
+    arguments, outputs = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
+    allocated = arguments + outputs - analysis.alias_size_in_bytes
+    allocated += analysis.temp_size_in_bytes
+    return Memory(
+        arguments=arguments,
+        outputs=outputs,
+        aliased=analysis.alias_size_in_bytes,
+        arrays=allocated if on_cpu else analysis.peak_memory_in_bytes,
+        program=analysis.generated_code_size_in_bytes,
+    )
+
+
+def _explain(error: jax.errors.JaxRuntimeError) -> Exception:
+    """Convert the compiler's error about memory to DoesNotFit; return others as is."""
+    sizes = re.search(r"Used (\S+) of (\S+) hbm", str(error)) or re.search(
+        r"\((\S+)\) exceeds available HBM \((\S+)\)", str(error)
+    )
+    if not sizes:
+        return error
+    return DoesNotFit(
+        f"the step needs {sizes[1]}iB of memory on each device, which has "
+        f"{sizes[2]}iB: lower train.global_batch, raise train.accumulate, set "
+        "model.remat or model.dtype=bfloat16, or use more devices"
+    )
