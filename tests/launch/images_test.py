@@ -1,4 +1,4 @@
-"""What can be known about the images without building them."""
+"""The recipes of the container images, checked without building them."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ def docker_copies() -> set[str]:
     }
 
 
-def test_what_is_copied_exists_and_is_not_ignored():
+def test_copied_paths_exist_and_are_not_ignored():
     copied = docker_copies()
     assert copied and all((REPOSITORY / name).exists() for name in copied)
     ignored, *rest = re.findall(
@@ -28,7 +28,7 @@ def test_what_is_copied_exists_and_is_not_ignored():
     assert {line[1:] for line in rest if line.startswith("!")} == copied
 
 
-def test_both_images_hold_the_same():
+def test_both_recipes_copy_the_same_paths():
     files = APPTAINER.split("%files")[1].split("%")[0]
     assert {line.split()[0] for line in files.strip().splitlines()} == docker_copies()
     base = re.search(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)[1]
@@ -48,7 +48,7 @@ def test_every_pin_of_the_lock_file_is_kept():
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pinned)
 
 
-def test_the_python_and_the_extras_are_those_of_the_project():
+def test_python_version_and_extras_are_those_of_the_project():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lock = (REPOSITORY / "requirements.lock").read_text()
     version = re.search(r"^FROM python:(\d+\.\d+)-", DOCKERFILE, re.MULTILINE)[1]
