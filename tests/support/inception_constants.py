@@ -1,14 +1,11 @@
-"""What PyTorch's implementations of Inception v3 make of weights that anyone can draw.
+"""Outputs of PyTorch's Inception v3 for weights that are drawn from a seed.
 
 inception_constants.json was written by `python tests/support/inception_constants.py`,
 in an environment of its own with torch 2.13.0, torchvision 0.28.0, torch-fidelity 0.4.0
 and pytorch-fid 0.3.0: the FID layout by torch-fidelity, torchvision's by pytorch-fid.
-The tests need none of these, and draw the same weights and images from here.
+The tests need none of these: they draw the same weights and images from here.
 """
 
-import base64
-import collections
-import io
 import json
 import zlib
 from pathlib import Path
@@ -54,19 +51,6 @@ def probes(block: np.ndarray) -> list[float]:
     wide = block.astype(np.float64)
     picked = block[0, 0, 0], middle, block[-1, 0, -1]
     return [*map(float, picked), wide.mean(), np.sqrt(np.square(wide).mean())]
-
-
-def little_files() -> dict[str, np.ndarray]:
-    """What is in the little files that torch wrote."""
-    base = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    return {
-        "conv.weight": base / 7,
-        "view": base.transpose(2, 1, 0)[1:],
-        "bn.num_batches_tracked": np.array(5),
-        "half": np.array([0.5, -1.25], np.float16),
-        "double": np.array([[1 / 3]]),
-        "parameter": np.ones(3, np.float32),
-    }
 
 
 def main() -> None:
@@ -136,26 +120,12 @@ def main() -> None:
             "torchvision": 2 * F.interpolate(x / 255, size=size, mode="bilinear") - 1,
         }
 
-    little = collections.OrderedDict(
-        (name, torch.tensor(array)) for name, array in little_files().items()
-    )
-    base = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
-    little["view"] = base.transpose(0, 2)[1:]  # strides, and an offset
-    little["parameter"] = torch.nn.Parameter(torch.ones(3))
-    little._metadata = collections.OrderedDict({"": {"version": 1}})
-    files = {}
-    for name, archive in (("archive", True), ("stream", False)):
-        written = io.BytesIO()
-        torch.save(little, written, _use_new_zipfile_serialization=archive)
-        files[name] = base64.b64encode(zlib.compress(written.getvalue(), 9)).decode()
-
     constants = {
         "shapes": shapes,
         "blocks": blocks,
         "features": {k: x[:, ::128].tolist() for k, x in features.items()},
         "means": {k: x.mean(1, dtype=np.float64).tolist() for k, x in features.items()},
         "images": {k: x[0, 0, ::60, ::50].tolist() for k, x in resized.items()},
-        "files": files,
     }
     FILE.write_text(json.dumps(constants) + "\n")
 
