@@ -1,11 +1,11 @@
-"""Power spectra of CT slices: blur, noise and checkerboards that no error may show.
+"""Power spectra of CT slices, which show blur, noise and checkerboards.
 
-Durall et al., CVPR 2020: generators with upsampling fail to reproduce the spectrum of
-real images, and a linear classifier tells them apart by its azimuthal average.
+Generators with upsampling fail to reproduce the spectrum of real images, and a linear
+classifier recognises them by its azimuthal average (Durall et al., CVPR 2020).
 
-Frequencies are in cycles per pixel, up to 0.5 (Nyquist) whatever the size of slices:
-compare images of one pixel spacing. Power is kept linear, so that it can be averaged;
-what compares takes logarithms to base 10.
+Frequencies are in cycles per pixel, up to 0.5 (Nyquist) for slices of any size: compare
+images of one pixel spacing. Power is kept linear, so that it can be averaged; measures
+that compare spectra take logarithms to base 10.
 """
 
 import functools
@@ -15,98 +15,99 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthct_jax.metrics import groups, logistic
+from synthct_jax.metrics import groups
 from synthct_jax.metrics.batches import over_slices
 
 BINS = 24
 RANGE_HU = (-250.0, 250.0)
-"""HU are clipped to it and scaled to 0 ... 1.
+"""Range to which HU are clipped before they are scaled to 0 ... 1.
 
-Edges of skin to air and of bone, alike in all CT, are steep: in the whole range of HU
-they have nearly all of the power, and a checkerboard of 5 HU is lost among them.
+The edges of skin and bone are steep and alike in all CT. In the whole range of HU they
+have nearly all of the power, and a checkerboard of 5 HU is lost among them.
 """
 
 MIN_SIZE = 16  # rows and columns
-# A quarter of the slice on each side is tapered (Tukey's window): a body that the field
-# of view cuts off has the spectrum of that cut otherwise. Hann's window, without a
-# flat middle, leaves so little of the body that people differ twice as much.
+FOLDS = 5  # of the cross-validation in `separability`
+# Share of the slice on each side that Tukey's window tapers: without it, a body that
+# the field of view cuts off has the spectrum of that cut. Hann's window, without a
+# flat middle, leaves so little of the body that subjects differ twice as much.
 _TAPER = 0.25
-# HU are stored as integers: the power of their rounding is added to any other, lest
-# logarithms of nothing decide.
-_FLOOR = 1 / 12 / (RANGE_HU[1] - RANGE_HU[0]) ** 2
+# HU are stored as integers. The power of their rounding is added to every power, so
+# that the logarithm of nothing does not decide.
+_ROUNDING_POWER = 1 / 12 / (RANGE_HU[1] - RANGE_HU[0]) ** 2
 # Cycles per pixel: below is the shape of the body, above are noise and interpolation.
 _SLOPE_RANGE = (0.05, 0.3)
-# Distances from the frequencies of a pattern, in cycles per pixel: a pattern that
-# fills a body of 80 pixels is as narrow as the first.
+# Distances from the frequencies of a checkerboard, in cycles per pixel: the peak of a
+# pattern that fills a body of 80 pixels is as narrow as the first.
 _CORE = 0.0125
 _SURROUND = (0.025, 0.0625)
-_LEAST_TRANSFORM = 48  # coefficients along an axis: smaller slices have some air added
+_MIN_TRANSFORM = 48  # coefficients along an axis: smaller slices are padded with air
+_ITERATIONS = 50  # of Newton's method
+_TOLERANCE = 1e-8
 
 
 def frequencies(bins: int = BINS) -> np.ndarray:
-    """The middle of each annulus in cycles per pixel, (bins,)."""
+    """Return the middle of each annulus in cycles per pixel, (bins,)."""
     return (np.arange(bins) + 0.5) / (2 * bins)
 
 
 def radial_power(hu: np.ndarray, *, bins: int = BINS) -> np.ndarray:
-    """Azimuthally averaged power spectrum of each slice (Durall et al., CVPR 2020).
+    """Return the azimuthally averaged power spectrum of each slice.
 
-    Means over annuli of equal width, from frequency 0, which is left out, to 0.5 cycles
-    per pixel. White noise with deviation s, of RANGE_HU's width as 1, has the power s^2
-    at all frequencies, whatever the number of pixels.
+    The power is averaged over annuli of equal width from frequency 0, which is left
+    out, to 0.5 cycles per pixel (Durall et al., CVPR 2020). White noise of standard
+    deviation s, in units of RANGE_HU's width, has the power s^2 at all frequencies for
+    any number of pixels.
 
     Args:
-        hu: (slices, rows, columns).
+        hu: HU, (slices, rows, columns).
         bins: number of annuli.
 
     Returns:
-        (slices, bins) float64, linear.
+        Linear power, (slices, bins) float64.
 
     Raises:
-        ValueError: another shape, no slices, or fewer than MIN_SIZE rows or columns.
+        ValueError: the shape is another, there are no slices, or fewer than MIN_SIZE
+            rows or columns.
     """
-    return _weighted(hu, _annuli(_transform_size(hu, 2 * bins), bins))
+    return _power_sums(hu, _annuli(_transform_size(hu, 2 * bins), bins))
 
 
-def checkerboard_energy(hu: np.ndarray, *, period: int = 2) -> np.ndarray:
-    """How far a pattern of period 2 stands out of the spectrum of each slice, log10.
+def checkerboard_energy(hu: np.ndarray) -> np.ndarray:
+    """Return log10 of the power of a checkerboard relative to its surroundings.
 
-    A transposed convolution of stride 2 leaves such patterns (Odena et al., Distill
-    2016), which are power at the frequencies (0, 1/2), (1/2, 0) and (1/2, 1/2) cycles
-    per pixel and close to them. The mean over the three of the power there over that
-    around: about 0 where there is no pattern, 1 where it is ten times its surroundings.
-    It can be far below 0 as well: repeated pixels of a coarser image leave notches at
-    the same frequencies.
+    Transposed convolutions of stride 2 leave patterns with a period of 2 pixels (Odena
+    et al., Distill 2016), whose power is close to the frequencies (0, 1/2), (1/2, 0)
+    and (1/2, 1/2) cycles per pixel. The measure is the mean, over these three, of the
+    power there divided by that around them: about 0 without a pattern, 1 for a pattern
+    ten times its surroundings. It can be far below 0 as well, because the repeated
+    pixels of a coarser image leave notches at the same frequencies.
 
     Args:
-        hu: (slices, rows, columns).
-        period: of the pattern in pixels; 4 is that of the layer before the last of two
-            such layers, whose frequencies are the other multiples of 1/4.
+        hu: HU, (slices, rows, columns).
 
     Returns:
-        (slices,) float64.
+        One value per slice, (slices,) float64.
 
     Raises:
-        ValueError: as of `radial_power`, or a period that is neither 2 nor 4.
+        ValueError: as for `radial_power`.
     """
-    if period not in (2, 4):
-        raise ValueError(f"period is {period}, expected 2 or 4 pixels")
-    found = _weighted(hu, _patterns(_transform_size(hu, _LEAST_TRANSFORM), period))
-    at, around = np.split(found + _FLOOR, 2, axis=1)
-    return np.log10((at / around).mean(axis=1))
+    sums = _power_sums(hu, _checkerboard_regions(_transform_size(hu, _MIN_TRANSFORM)))
+    core, surround = np.split(sums + _ROUNDING_POWER, 2, axis=1)
+    return np.log10((core / surround).mean(axis=1))
 
 
 def log_ratio(synthetic: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """log10 of the ratio of mean powers by frequency, synthetic over real.
+    """Return log10 of the ratio of mean powers, synthetic over real, by frequency.
 
     Args:
-        synthetic, real: (slices, bins), `radial_power` of one number of bins.
+        synthetic, real: `radial_power`, (slices, bins), with equally many bins.
 
     Returns:
-        (bins,); above 0 where synthetic CT has too much of a frequency.
+        (bins,) float64; above 0 where the synthetic CT has too much of a frequency.
 
     Raises:
-        ValueError: numbers of bins differ, or no slices.
+        ValueError: the numbers of bins differ, or there are no slices.
     """
     synthetic, real = np.asarray(synthetic), np.asarray(real)
     if synthetic.ndim != 2 or synthetic.shape[1:] != real.shape[1:]:
@@ -120,24 +121,28 @@ def log_ratio(synthetic: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def spectral_distance(synthetic: np.ndarray, real: np.ndarray) -> float:
-    """Mean over the frequencies of |log_ratio|; arguments and errors as of it."""
+    """Return the mean of |`log_ratio`| over frequencies; same arguments and errors."""
     return float(np.abs(log_ratio(synthetic, real)).mean())
 
 
 def high_frequency_ratio(synthetic: np.ndarray, real: np.ndarray) -> float:
-    """Mean of `log_ratio` above half of Nyquist: below 0 blurred, above 0 noisy."""
+    """Return the mean of `log_ratio` above half of the Nyquist frequency.
+
+    It is below 0 for a blurred and above 0 for a noisy synthetic CT. Arguments and
+    errors are those of `log_ratio`.
+    """
     ratios = log_ratio(synthetic, real)
     return float(ratios[frequencies(len(ratios)) > 0.25].mean())
 
 
 def slope(power: np.ndarray) -> float:
-    """Slope of log power over log frequency from 0.05 to 0.3 cycles per pixel.
+    """Return the slope of log power over log frequency, 0.05 to 0.3 cycles per pixel.
 
-    Field, J Opt Soc Am A 1987; 4:2379, for natural images. That of sharp edges is -3,
-    steeper where they are blurred; that of white noise is 0.
+    The slope of sharp edges is -3, steeper where they are blurred; that of white noise
+    is 0 (for natural images: Field, J Opt Soc Am A 1987; 4:2379).
 
     Args:
-        power: (slices, bins), averaged, or (bins,).
+        power: `radial_power`, (slices, bins), averaged over slices; or (bins,).
     """
     logs = _log_of_mean(np.atleast_2d(power))
     at = frequencies(len(logs))
@@ -152,59 +157,144 @@ def separability(
     groups_synthetic: Sequence[str] | None = None,
     groups_real: Sequence[str] | None = None,
 ) -> float:
-    """How well a linear classifier tells slices apart by their log spectra.
+    """Return the accuracy of a linear classifier of slices as synthetic or real.
 
-    Durall et al., CVPR 2020. A regularised logistic regression (`logistic.fit`) on
-    spectra that are standardised by the training folds, cross-validated: no subject is
-    in training and test. Folds are the same each time.
+    The classifier is a regularised logistic regression on log spectra that are
+    standardised by the training folds (Durall et al., CVPR 2020). It is cross-validated
+    by subject: no subject is in both training and test. The folds are always the same.
 
     Args:
-        synthetic, real: of each subject (slices, bins), `radial_power`.
-        groups_synthetic, groups_real: names of the subjects, of both or of neither. The
-            same name is the same person and in one fold; without names all differ.
+        synthetic, real: `radial_power` of each volume, (slices, bins).
+        groups_synthetic, groups_real: subject of each volume, for both or for neither.
+            Volumes of one subject are in one fold. Without them every volume is a
+            subject of its own.
 
     Returns:
-        Balanced accuracy over all slices: 1 told apart, 0.5 not; with few subjects it
-        can be below. nan with fewer than two subjects of either kind.
+        Balanced accuracy over all slices: 1 if all are recognised, 0.5 if none can be
+        told apart; below 0.5 by chance with few subjects. nan with fewer than two
+        subjects of either kind.
+
+    Raises:
+        ValueError: groups are given for one set only, or not one for each volume.
     """
-    people = groups.numbered(
+    subjects = groups.numbered(
         groups_synthetic, groups_real, counts=(len(synthetic), len(real))
     )
-    count = min(logistic.FOLDS, *(len(np.unique(one)) for one in people))
+    count = min(FOLDS, *(len(np.unique(numbers)) for numbers in subjects))
     if count < 2:
         return float("nan")
     volumes = [*synthetic, *real]
     lengths = [len(volume) for volume in volumes]
-    folds = np.repeat(np.concatenate(groups.deal(*people, count)), lengths)
+    folds = np.repeat(np.concatenate(groups.deal(*subjects, count)), lengths)
     is_synthetic = np.repeat(np.arange(len(volumes)) < len(synthetic), lengths)
-    logs = np.log10(np.concatenate(volumes) + _FLOOR)
-    return logistic.cross_validated_accuracy(logs, is_synthetic, folds)
+    logs = np.log10(np.concatenate(volumes) + _ROUNDING_POWER)
+    return cross_validated_accuracy(logs, is_synthetic, folds)
 
 
 def _log_of_mean(power: np.ndarray) -> np.ndarray:
-    return np.log10(power.mean(axis=0) + _FLOOR)
+    return np.log10(power.mean(axis=0) + _ROUNDING_POWER)
+
+
+# --- logistic regression --------------------------------------------------------------
+
+
+def fit_logistic(
+    features: np.ndarray, positive: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Fit an L2-regularised logistic regression with balanced classes.
+
+    It minimises |w|^2 / 2 + the sum of log losses, in which both classes weigh the
+    same, as scikit-learn's LogisticRegression(C=1, class_weight='balanced') does. The
+    minimum is found by Newton's method (Hastie et al., The Elements of Statistical
+    Learning, 2009, sec. 4.4.1).
+
+    Args:
+        features: (samples, features), of similar scale.
+        positive: (samples,) bool, with both classes present.
+
+    Returns:
+        Weights w, (features,), and the offset: a sample is classified as positive where
+        features @ w + offset > 0.
+    """
+    n, positives = len(positive), positive.sum()
+    shares = np.where(positive, n / (2 * positives), n / (2 * (n - positives)))
+    signs = np.where(positive, 1.0, -1.0)
+    design = np.column_stack([features, np.ones(n)])
+    penalty = np.append(np.ones(features.shape[1]), 0.0)
+
+    def loss(w: np.ndarray) -> float:
+        margins = signs * (design @ w)
+        return shares @ np.logaddexp(0, -margins) + penalty @ np.square(w) / 2
+
+    w = np.zeros(design.shape[1])
+    current = loss(w)
+    for _ in range(_ITERATIONS):
+        probability = 0.5 * (1 + np.tanh(design @ w / 2))
+        gradient = design.T @ (shares * (probability - positive)) + penalty * w
+        if np.abs(gradient).max() < _TOLERANCE * n:
+            break
+        hessian = (design.T * (shares * probability * (1 - probability))) @ design
+        # The offset is not regularised: a little on the diagonal keeps it invertible.
+        step = np.linalg.solve(hessian + np.diag(penalty + 1e-10), gradient)
+        while (new := loss(w - step)) > current and np.abs(step).max() > _TOLERANCE:
+            step = step / 2
+        w, current = w - step, new
+    return w[:-1], float(w[-1])
+
+
+def cross_validated_accuracy(
+    features: np.ndarray, positive: np.ndarray, folds: np.ndarray
+) -> float:
+    """Return the balanced accuracy of `fit_logistic` on folds it was not trained on.
+
+    Features are standardised by mean and standard deviation of the training folds.
+
+    Args:
+        features: (samples, features).
+        positive: (samples,) bool.
+        folds: fold of each sample, (samples,) int; each has samples of both classes.
+
+    Returns:
+        Mean of the shares of positives and of negatives that are recognised, over all
+        samples; a sample on the boundary counts half.
+    """
+    correct = np.zeros(len(positive))
+    for fold in np.unique(folds):
+        test = folds == fold
+        training = features[~test]
+        deviation = training.std(axis=0)
+        scale = np.where(deviation > 1e-12, deviation, 1.0)
+        unit = (features - training.mean(axis=0)) / scale
+        w, offset = fit_logistic(unit[~test], positive[~test])
+        margins = np.where(positive[test], 1, -1) * (unit[test] @ w + offset)
+        # Samples that differ by rounding only are on the boundary.
+        correct[test] = np.where(np.abs(margins) < 1e-6, 0.5, margins > 0)
+    return float((correct[positive].mean() + correct[~positive].mean()) / 2)
 
 
 # --- sums over the transform ----------------------------------------------------------
 
 
-def _weighted(hu: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sums of the power of each slice with weights (sums, rows, half of the columns).
+def _power_sums(hu: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return weighted sums of the power of each slice, (slices, sums) float64.
 
-    Returns:
-        (slices, sums) float64.
+    Args:
+        hu: (slices, rows, columns).
+        weights: (sums, rows, half of the columns + 1) of the transform.
     """
     on_device = jnp.asarray(weights)
-    found = over_slices(
-        lambda images: _power_sums(images, on_device), hu.astype(np.float32, copy=False)
+    sums = over_slices(
+        lambda images: _power_sums_on_device(images, on_device),
+        hu.astype(np.float32, copy=False),
     )
-    return found.astype(np.float64)
+    return sums.astype(np.float64)
 
 
 @jax.jit
-def _power_sums(hu: jax.Array, weights: jax.Array) -> jax.Array:
+def _power_sums_on_device(hu: jax.Array, weights: jax.Array) -> jax.Array:
     low, high = RANGE_HU
-    window = np.outer(*(_taper(length) for length in hu.shape[1:])).astype(np.float32)
+    window = np.outer(*(_tukey_window(length) for length in hu.shape[1:]))
+    window = window.astype(np.float32)
     images = (jnp.clip(hu, low, high) - low) / (high - low) * window
     size = weights.shape[1], 2 * (weights.shape[2] - 1)
     transform = jnp.fft.rfft2(images, s=size)
@@ -215,57 +305,64 @@ def _power_sums(hu: jax.Array, weights: jax.Array) -> jax.Array:
     return sums / np.square(window).sum()
 
 
-def _taper(length: int) -> np.ndarray:
-    """Tukey's window: a cosine over _TAPER of each side; 1 between."""
+def _tukey_window(length: int) -> np.ndarray:
+    """Return a window that rises as a cosine over _TAPER of each side; 1 between."""
     from_end = np.minimum(np.arange(length) + 0.5, length - np.arange(length) - 0.5)
     return np.sin(np.minimum(from_end / (_TAPER * length), 1) * np.pi / 2) ** 2
 
 
-def _transform_size(hu: np.ndarray, least: int) -> tuple[int, int]:
-    """Even, and fine enough for `least` coefficients; slices are filled up with air."""
+def _transform_size(hu: np.ndarray, minimum: int) -> tuple[int, int]:
+    """Return the rows and columns of the transform: even, at least `minimum`.
+
+    Raises:
+        ValueError: as for `radial_power`.
+    """
     if hu.ndim != 3 or min(hu.shape[1:]) < MIN_SIZE:
         raise ValueError(
             f"images are {hu.shape}, expected (slices, rows, columns) with {MIN_SIZE} "
             "rows and columns or more"
         )
-    rows, columns = (max(n + n % 2, least + least % 2) for n in hu.shape[1:])
+    rows, columns = (max(n + n % 2, minimum + minimum % 2) for n in hu.shape[1:])
     return rows, columns
 
 
 @functools.lru_cache(maxsize=4)
 def _annuli(size: tuple[int, int], bins: int) -> np.ndarray:
-    radius = _distance(size, (0.0, 0.0))
+    """Return weights that average the power over each annulus."""
+    radius = _frequency_distance(size, (0.0, 0.0))
     # Upper ends belong to the annulus; 1e-9 is for their rounding.
     bin_of = np.ceil(radius * 2 * bins - 1e-9).astype(int) - 1
-    return _means([bin_of == index for index in range(bins)])
+    return _mean_weights([bin_of == index for index in range(bins)])
 
 
 @functools.lru_cache(maxsize=4)
-def _patterns(size: tuple[int, int], period: int) -> np.ndarray:
-    steps = range(period)
-    # Those that are multiples of 1/2 are of period 2.
-    points = [
-        (i / period, j / period) for i in steps for j in steps if i % 2 or j % 2
-    ]  # fmt: skip
-    distances = [_distance(size, point) for point in points]
+def _checkerboard_regions(size: tuple[int, int]) -> np.ndarray:
+    """Return weights that average over the three cores, then the three surrounds."""
+    frequencies = [(0.0, 0.5), (0.5, 0.0), (0.5, 0.5)]
+    distances = [_frequency_distance(size, frequency) for frequency in frequencies]
     low, high = _SURROUND
-    return _means(
+    return _mean_weights(
         [distance <= _CORE for distance in distances]
         + [(low <= distance) & (distance <= high) for distance in distances]
     )
 
 
-def _distance(size: tuple[int, int], point: tuple[float, float]) -> np.ndarray:
-    """Of each coefficient of the transform from a frequency, which repeats every 1."""
-    apart = [
+def _frequency_distance(
+    size: tuple[int, int], frequency: tuple[float, float]
+) -> np.ndarray:
+    """Return the distance of each coefficient of the transform from a frequency.
+
+    Frequencies repeat every 1 cycle per pixel, so the shorter way counts.
+    """
+    rows, columns = (
         np.abs((np.arange(length) / length - at + 0.5) % 1 - 0.5)
-        for length, at in zip(size, point, strict=True)
-    ]
-    return np.hypot(apart[0][:, None], apart[1])
+        for length, at in zip(size, frequency, strict=True)
+    )
+    return np.hypot(rows[:, None], columns)
 
 
-def _means(regions: Sequence[np.ndarray]) -> np.ndarray:
-    """Weights that average over regions of the transform, for its half that is kept.
+def _mean_weights(regions: Sequence[np.ndarray]) -> np.ndarray:
+    """Return weights that average over regions, for the half of the transform kept.
 
     The transform of a real image is the same, conjugate, at opposite frequencies.
     """

@@ -1,23 +1,23 @@
-"""Spectra against plain sums and scikit-learn, and the faults they are there to see."""
+"""Spectra against plain sums and scikit-learn, and the faults that they show."""
 
 import numpy as np
 import pytest
 import scipy.ndimage
 
-from synthct_jax.metrics import logistic, spectrum
+from synthct_jax.metrics import spectrum
 
 SIZE = 64
 LOW, HIGH = spectrum.RANGE_HU
 
 
-def people(count: int, *, seed: int, slices: int = 5) -> np.ndarray:
-    """(people, slices, SIZE, SIZE) HU: fat around muscle with organs, and noise."""
+def subjects(count: int, *, seed: int, slices: int = 5) -> np.ndarray:
+    """Draw HU (subjects, slices, SIZE, SIZE): fat around muscle, organs and noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIZE, 0:SIZE] - SIZE / 2
     volumes = np.empty((count, slices, SIZE, SIZE), np.float32)
-    for person in volumes:
+    for volume in volumes:
         wide, high, fat = rng.uniform(24, 28), rng.uniform(17, 21), rng.uniform(3, 5)
-        for hu in person:
+        for hu in volume:
             outside = np.hypot(x / wide, y / high) >= 1
             hu[:] = -100
             hu[np.hypot(x / (wide - fat), y / (high - fat)) < 1] = 50
@@ -31,21 +31,21 @@ def people(count: int, *, seed: int, slices: int = 5) -> np.ndarray:
 
 
 def spectra(volumes: np.ndarray) -> list[np.ndarray]:
-    found = spectrum.radial_power(volumes.reshape(-1, SIZE, SIZE))
-    return list(found.reshape(*volumes.shape[:2], -1))
+    power = spectrum.radial_power(volumes.reshape(-1, SIZE, SIZE))
+    return list(power.reshape(*volumes.shape[:2], -1))
 
 
 @pytest.fixture(scope="module")
 def real() -> np.ndarray:
-    return people(8, seed=0)
+    return subjects(8, seed=0)
 
 
 @pytest.fixture(scope="module")
 def others() -> np.ndarray:
-    return people(8, seed=1)
+    return subjects(8, seed=1)
 
 
-BODY = -500  # HU; what is denser
+BODY = -500  # HU; denser voxels are body
 BOARD = np.indices((SIZE, SIZE)).sum(axis=0) % 2 * 2 - 1
 FAULTS = {
     "blurred": lambda hu: scipy.ndimage.gaussian_filter(hu, (0, 0, 0.5, 0.5)),
@@ -60,7 +60,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 50), (2, 33, 61)])
-def test_power_is_that_of_sums_over_the_whole_transform(shape):
+def test_power_is_that_of_averages_over_the_whole_transform(shape):
     hu = np.random.default_rng(0).normal(0, 200, shape)
     bins = 7
     tapers = []
@@ -79,23 +79,23 @@ def test_power_is_that_of_sums_over_the_whole_transform(shape):
         power[:, (radius > low) & (radius <= high)].mean(axis=1)
         for low, high in zip(ends[:-1], ends[1:], strict=True)
     ]
-    found = spectrum.radial_power(hu, bins=bins)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, np.transpose(expected), rtol=1e-4)
+    power_by_bin = spectrum.radial_power(hu, bins=bins)
+    assert power_by_bin.dtype == np.float64
+    np.testing.assert_allclose(power_by_bin, np.transpose(expected), rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [20, 64, 150])
 def test_white_noise_is_flat_and_the_same_for_slices_of_any_size(size):
     hu = np.random.default_rng(1).normal(0, 20, (16, size, size))
-    found = spectrum.radial_power(hu).mean(axis=0)
-    # Below, there is the tapered mean of the range.
-    high = found[spectrum.frequencies() > 0.3]
+    power = spectrum.radial_power(hu).mean(axis=0)
+    # Lower frequencies have the power of the tapered mean.
+    high = power[spectrum.frequencies() > 0.3]
     expected = (20 / (HIGH - LOW)) ** 2
     np.testing.assert_allclose(high.mean(), expected, rtol=0.08)
     np.testing.assert_allclose(high, expected, rtol=0.25)
 
 
-def test_a_number_of_slices_that_does_not_divide_changes_nothing(real):
+def test_spectra_do_not_depend_on_the_number_of_slices(real):
     hu = real.reshape(-1, SIZE, SIZE)[:19]
     for measure in (spectrum.radial_power, spectrum.checkerboard_energy):
         together = measure(hu)
@@ -105,29 +105,29 @@ def test_a_number_of_slices_that_does_not_divide_changes_nothing(real):
         )
 
 
-def test_blur_lowers_and_noise_raises_high_frequencies_beyond_what_people_differ(
+def test_blur_lowers_and_noise_raises_high_frequencies_more_than_subjects_differ(
     real, others
 ):
-    of_real, of_others = (np.concatenate(spectra(one)) for one in (real, others))
-    found = {
+    of_real, of_others = (np.concatenate(spectra(hu)) for hu in (real, others))
+    faulty = {
         name: np.concatenate(spectra(spoil(others))) for name, spoil in FAULTS.items()
     }
-    floor = abs(spectrum.high_frequency_ratio(of_others, of_real))
-    blurred = spectrum.high_frequency_ratio(found["blurred"], of_real)
-    noisy = spectrum.high_frequency_ratio(found["noisy"], of_real)
-    assert blurred < -3 * floor and noisy > 3 * floor
+    between_subjects = abs(spectrum.high_frequency_ratio(of_others, of_real))
+    blurred = spectrum.high_frequency_ratio(faulty["blurred"], of_real)
+    noisy = spectrum.high_frequency_ratio(faulty["noisy"], of_real)
+    assert blurred < -3 * between_subjects and noisy > 3 * between_subjects
     distance = spectrum.spectral_distance(of_others, of_real)
-    assert spectrum.spectral_distance(found["blurred"], of_real) > 2 * distance
-    assert spectrum.spectral_distance(found["noisy"], of_real) > 2 * distance
-    slopes = [spectrum.slope(p) for p in (found["blurred"], of_real, found["noisy"])]
+    assert spectrum.spectral_distance(faulty["blurred"], of_real) > 2 * distance
+    assert spectrum.spectral_distance(faulty["noisy"], of_real) > 2 * distance
+    slopes = [spectrum.slope(p) for p in (faulty["blurred"], of_real, faulty["noisy"])]
     assert slopes[0] < slopes[1] < slopes[2]
 
 
 def test_ratios_are_signed_logarithms_of_mean_power():
     real = np.array([[1e-2, 4.0, 7.0, 2.0], [3e-2, 2.0, 1.0, 2.0]])
     synthetic = real.mean(axis=0, keepdims=True) * [1, 10, 100, 0.1]
-    found = spectrum.log_ratio(synthetic, real)
-    np.testing.assert_allclose(found, [0, 1, 2, -1], atol=1e-4)
+    ratios = spectrum.log_ratio(synthetic, real)
+    np.testing.assert_allclose(ratios, [0, 1, 2, -1], atol=1e-4)
     assert spectrum.spectral_distance(synthetic, real) == pytest.approx(1, abs=1e-4)
     high = spectrum.high_frequency_ratio(synthetic, real)
     assert high == pytest.approx(0.5, abs=1e-4)
@@ -147,11 +147,9 @@ def test_slices_of_air_have_a_finite_spectrum():
     np.testing.assert_array_equal(spectrum.checkerboard_energy(air), 0)
 
 
-def test_what_has_no_spectrum_is_refused():
+def test_volumes_without_a_spectrum_are_refused():
     with pytest.raises(ValueError, match="16 rows"):
         spectrum.radial_power(np.zeros((2, 8, 32)))
-    with pytest.raises(ValueError, match="period is 3"):
-        spectrum.checkerboard_energy(np.zeros((2, 32, 32)), period=3)
     with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 5\)"):
         spectrum.log_ratio(np.ones((2, 4)), np.ones((2, 5)))
     with pytest.raises(ValueError, match="0 and 2 spectra"):
@@ -163,50 +161,51 @@ def test_what_has_no_spectrum_is_refused():
 
 ROW, COLUMN = np.indices((SIZE, SIZE))
 PATTERNS = {
-    "board": (2, BOARD),
-    "rows": (2, ROW % 2 * 2 - 1),
-    "columns": (2, COLUMN % 2 * 2 - 1),
-    "dots": (2, (ROW % 2) * (COLUMN % 2) * 4 - 1),
-    "coarse board": (4, (ROW // 2 + COLUMN // 2) % 2 * 2 - 1),
-    "coarse rows": (4, ROW // 2 % 2 * 2 - 1),
+    "board": BOARD,
+    "rows": ROW % 2 * 2 - 1,
+    "columns": COLUMN % 2 * 2 - 1,
+    "dots": (ROW % 2) * (COLUMN % 2) * 4 - 1,
 }
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_pattern_of_a_few_hu_stands_out_at_its_own_period(real, pattern):
+def test_a_pattern_of_5_hu_stands_out(real, pattern):
     hu = real[:2].reshape(-1, SIZE, SIZE)
-    period, signs = PATTERNS[pattern]
-    spoiled = np.where(hu > BODY, hu + (5 if period == 2 else 15) * signs, hu)
-    plain, found = (
-        {p: spectrum.checkerboard_energy(one, period=p).mean() for p in (2, 4)}
-        for one in (hu, spoiled)
-    )
-    assert found[period] > plain[period] + 0.4
-    assert found[6 - period] == pytest.approx(plain[6 - period], abs=0.05)
+    spoiled = np.where(hu > BODY, hu + 5 * PATTERNS[pattern], hu)
+    plain, faulty = (spectrum.checkerboard_energy(x).mean() for x in (hu, spoiled))
+    assert faulty > plain + 0.4
+
+
+def test_a_pattern_of_twice_the_period_is_no_checkerboard(real):
+    hu = real[:2].reshape(-1, SIZE, SIZE)
+    coarse = (ROW // 2 + COLUMN // 2) % 2 * 2 - 1
+    spoiled = np.where(hu > BODY, hu + 15 * coarse, hu)
+    plain, faulty = (spectrum.checkerboard_energy(x).mean() for x in (hu, spoiled))
+    assert faulty == pytest.approx(plain, abs=0.05)
 
 
 @pytest.mark.parametrize("fault", ["blurred", "noisy"])
 def test_other_faults_are_no_checkerboards(real, fault):
     hu = real[:2].reshape(-1, SIZE, SIZE)
     spoiled = FAULTS[fault](real[:2]).reshape(-1, SIZE, SIZE)
-    found = [spectrum.checkerboard_energy(one).mean() for one in (hu, spoiled)]
-    assert found[1] == pytest.approx(found[0], abs=0.3)
+    plain, faulty = (spectrum.checkerboard_energy(x).mean() for x in (hu, spoiled))
+    assert faulty == pytest.approx(plain, abs=0.3)
 
 
-def test_repeated_pixels_of_a_coarser_image_do_not_look_sound(real):
+def test_repeated_pixels_of_a_coarser_image_change_the_checkerboard(real):
     hu = real[:2].reshape(-1, SIZE, SIZE)
     coarse = hu[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
-    found = [spectrum.checkerboard_energy(one).mean() for one in (hu, coarse)]
-    assert abs(found[1] - found[0]) > 0.3
+    plain, faulty = (spectrum.checkerboard_energy(x).mean() for x in (hu, coarse))
+    assert abs(faulty - plain) > 0.3
 
 
-# --- telling apart --------------------------------------------------------------------
+# --- separability ---------------------------------------------------------------------
 
 
-def test_the_regression_is_that_of_scikit_learn():
+def test_logistic_regression_is_that_of_scikit_learn():
     i, j = np.mgrid[0:24, 0:4]
     x = np.sin(2.0 * i + 5 * j**2) + 0.6 * (i % 3 == 0) * (j < 2)
-    w, offset = logistic.fit(x, np.arange(24) % 3 == 0)
+    w, offset = spectrum.fit_logistic(x, np.arange(24) % 3 == 0)
     # scikit-learn 1.9.1, LogisticRegression(C=1.0, class_weight='balanced', tol=1e-12,
     # max_iter=10000).fit(x, y): coef_ and intercept_.
     coefficients = [-1.27551313, -0.55051731, 0.45636090, -0.18151355]
@@ -214,54 +213,51 @@ def test_the_regression_is_that_of_scikit_learn():
     assert offset == pytest.approx(0.24253939, abs=1e-6)
 
 
-def test_the_regression_ends_where_classes_are_separable():
+def test_logistic_regression_converges_for_separable_classes():
     x = np.array([[-30.0], [-20], [25], [40]])
-    w, offset = logistic.fit(x, np.array([False, False, True, True]))
+    w, offset = spectrum.fit_logistic(x, np.array([False, False, True, True]))
     assert 0 < w[0] < 1 and abs(offset) < 5
 
 
 @pytest.mark.parametrize("fault", ["blurred", "noisy"])
-def test_spectra_with_a_fault_are_told_apart_and_sound_ones_are_not(
-    real, others, fault
-):
+def test_faulty_spectra_are_recognised_and_sound_ones_are_not(real, others, fault):
     assert spectrum.separability(spectra(FAULTS[fault](others)), spectra(real)) > 0.9
     assert 0.3 < spectrum.separability(spectra(others), spectra(real)) < 0.7
 
 
-def test_the_same_people_are_not_told_apart(real):
-    names = [f"person_{i}" for i in range(8)]
-    found = spectrum.separability(
+def test_identical_volumes_are_not_told_apart(real):
+    names = [f"subject_{i}" for i in range(8)]
+    accuracy = spectrum.separability(
         spectra(real), spectra(real), groups_synthetic=names, groups_real=names
     )
-    assert found == 0.5
+    assert accuracy == 0.5
 
 
-def test_what_is_peculiar_to_a_person_does_not_count_as_told_apart():
-    """Each person has a spectrum of his own, which says nothing of the others."""
+def test_spectra_peculiar_to_a_subject_are_not_recognised():
+    """Every subject has a spectrum of its own, which says nothing of the others."""
     rng = np.random.default_rng(3)
     own = rng.normal(0, 1, (12, 1, 24))
     slices = 10 ** (own + rng.normal(0, 0.01, (12, 20, 24)))
-    people = list(slices)
-    found = spectrum.separability(people[:6], people[6:])
-    assert 0.15 < found < 0.85
-    # Slices of one person on both sides of a fold would give it away.
-    singles = [person[i : i + 1] for person in people for i in range(20)]
+    volumes = list(slices)
+    assert 0.15 < spectrum.separability(volumes[:6], volumes[6:]) < 0.85
+    # Slices of one subject in training and test would be recognised.
+    singles = [volume[i : i + 1] for volume in volumes for i in range(20)]
     assert spectrum.separability(singles[:120], singles[120:]) > 0.95
 
 
-def test_a_resampled_person_is_in_one_fold():
+def test_a_subject_drawn_twice_is_in_one_fold():
     rng = np.random.default_rng(4)
     own = rng.normal(0, 1, (6, 1, 24))
     slices = 10 ** (own + rng.normal(0, 0.01, (6, 20, 24)))
     drawn = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     arguments = list(slices[drawn[:6]]), list(slices[drawn[6:]])
-    found = spectrum.separability(
+    accuracy = spectrum.separability(
         *arguments, groups_synthetic=drawn[:6], groups_real=drawn[6:]
     )
-    assert found < 0.85 < spectrum.separability(*arguments)
+    assert accuracy < 0.85 < spectrum.separability(*arguments)
 
 
-def test_a_single_subject_gives_no_number(real):
+def test_separability_of_a_single_subject_is_nan(real):
     assert np.isnan(spectrum.separability(spectra(real[:1]), spectra(real)))
     assert np.isnan(
         spectrum.separability(
