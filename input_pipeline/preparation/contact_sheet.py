@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import MR_ONE
 
-WINDOW_HU = (-160, 240)
 _COLUMNS = 8
 _ROWS = 12
 _INCH = 1.2
@@ -38,8 +38,8 @@ def write_contact_sheet(
         for channel in range(len(channels))
     ]
     if modality == "CT":
-        low, high = WINDOW_HU
-        window = f"{low} to {high} HU"
+        low, high = SOFT_TISSUE.low, SOFT_TISSUE.high
+        window = f"{low:g} to {high:g} HU"
     else:
         low, high = 0, MR_ONE
         window = "0 to the scale of each volume"

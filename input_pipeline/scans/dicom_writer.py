@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.scans.dicom_frames import quiet_pydicom
 from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
 from input_pipeline.scans.dicom_reader import DicomOrigin
@@ -311,7 +312,7 @@ def _series(
     image.RescaleIntercept = LOWEST_HU
     image.RescaleSlope = 1
     image.RescaleType = "HU"
-    image.WindowCenter, image.WindowWidth = 40, 400
+    image.WindowCenter, image.WindowWidth = SOFT_TISSUE
     return image
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.display import WINDOWS
 from input_pipeline.intensity import hu_to_unit, mr_to_unit
 from input_pipeline.volume import Volume
 from synthct_jax.metrics import tissues
@@ -18,9 +19,7 @@ from synthct_jax.model.method import Method
 from synthct_jax.model.supervised import Supervised
 from synthct_jax.model.train_state import Params
 
-# (centre, width) in HU
-WINDOWS = {"soft tissue": (40.0, 400.0), "bone": (400.0, 1800.0)}
-
+_WINDOWS = ("soft tissue", "bone")  # lung is seen in the bone window, too
 _SAMPLES = 2
 _GAP = 2  # pixels between pictures
 _MARGIN_MM = 10.0  # of air around the body
@@ -144,9 +143,12 @@ def save(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
         tissue = voxels[hu >= tissues.BANDS["air"][1]]
         top = float(np.percentile(tissue, 99.5)) if tissue.size else 1.0
         lines.append((f"MR {name.replace('_', ' ')}", voxels, 0.0, max(top, 1e-6)))
-    for name, (centre, width) in WINDOWS.items():
-        label = f"synthetic CT\n{name}, level {centre:g},\nwidth {width:g} HU"
-        lines.append((label, hu, centre - width / 2, centre + width / 2))
+    for name in _WINDOWS:
+        window = WINDOWS[name]
+        label = (
+            f"synthetic CT\n{name}, level {window.level:g},\nwidth {window.width:g} HU"
+        )
+        lines.append((label, hu, window.low, window.high))
 
     sizes = [np.multiply(cut(hu).shape, (high, wide)) for _, cut, high, wide in planes]
     heights = max(size[0] for size in sizes)

@@ -9,13 +9,14 @@ import matplotlib.figure
 import numpy as np
 
 from input_pipeline.dataset.manifest import Prepared, load_prepared
+from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import mr_to_unit
 from synthct_jax.evaluation.report.figures import png
 from synthct_jax.evaluation.report.slice_figure import (
+    BACKGROUND,
     ERROR_COLOURS,
     ERROR_HU,
-    PANEL,
-    WINDOWS,
+    add_colour_bar,
     around_body,
 )
 from synthct_jax.evaluation.subjects import Case, read_cases
@@ -204,7 +205,7 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
     band = rows * _SIDE + 2 * _TITLE
     width = columns * (_SIDE + _GAP) + _GAP
     height = len(places) * band + _GAP
-    whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=PANEL)
+    whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=BACKGROUND)
 
     def axis_at(column: int, top: float):
         left = _GAP + column * (_SIDE + _GAP)
@@ -239,21 +240,22 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
             if view.truth is not None:
                 axis = axis_at(column, top - _SIDE)
                 error = view.synthetic - view.truth.astype(np.float32)
-                axis.imshow(
+                errors = axis.imshow(
                     error[zoom], cmap=ERROR_COLOURS, vmin=-ERROR_HU, vmax=ERROR_HU
                 )
         if truth is not None:
-            _show_ct(axis_at(columns - 1, top), truth[zoom], "true CT")
+            _show_ct(axis_at(columns - 1, top), truth[zoom], "reference CT")
             axis = axis_at(columns - 1, top - _SIDE)
             axis.text(
                 0.04,
-                0.5,
-                f"← synthetic − true CT\norange: to +{ERROR_HU:g} HU\n"
-                f"blue: to −{ERROR_HU:g} HU",
+                0.6,
+                "← synthetic − reference CT",
                 color="white",
                 fontsize=7,
                 va="center",
             )
+            x, y, wide, high = axis.get_position().bounds
+            add_colour_bar(errors, (x, y + 0.45 * high, wide, 0.05 * high), "HU")
     return png(whole)
 
 
@@ -262,8 +264,7 @@ def _first(here: Mapping[str, View], channel: str) -> np.ndarray:
 
 
 def _show_ct(axis, image: np.ndarray, title: str) -> None:
-    level, window = WINDOWS["soft tissue"]
-    axis.imshow(image, cmap="gray", vmin=level - window / 2, vmax=level + window / 2)
+    axis.imshow(image, cmap="gray", vmin=SOFT_TISSUE.low, vmax=SOFT_TISSUE.high)
     _name(axis, title)
 
 

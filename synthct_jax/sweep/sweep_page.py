@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from input_pipeline.files import write_file
-from synthct_jax.evaluation.report.style import CSS
+from synthct_jax.evaluation.report.strings import CSS
 from synthct_jax.metrics.hierarchical import Estimate
 from synthct_jax.sweep.table import COLUMNS, LIVER, Column, Difference, Row, Tables
 

@@ -10,6 +10,7 @@ import time
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from html_page import HtmlPage
 from made_up_results import make, people
 
 from synthct_jax import main
@@ -103,12 +104,14 @@ def test_every_checkpoint_is_evaluated_once_until_the_last(run, capsys):
 def test_the_curve_is_one_page_that_marks_the_best_and_links_the_reports(run):
     run.save(100, 200, 300)
     run.watch()
-    page = (run.workdir / "evaluation" / "curve.html").read_text()
-    assert "step <b>200</b>" in page
-    for step in MAE:
-        assert f'<a href="{step:06d}/report.html">{step}</a>' in page
-    assert "--split=validation" in page  # a best step of the test split is too good
-    assert "<script" not in page and "http" not in page
+    page = HtmlPage(run.workdir / "evaluation" / "curve.html")
+    assert "Best step: 200 , MAE 65.0 HU" in page.text
+    assert {f"{step:06d}/report.html" for step in MAE} == set(page.links)
+    steps = [row[0] for row in page.rows]
+    assert steps == ["Step", "300", "200 best", "100"]
+    # The best step of the test split is too good.
+    assert "--split=validation" in page.text
+    assert not page.sources and "http" not in page.text
 
 
 def test_a_watch_that_was_stopped_goes_on_where_it_was(run):

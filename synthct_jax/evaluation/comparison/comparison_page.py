@@ -17,8 +17,14 @@ from synthct_jax.evaluation.comparison.measures import (
 )
 from synthct_jax.evaluation.comparison.runs import FIRST, Run
 from synthct_jax.evaluation.comparison.side_by_side import Comparison
-from synthct_jax.evaluation.report.evaluation_page import DISCLAIMER, page, section
-from synthct_jax.evaluation.report.tables import count, interval, number
+from synthct_jax.evaluation.report.strings import (
+    DISCLAIMER,
+    count,
+    interval,
+    number,
+    page,
+    section,
+)
 
 _STYLE = """<style>
 :root { --good: #1a7f4b }

@@ -7,7 +7,7 @@ import numpy as np
 
 from synthct_jax.evaluation.comparison.measures import Measure
 from synthct_jax.evaluation.comparison.runs import FIRST, Run
-from synthct_jax.evaluation.curve_page import ticks
+from synthct_jax.evaluation.report.strings import ticks
 from synthct_jax.metrics.bootstrap import Interval
 
 _LEFT, _RIGHT = 250.0, 950.0

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from synthct_jax.evaluation.comparison.measures import FEWEST
 from synthct_jax.evaluation.comparison.runs import Run
-from synthct_jax.evaluation.report.evaluation_page import FEW
-from synthct_jax.evaluation.report.tables import count
+from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
 from synthct_jax.evaluation.results import MODEL, Results
 
 
@@ -78,11 +77,11 @@ def _warnings(
     n = len(common)
     if n < FEWEST:
         found.append(
-            f"Only {count(n, 'subject')} in common: were there no "
+            f"Only {count_noun(n, 'subject')} in common: were there no "
             f"difference, all would differ in one direction in {2 / 2**n:.0%} of such "
             "comparisons. Nothing is called better or worse."
         )
-    elif n < FEW:
+    elif n < FEW_SUBJECTS:
         found.append(
             f"Only {n} subjects in common: intervals over so few are too narrow."
         )
