@@ -5,24 +5,24 @@
     python -m synthct_jax.main --config=configs/chaos.py:in_out --data_dir=DATA \
         --workdir=RUN
 
-CHAOS is the unpacked folder with Train_Sets (see input_pipeline/scans/layout.py).
-Variants are what the network sees of the MR: in, out, t2, in_out, in_out_t2. Each has
-data of its own, since out-of-phase alone is scaled by itself, but beside in-phase by
-in-phase.
+CHAOS is the unpacked folder with Train_Sets (input_pipeline/scans/layout.py). Variants
+name the MR channels: in, out, t2, in_out (the default), in_out_t2. Each is prepared
+into a folder of its own: out-of-phase is scaled by in-phase where both are used, else
+by itself.
 
-All CT of CHAOS are with contrast medium. in_noncontrast, out_noncontrast and so on
-learn from CT without instead, which CHAOS does not have (the paper's, AUTOMI, are
-private): put yours, one folder a subject, DICOM or a NIfTI file, beside Train_Sets:
+All CT of CHAOS show contrast medium. in_noncontrast, out_noncontrast and so on learn
+from CT without it, which CHAOS does not have (those of the paper, AUTOMI, are private).
+Put yours beside Train_Sets, one folder a subject, DICOM or one NIfTI file:
 
     CHAOS/Noncontrast_CT/SUBJECT/...
 
-The network and schedule are the reference CycleGAN's and meant for accelerators; this
-full size has not been trained here, so there is no result to quote. The variant `small`
-is in_out at a size that two CPU cores carry (measured in README.md).
+The network and the schedule are those of the reference CycleGAN, for accelerators. This
+full size has not been trained, so there is no result to quote. The variant `small` is
+in_out at a size for two CPU cores (docs/results.md).
 
-Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold and is
-brought onto the grid of T1-DUAL, not registered to it; another patient's is refused
-where headers or outlines tell.
+Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold; it is
+resampled onto the grid of T1-DUAL, not registered to it. The T2 of another patient is
+refused where headers or outlines show it.
 """
 
 from ml_collections import ConfigDict

@@ -10,12 +10,13 @@ RAW has one folder for each subject (all of it in input_pipeline/scans/layout.py
     RAW/mr/SUBJECT/...   DICOM files, or in_phase.nii.gz, out_of_phase.nii.gz, t2.nii.gz
     RAW/ct/SUBJECT/...   DICOM files, or one NIfTI file in HU
 
-With contrast medium in all CT or in none: what is in the CT, the network learns to add.
+Use CT with contrast medium in all subjects or in none: the network learns to add what
+is in the CT. Look at DATA/mr.png and DATA/ct.png before training (docs/data.md).
 
-Variants: in, out, t2, in_out, in_out_t2. T2 may be on a grid of its own. Look at
-DATA/mr.png and DATA/ct.png before training. Bodies wider than data.size *
-data.spacing_mm (384 mm) are refused, with the data.size that holds them. Values are
-those of configs/default.py; none was measured on your data.
+Variants name the MR channels: in, out, t2, in_out (the default), in_out_t2. T2 may be
+on a grid of its own. A body wider than data.size * data.spacing_mm (384 mm) is refused,
+with the data.size that holds it. Values are those of configs/default.py; none was
+measured on data like yours.
 """
 
 from ml_collections import ConfigDict
