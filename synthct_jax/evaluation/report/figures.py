@@ -1,9 +1,7 @@
-"""Plots of a report: subjects, histograms, spectra, curves; PNG, or SVG where said."""
+"""Plots of a report as PNG: HU histograms, power spectra and training losses."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import matplotlib.figure
@@ -11,69 +9,21 @@ import matplotlib.ticker
 import numpy as np
 
 from synthct_jax.evaluation import metric_definitions
-from synthct_jax.evaluation.results import ANSWERS, MODEL
+from synthct_jax.evaluation.results import MODEL
 from synthct_jax.metrics import histogram
 
 _SYNTHETIC, _REAL = "#e8743b", "#3b8fd6"
 _GREY = "#7d8590"  # readable on white and on black
 
 
-def strip_plot(
-    values: Mapping[str, Sequence[float]], intervals: Mapping[str, Mapping[str, Any]]
-) -> str:
-    """A dot for each subject, mean and interval as lines: SVG in the page's colours.
+def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
+    """Draw the HU histograms in the body of synthetic and real CT.
+
+    Left: all HU on a logarithmic scale. Right: fat and soft tissue on a linear one.
 
     Args:
-        values: of each answer, one for each subject; from 0 up.
-        intervals: of each answer {mean, low, high}.
+        histograms: `Results.histograms`.
     """
-    most = max(max(each) for each in values.values()) or 1.0
-    left, right, high = 250, 960, 34
-    step = 10 ** math.floor(math.log10(most))
-    step *= next(m for m in (0.2, 0.5, 1, 2) if most / (step * m) <= 8)
-
-    def x(value: float) -> float:
-        return round(left + (right - left) * value / (most * 1.04), 1)
-
-    bottom = high * len(values) + 4
-    parts = []
-    for tick in range(int(most * 1.04 / step) + 1):
-        at = x(tick * step)
-        parts.append(
-            f'<line x1="{at}" x2="{at}" y1="0" y2="{bottom}" stroke="currentColor" '
-            f'opacity=".12"/><text class="quiet" x="{at}" y="{bottom + 16}" '
-            f'text-anchor="middle">{tick * step:g}</text>'
-        )
-    for number, (answer, each) in enumerate(values.items()):
-        y = high * number + high // 2
-        interval = intervals[answer]
-        colour = "var(--accent)" if answer == MODEL else "var(--quiet)"
-        name = escape(ANSWERS[answer])
-        parts.append(
-            f'<text x="{left - 14}" y="{y + 4}" text-anchor="end">{name}</text>'
-        )
-        parts += [
-            f'<circle cx="{x(value)}" cy="{y}" r="4.5" fill="{colour}" opacity=".4"/>'
-            for value in each
-        ]
-        if interval["low"] is not None:
-            parts.append(
-                f'<line x1="{x(interval["low"])}" x2="{x(interval["high"])}" y1="{y}" '
-                f'y2="{y}" stroke="{colour}" stroke-width="2"/>'
-            )
-        at = x(interval["mean"])
-        parts.append(
-            f'<line x1="{at}" x2="{at}" y1="{y - 10}" y2="{y + 10}" stroke="{colour}" '
-            'stroke-width="3"/>'
-        )
-    return (
-        f'<svg viewBox="0 0 {right + 10} {bottom + 20}" role="img" '
-        f'aria-label="a dot for each subject">{"".join(parts)}</svg>'
-    )
-
-
-def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
-    """HU in the body of synthetic and real CT: soft tissue, and all on a log scale."""
     figure = matplotlib.figure.Figure(figsize=(9.6, 3.1), layout="constrained")
     wide, soft = figure.subplots(1, 2)
     edges = np.append(
@@ -88,18 +38,18 @@ def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
             axis.stairs(shares[kind], edges, color=colour, lw=1.8, label=f"{kind} CT")
             axis.stairs(shares[kind], edges, color=colour, alpha=0.13, fill=True)
     soft.set_xlim(-200, 300)
-    # A spike in the synthetic CT must not flatten the real ones.
+    # A spike in the synthetic CT must not flatten the curve of the real CT.
     highest = {kind: share.max() for kind, share in shares.items()}
     soft.set_ylim(0, 1.08 * min(max(highest.values()), 2 * highest["real"]))
     soft.set_title("fat and soft tissue")
     wide.set_yscale("log")
     wide.set_ylim(1e-4)
     wide.set_xlim(*histogram.RANGE_HU)
-    wide.set_title("all, logarithmic")
+    wide.set_title("all HU, logarithmic scale")
     wide.set_ylabel("% of the body per HU")
     for axis in (soft, wide):
         axis.set_xlabel("HU")
-        _plain(axis)
+        _style_axis(axis)
     soft.legend(frameon=False, labelcolor=_GREY, loc="upper right")
     return png(figure, transparent=True)
 
@@ -107,7 +57,7 @@ def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
 def spectra_figure(
     spectra: Mapping[str, Any], errors: Mapping[str, Any] | None
 ) -> bytes:
-    """Power spectra, their ratio, and where there is a truth the histogram of errors.
+    """Draw power spectra, their ratio and, if there is one, the histogram of errors.
 
     Args:
         spectra, errors: `Results.spectra` and `Results.error_histogram`.
@@ -118,12 +68,12 @@ def spectra_figure(
     frequencies = np.asarray(spectra["frequencies"])
     for kind, colour in (("real", _REAL), ("synthetic", _SYNTHETIC)):
         power.plot(frequencies, spectra[kind], color=colour, lw=1.8, label=f"{kind} CT")
-    power.set_title("power spectrum, log10")
+    power.set_title("log10 of the power spectrum")
     power.legend(frameon=False, labelcolor=_GREY, fontsize=8)
     difference = np.subtract(spectra["synthetic"], spectra["real"])
     ratio.axhline(0, color=_GREY, lw=0.8)
     ratio.plot(frequencies, difference, color=_SYNTHETIC, lw=1.8)
-    ratio.set_title("synthetic / real, log10")
+    ratio.set_title("log10 of synthetic / real")
     largest = max(0.5, 1.1 * float(np.abs(difference).max()))
     ratio.set_ylim(-largest, largest)
     for axis in (power, ratio):
@@ -137,18 +87,21 @@ def spectra_figure(
         axis.axvline(0, color=_GREY, lw=0.8)
         axis.set_yscale("log")
         axis.set_ylim(1e-2)
-        axis.set_title("% of the body by error")
-        axis.set_xlabel("synthetic − true CT, HU")
+        axis.set_title("% of the body by error of HU")
+        axis.set_xlabel("synthetic − reference CT, HU")
     for axis in (power, ratio, *rest):
-        _plain(axis)
+        _style_axis(axis)
     return png(figure, transparent=True)
 
 
 def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """Losses over steps, a panel for each kind; None where there are none.
+    """Draw losses and validation metrics over steps, a panel for each kind.
 
     Args:
         curves: rows {'step': 50, 'cycle_mr': 0.8, 'validation_mae': 120, ...}.
+
+    Returns:
+        PNG, or None without any loss.
     """
     panels = _panels(curves)
     if not panels:
@@ -174,7 +127,7 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
             )
         axis.set_title(title)
         axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
-        _plain(axis)
+        _style_axis(axis)
         if len(names) > 1:
             axis.legend(frameon=False, labelcolor=_GREY, fontsize=8)
     for axis in axes[len(panels) :]:
@@ -185,7 +138,7 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
 
 
 def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Titles of panels and the names in each: cycle_ct and cycle_mr in one."""
+    """Return the names in each panel, by title: cycle_ct and cycle_mr share one."""
     numbers = {
         name: None
         for row in curves
@@ -208,11 +161,12 @@ def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _short_title(metric: str) -> str:
     try:
         return metric_definitions.named(metric).title
-    except KeyError:  # of validation alone
+    except KeyError:  # a metric of validation alone
         return metric.replace("_", " ")
 
 
-def _plain(axis) -> None:
+def _style_axis(axis) -> None:
+    """Draw an axis in greys that are readable on light and dark pages."""
     axis.grid(color=_GREY, alpha=0.2, lw=0.6)
     axis.tick_params(colors=_GREY, labelsize=8, length=2, which="both")
     axis.spines[["top", "right"]].set_visible(False)
@@ -223,8 +177,9 @@ def _plain(axis) -> None:
 
 
 def png(figure: matplotlib.figure.Figure, *, transparent: bool = False) -> bytes:
+    """Return a figure as PNG; the same figure gives the same bytes."""
     file = io.BytesIO()
-    # No software version inside: the same numbers give the same bytes.
+    # The metadata would hold the version of Matplotlib.
     figure.savefig(
         file,
         format="png",
