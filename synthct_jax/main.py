@@ -234,10 +234,10 @@ def _run(argv: list[str]) -> int:
                 plan = step_plan.plan_step(_CONFIG.value, devices)
                 print(report.format_report(plan))
             case "benchmark":
-                from synthct_jax.performance.benchmark import benchmark
+                from synthct_jax.performance.benchmark import suite
 
-                output = _path(_OUTPUT) or Path(benchmark.FILE)
-                print(benchmark.table(benchmark.benchmark(_CONFIG.value, output)))
+                output = _path(_OUTPUT) or Path(suite.OUTPUT)
+                print(suite.format_table(suite.run_benchmark(_CONFIG.value, output)))
     except (ValueError, OSError, FloatingPointError) as error:
         if _DEBUG.value:
             raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import logging
 
 from input_pipeline.preparation import shards
-from input_pipeline.preparation.jobs import write_subject
+from input_pipeline.preparation.jobs import StoredVolume, write_subject
 from input_pipeline.preparation.outcome import Request, Written
 
 # Results that wait for an earlier one, for each process: while a large scan is read,
@@ -21,7 +21,12 @@ _AHEAD = 4
 
 
 def write(
-    request: Request, folder: Path, *, scratch: Path, workers: int | None = None
+    request: Request,
+    folder: Path,
+    *,
+    scratch: Path,
+    workers: int | None = None,
+    write_subject: Callable[..., list[StoredVolume] | str] = write_subject,
 ) -> Written:
     """All slices of all subjects, then all shards.
 
@@ -29,6 +34,7 @@ def write(
         folder: of the data set.
         scratch: for what is not needed afterwards.
         workers: processes; None for one a core. The result does not depend on it.
+        write_subject: stores the slices of one subject.
     """
     written = Written()
     jobs = request.jobs

@@ -43,10 +43,10 @@ def our_step(task: Mapping[str, Any], **changes: Any) -> Call:
     environment.prepare_environment()
     import jax
 
-    from synthct_jax.performance.benchmark.step import ReadyStep
+    from synthct_jax.performance.benchmark.step import CompiledStep
 
     config = make_config(task)
-    step = ReadyStep(config, choose_mesh(config), **changes)
+    step = CompiledStep(config, choose_mesh(config), **changes)
     return lambda: jax.device_get(step())
 
 

@@ -27,11 +27,11 @@ def main() -> None:
     call = programs.PROGRAMS[task["kind"]][task["program"]](task)
     call()
     first = time.perf_counter() - began
-    from synthct_jax.performance.benchmark.clock import forget_peak, process_bytes
+    from synthct_jax.performance.benchmark import measure
 
     print(json.dumps({"first_seconds": first}), file=results, flush=True)
     for _ in sys.stdin:
-        forget_peak()  # without that of compilers
+        measure.reset_peak_memory()  # without that of compilers
         call()
         times: list[float] = []
         while sum(times) < ROUND_SECONDS:
@@ -40,7 +40,7 @@ def main() -> None:
             times.append(time.perf_counter() - began)
         result = {
             "seconds": statistics.median(times),
-            "peak_bytes": process_bytes("VmHWM"),
+            "peak_bytes": measure.process_memory_bytes("VmHWM"),
         }
         print(json.dumps(result), file=results, flush=True)
 

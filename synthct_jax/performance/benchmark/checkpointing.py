@@ -1,4 +1,4 @@
-"""Checkpoints: how long a save stops training, and how long until it is on disk."""
+"""Time of saving and restoring a checkpoint."""
 
 import time
 from pathlib import Path
@@ -14,10 +14,14 @@ from synthct_jax.model import method
 from synthct_jax.model.step import make_init
 
 
-def measure_saving(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[str, Any]:
-    """Saves a new state of a configuration, and restores it."""
-    gan = method.from_config(config, mesh=mesh)
-    init, abstract = make_init(gan, config, mesh)
+def measure_checkpoint(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[str, Any]:
+    """Save and restore a new training state.
+
+    A save stops training until the state is copied, and goes on in the background until
+    it is on disk.
+    """
+    model = method.from_config(config, mesh=mesh)
+    init, abstract = make_init(model, config, mesh)
     state = jax.block_until_ready(init(jax.random.key(config.seed)))
     description = Description(
         config=config.to_dict(),

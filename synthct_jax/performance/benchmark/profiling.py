@@ -1,4 +1,4 @@
-"""Where the time of a compiled program goes, on a CPU: by kind of operation."""
+"""Shares of a compiled program's time by kind of operation, on a CPU."""
 
 import collections
 import re
@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 KINDS = ("matrix products", "convolutions", "arithmetic", "moving data", "other")
-# XLA names a fusion after some of the operations in it: the first kind that fits.
-_MARKS = {
+# XLA names a fusion after operations in it. The first kind that matches a word counts.
+_PREFIXES = {
     "matrix products": ("dot", "onednn"),
     "convolutions": ("convolution",),
     "arithmetic": ("add", "subtract", "multiply", "divide", "select", "max", "tanh")
@@ -19,42 +19,42 @@ _MARKS = {
     "moving data": ("copy", "transpose", "concatenate", "slice", "pad", "stack")
     + ("broadcast", "bitcast", "reverse", "gather", "scatter", "iota"),
 }
-_NO_OPERATION = ("ThunkExecutor", "Threadpool", "while", "end:", "call")
+_CONTAINERS = ("ThunkExecutor", "Threadpool", "while", "end:", "call")
 
 
-def share_by_kind(call: Callable[[], Any]) -> dict[str, float] | None:
-    """Shares of the time of `call`, a compiled program that ran before, by kind.
+def time_shares(call: Callable[[], Any]) -> dict[str, float] | None:
+    """Profile one call of a compiled program, and return the share of each kind.
 
-    An operation counts from its beginning until another one begins, on whatever
-    thread: what threads wait for each other is in it. None where JAX's profiler has no
-    CPU operations, as on other devices.
+    An operation lasts until the next one begins, on whatever thread, so that the time
+    in which threads wait for each other counts. None: JAX's profiler has no operations
+    of this device.
     """
     with tempfile.TemporaryDirectory(prefix="synthct_jax_profile_") as folder:
         with jax.profiler.trace(folder):
             jax.block_until_ready(call())
         traces = list(Path(folder).rglob("*.xplane.pb"))
-        began = sorted(event for trace in traces for event in _operations(str(trace)))
+        starts = sorted(event for trace in traces for event in _operations(str(trace)))
     seconds: collections.Counter[str] = collections.Counter()
-    for (start, name), (following, _) in zip(began, began[1:], strict=False):
-        seconds[kind(name)] += following - start
+    for (start, name), (next_start, _) in zip(starts, starts[1:], strict=False):
+        seconds[kind_of(name)] += next_start - start
     total = sum(seconds.values())
-    return {k: seconds[k] / total for k in KINDS} if total else None
+    return {kind: seconds[kind] / total for kind in KINDS} if total else None
 
 
 def _operations(trace: str) -> Iterable[tuple[float, str]]:
-    """When each began, and its name."""
+    """Yield start and name of each operation on the CPU."""
     for plane in jax.profiler.ProfileData.from_file(trace).planes:
         for line in plane.lines:
             if "XLAEigen" in line.name or "PjRtCpu" in line.name:
                 for event in line.events:
-                    if not event.name.startswith(_NO_OPERATION):
+                    if not event.name.startswith(_CONTAINERS):
                         yield event.start_ns, event.name
 
 
-def kind(name: str) -> str:
-    """Of an operation, by its name in the compiled program: dot_general.12."""
+def kind_of(name: str) -> str:
+    """Return the kind of an operation by its compiled name, such as dot_general.12."""
     words = set(re.split(r"[_.\-$]", name))
-    for one, marks in _MARKS.items():
-        if any(word.startswith(marks) for word in words):
-            return one
+    for kind, prefixes in _PREFIXES.items():
+        if any(word.startswith(prefixes) for word in words):
+            return kind
     return "other"

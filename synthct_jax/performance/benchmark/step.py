@@ -1,4 +1,4 @@
-"""The training step: how long it takes, how much of the device it uses."""
+"""Time of the training step, and how much of the device it uses."""
 
 import time
 from pathlib import Path
@@ -15,97 +15,99 @@ from synthct_jax.model import method
 from synthct_jax.model.cyclegan import Metrics
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
-from synthct_jax.performance.benchmark import clock, profiling
+from synthct_jax.performance.benchmark import measure, profiling
 from synthct_jax.performance.flops import count_flops
 
 
-class ReadyStep:
-    """The step of a configuration, compiled, with a state and a batch of noise.
+class CompiledStep:
+    """The compiled step of a configuration, with a state and a batch of noise.
 
     Attributes:
+        batch: of images, as `stream` yields them, on the devices.
         compile_seconds: of tracing and compiling.
     """
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
-        self._gan = method.from_config(config, mesh=mesh, platform=platform)
-        check_sizes(config, self._gan)
-        init, abstract = make_init(self._gan, config, mesh)
-        self._step = make_step(self._gan, mesh, abstract)
-        self.state = init(jax.random.key(config.seed))
-        del init  # as training does
+        model = method.from_config(config, mesh=mesh, platform=platform)
+        check_sizes(config, model)
+        init, abstract = make_init(model, config, mesh)
+        self._step = make_step(model, mesh, abstract)
+        self._state = init(jax.random.key(config.seed))
+        del init  # frees its program, as training does
         size = config.data.crop or config.data.size
         rng = np.random.default_rng(0)
-        share, shares = sharding.share_of_process(mesh)
+        _, shares = sharding.share_of_process(mesh)
         local = config.train.global_batch // shares
         self.batch = sharding.to_global(
             {
-                name: rng.uniform(-1, 1, (local, size, size, channels)).astype("f4")
-                for name, channels in (("mr", self._gan.mr_channels), ("ct", 1))
+                domain: rng.uniform(-1, 1, (local, size, size, channels)).astype("f4")
+                for domain, channels in (("mr", model.mr_channels), ("ct", 1))
             },
             mesh,
         )
         began = time.perf_counter()
-        self.compiled = compiled(self._step, self.state, self.batch)
+        self._compiled = compiled(self._step, self._state, self.batch)
         self.compile_seconds = time.perf_counter() - began
 
     def __call__(self) -> Metrics:
-        self.state, metrics = self.compiled(self.state, self.batch)
-        return metrics
+        """Run one step and return its losses, which may not be computed yet."""
+        self._state, losses = self._compiled(self._state, self.batch)
+        return losses
 
     @property
     def program_flops(self) -> int:
-        """What the program does on a device, with the convolutions it is written in."""
-        return count_flops(self._step.trace(self.state, self.batch).jaxpr)
+        """Operations on one device, with convolutions as the program computes them."""
+        return count_flops(self._step.trace(self._state, self.batch).jaxpr)
 
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
-    """What the definition of the step asks of one device, however it is computed."""
-    gan = method.from_config(config, mesh=mesh, platform="any")
-    _, state = make_init(gan, config, mesh)
+    """Count operations on one device, with convolutions as they are defined."""
+    model = method.from_config(config, mesh=mesh, platform="any")
+    _, state = make_init(model, config, mesh)
     size = config.data.crop or config.data.size
     batch = {
-        name: jax.ShapeDtypeStruct(
+        domain: jax.ShapeDtypeStruct(
             (config.train.global_batch, size, size, channels), jnp.float32
         )
-        for name, channels in (("mr", gan.mr_channels), ("ct", 1))
+        for domain, channels in (("mr", model.mr_channels), ("ct", 1))
     }
-    return count_flops(make_step(gan, mesh, state).trace(state, batch).jaxpr)
+    return count_flops(make_step(model, mesh, state).trace(state, batch).jaxpr)
 
 
 def measure_step(
-    config: ConfigDict, mesh: Mesh, data_dir: Path, *, peak: float
+    config: ConfigDict, mesh: Mesh, data_dir: Path, *, matmul_rate: float
 ) -> dict[str, Any]:
-    """Times one step alone, then in a loop that reads its batches as training does.
+    """Time the step alone, then in a loop that reads its batches as training does.
 
     Args:
-        peak: multiplications and additions a second of one device.
+        matmul_rate: operations per second of matrix products on one device.
     """
-    clock.forget_peak()
-    step = ReadyStep(config, mesh)
-    alone = clock.repeat(step, warm_up=2)
-    memory = clock.peak_bytes()
-    asked, done = method_flops(config, mesh), step.program_flops
-    waited, wall, count = _loop(step, config, mesh, data_dir, alone.median)
+    measure.reset_peak_memory()
+    step = CompiledStep(config, mesh)
+    times = measure.time_calls(step, warm_up=2)
+    memory = measure.peak_memory_bytes()
+    of_method, of_program = method_flops(config, mesh), step.program_flops
+    waited, wall, count = _run_loop(step, config, mesh, data_dir, times.median)
     return {
-        **alone.as_dict(),
+        **times.as_dict(),
         "compile_seconds": step.compile_seconds,
-        "slices_per_second": config.train.global_batch / alone.median,
+        "slices_per_second": config.train.global_batch / times.median,
         "peak_bytes": memory,
-        "method_flops": asked,
-        "program_flops": done,
-        "flops_per_second": done / alone.median,
-        "share_of_peak": done / alone.median / peak,
-        "method_share_of_peak": asked / alone.median / peak,
-        "loop_median_seconds": wall / count,
+        "method_flops": of_method,
+        "program_flops": of_program,
+        "flops_per_second": of_program / times.median,
+        "share_of_peak": of_program / times.median / matmul_rate,
+        "method_share_of_peak": of_method / times.median / matmul_rate,
+        "loop_mean_seconds": wall / count,
         "input_wait_share": waited / wall,
-        "share_by_kind": profiling.share_by_kind(step),
+        "share_by_kind": profiling.time_shares(step),
     }
 
 
-def _loop(
-    step: ReadyStep, config: ConfigDict, mesh: Mesh, data_dir: Path, seconds: float
+def _run_loop(
+    step: CompiledStep, config: ConfigDict, mesh: Mesh, data_dir: Path, seconds: float
 ) -> tuple[float, float, int]:
-    """Seconds waited for batches, seconds in all, and steps."""
+    """Run steps for about ten seconds; return seconds of waiting, of all, and steps."""
     count = int(np.clip(10 / seconds, 3, 200))
     share, shares = sharding.share_of_process(mesh)
     batches = stream.make_stream(
@@ -121,12 +123,12 @@ def _loop(
         jax.block_until_ready(step())
         waited, began = 0.0, time.perf_counter()
         for _ in range(count):
-            metrics = step()
-            asked = time.perf_counter()
+            losses = step()
+            wait_began = time.perf_counter()
             batch = next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - wait_began
             step.batch = sharding.to_global(batch, mesh)
-            jax.block_until_ready(metrics)
+            jax.block_until_ready(losses)
         return waited, time.perf_counter() - began, count
     finally:
         batches.close()

@@ -1,4 +1,4 @@
-"""Clocks, memory, and what a device can do at best."""
+"""Time and memory of calls, and the best rate of matrix products on a device."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-_SIDES = (1024, 2048, 4096)  # of the matrices of which products are tried
+_MATMUL_SIDES = (1024, 2048, 4096)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,14 @@ class Times:
         }
 
 
-def repeat(
+def time_calls(
     call: Callable[[], Any], *, warm_up: int = 1, rounds: int = 3, seconds: float = 10.0
 ) -> Times:
-    """Times of `call`, each until what it returns is there.
+    """Time calls, each until the arrays that it returns are computed.
 
-    After `warm_up` calls that do not count, at least `rounds` that do, and more until
-    `seconds` have passed.
+    Args:
+        warm_up: calls that do not count, before the others.
+        rounds: calls that count, at least; more follow until `seconds` have passed.
     """
     for _ in range(warm_up):
         jax.block_until_ready(call())
@@ -57,41 +58,41 @@ def repeat(
     return Times(tuple(times))
 
 
-def peak_flops(dtype: jnp.dtype) -> float:
-    """Multiplications and additions a second: the best of square matrix products."""
+def matmul_flops_per_second(dtype: jnp.dtype) -> float:
+    """Return the best rate of square matrix products, in operations per second."""
     best = 0.0
-    for side in _SIDES:
+    for side in _MATMUL_SIDES:
         a = jnp.ones((side, side), dtype)
         product = jax.jit(jnp.matmul)
-        found = repeat(lambda product=product, a=a: product(a, a), seconds=0.5)
-        best = max(best, 2 * side**3 / min(found.seconds))
+        times = time_calls(lambda product=product, a=a: product(a, a), seconds=0.5)
+        best = max(best, 2 * side**3 / min(times.seconds))
     return best
 
 
-def forget_peak() -> None:
-    """The peak of this process begins anew, where the system can do that."""
+def reset_peak_memory() -> None:
+    """Let the peak memory of this process begin anew, if the system supports it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        pass  # no Linux, or a kernel without it: the peak is that since the start
+        pass  # not Linux, or a kernel without it: the peak is that since the start
 
 
-def peak_bytes() -> int | None:
-    """The most memory held: of the first device, or of the process where that is a CPU.
+def peak_memory_bytes() -> int | None:
+    """Return the peak memory of the first device, or on a CPU of this process.
 
-    None where nothing tells.
+    None: the system does not tell.
     """
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use")
-    return process_bytes("VmHWM")
+    return process_memory_bytes("VmHWM")
 
 
-def process_bytes(field: str, pid: int | None = None) -> int | None:
-    """A size of a process as Linux tells it: VmHWM (peak) or VmRSS (now)."""
+def process_memory_bytes(field: str, pid: int | None = None) -> int | None:
+    """Return a size from Linux' status of a process: VmHWM (peak) or VmRSS (now)."""
     try:
         lines = Path(f"/proc/{pid or os.getpid()}/status").read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(found[0]) * 1024 if found else None
+    sizes = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(sizes[0]) * 1024 if sizes else None

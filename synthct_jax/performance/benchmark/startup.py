@@ -1,4 +1,4 @@
-"""From the command to the end of the first step, with compiled programs kept or not."""
+"""Time from the command to the end of the first step, with and without a cache."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from synthct_jax.runtime import goodput
 from synthct_jax.runtime.metric_writer import read_rows
 
-# A training reads its configuration from a file of Python.
+# A training reads its configuration from a Python file.
 _CONFIG_FILE = """
 import json
 from ml_collections import ConfigDict
@@ -23,10 +23,10 @@ def get_config():
 _ROOT = Path(__file__).parents[3]
 
 
-def measure_start(config: ConfigDict, data_dir: Path, folder: Path) -> dict[str, Any]:
-    """Trains one step in a process of its own, twice, with one cache between them.
+def measure_startup(config: ConfigDict, data_dir: Path, folder: Path) -> dict[str, Any]:
+    """Train one step in a new process, twice with the same compilation cache.
 
-    Must come before this process takes the accelerator's memory.
+    Call it before this process uses the accelerator, whose memory it takes.
     """
     config = config.copy_and_resolve_references()
     config.train.update(steps=1, log_every=1, evaluate_every=0)
@@ -51,6 +51,9 @@ def _seconds(
         text=True,
     )
     if done.returncode:
-        raise ValueError(f"a training of one step failed: {done.stderr.strip()}")
+        raise ValueError(
+            f"a training of one step ended with status {done.returncode}, expected 0: "
+            f"{done.stderr.strip()}"
+        )
     spent = goodput.summarise(read_rows(workdir / goodput.FILE))
     return sum(spent[part] for part in ("start", "compile", "input_wait", "step"))

@@ -1,4 +1,4 @@
-"""The input pipeline alone, on some of the machine's cores."""
+"""Rate of the input pipeline alone, on some of the machine's cores."""
 
 import json
 import os
@@ -15,39 +15,41 @@ from input_pipeline.dataset import stream
 
 _CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux
 SECONDS = 5.0  # of each measurement
-_BATCHES = 4  # that do not count: threads and worker processes start
+_WARM_UP_BATCHES = 4  # while threads and worker processes start
 
 
-def measure_input(config: ConfigDict, data_dir: Path) -> list[dict[str, Any]]:
-    """Pairs a second on one core, two, four and so on, as many as there are.
+def measure_data_loading(config: ConfigDict, data_dir: Path) -> list[dict[str, Any]]:
+    """Measure pairs a second on one core, two, four and so on, up to all.
 
-    Each in a process of its own that has only those cores; with more than one, read by
-    threads, and by worker processes.
+    Each measurement runs in a process that is pinned to those cores. With more than one
+    core it is made twice: with threads alone, and with worker processes.
     """
-    every = cores()
-    found, count = [], 1
-    while count <= len(every):
+    available = usable_cores()
+    results, count = [], 1
+    while count <= len(available):
         for workers in (0,) if count == 1 else (0, count):
-            rate = _in_process(config, data_dir, every[:count], workers)
-            found.append({"cores": count, "workers": workers, "pairs_per_second": rate})
+            rate = _measure_in_process(config, data_dir, available[:count], workers)
+            results.append(
+                {"cores": count, "workers": workers, "pairs_per_second": rate}
+            )
         count *= 2
-    return found
+    return results
 
 
-def cores() -> list[int]:
-    """That this process may use; of a system that does not tell, one."""
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores of this process; [0] if the system hides them."""
     return sorted(os.sched_getaffinity(0)) if _CAN_PIN else [0]
 
 
-def _in_process(
-    config: ConfigDict, data_dir: Path, pinned: list[int], workers: int
+def _measure_in_process(
+    config: ConfigDict, data_dir: Path, cores: list[int], workers: int
 ) -> float:
     request = json.dumps(
         {
             "data": {**config.data.to_dict(), "workers": workers},
             "batch": config.train.global_batch,
             "data_dir": str(data_dir),
-            "cores": pinned,
+            "cores": cores,
             "seconds": SECONDS,
         }
     )
@@ -61,8 +63,7 @@ def _in_process(
     return float(done.stdout)
 
 
-def _read(request: dict[str, Any]) -> float:
-    """Pairs a second."""
+def _pairs_per_second(request: dict[str, Any]) -> float:
     if _CAN_PIN:
         os.sched_setaffinity(0, request["cores"])
     logging.set_verbosity(logging.WARNING)
@@ -73,7 +74,7 @@ def _read(request: dict[str, Any]) -> float:
         seed=0,
         global_batch=batch,
     )
-    for _ in range(_BATCHES):
+    for _ in range(_WARM_UP_BATCHES):
         next(batches)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < request["seconds"]:
@@ -85,4 +86,5 @@ def _read(request: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(lambda _: print(_read(json.load(sys.stdin))))  # workers read absl's flags
+    # grain's worker processes read absl's flags.
+    app.run(lambda _: print(_pairs_per_second(json.load(sys.stdin))))
