@@ -1,19 +1,78 @@
-"""Output folders and files that appear whole or not at all."""
+"""Output files and folders that appear whole or not at all.
+
+All are written beside their place under a hidden name and renamed in the end, so a
+reader never meets half of one, and a failure leaves what was there before. Their
+permissions are those of the process' umask.
+"""
 
 import contextlib
 import os
-import tempfile
+import shutil
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 
-def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
-    """Whether a folder holds nothing but what it would be replaced by.
+@contextlib.contextmanager
+def atomic_file(path: str | Path, *, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield a path to write to; the file takes the place of `path` in the end.
 
     Args:
-        own: names of the files that are ours.
-        what: writes them, for messages: 'evaluation'.
+        path: of the file; its folder exists. An older file is replaced.
+        scratch: where the unfinished file lies, on the file system of `path`; beside
+            it by default. The suffix is that of `path`.
+    """
+    path = Path(path)
+    new = (scratch or path.parent) / f".{uuid.uuid4().hex}.{path.name}"
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """Write text (UTF-8) or bytes as by `atomic_file`."""
+    with atomic_file(path) as new:
+        new.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def check_vacant(folder: Path) -> None:
+    """Raise FileExistsError unless there is no such path, or an empty folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder} exists and is not an empty folder: remove it or name another"
+        )
+
+
+@contextlib.contextmanager
+def new_folder(target: str | Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` in the end.
+
+    Parents are made as needed.
+
+    Raises:
+        FileExistsError: `target` is a file or holds something, at the start or in the
+            end.
+    """
+    target = _location(target)
+    check_vacant(target)
+    with _folder_beside(target) as folder:
+        yield folder
+        try:
+            folder.rename(target)
+        except OSError:
+            check_vacant(target)
+            raise
+
+
+def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
+    """Check that a folder holds nothing but files that may be replaced.
+
+    Args:
+        folder: need not exist.
+        own: names of the files that may be replaced.
+        what: their writer, for messages: 'evaluation'.
 
     Raises:
         ValueError: it is a file, or holds something else.
@@ -31,39 +90,41 @@ def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing(target: Path, own: Collection[str], *, what: str) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place in the end.
+def replace_folder(
+    target: str | Path, own: Collection[str], *, what: str
+) -> Iterator[Path]:
+    """Yield an empty folder that replaces `target`, all of it, in the end.
 
-    Where anything fails, `target` stays as it was. Arguments and errors as of
-    `check_replaceable`.
+    Arguments and errors are those of `check_replaceable`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f".{target.name}."
-    ) as parent:
-        folder = Path(parent) / "new"
-        folder.mkdir()
+    target = _location(target)
+    check_replaceable(target, own, what=what)
+    with _folder_beside(target) as folder, _folder_beside(target) as old:
         yield folder
         check_replaceable(target, own, what=what)
-        old = Path(parent) / "old"
-        if target.exists():
+        replaced = target.exists()
+        if replaced:
             target.rename(old)
         try:
             folder.rename(target)
         except OSError:
-            if old.exists():
+            if replaced:
                 old.rename(target)
             raise
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """The file appears whole or not at all, and replaces another."""
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _location(target: str | Path) -> Path:
+    target = Path(os.path.abspath(target))
+    # A folder cannot be renamed to a link; parents stay as the user named them.
+    return target.resolve() if target.is_symlink() else target
+
+
+@contextlib.contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    folder.mkdir()
     try:
-        if isinstance(content, bytes):
-            new.write_bytes(content)
-        else:
-            new.write_text(content, encoding="utf-8")
-        os.replace(new, path)
+        yield folder
     finally:
-        new.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

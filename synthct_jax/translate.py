@@ -6,13 +6,9 @@ OUT/preview.png           MR and synthetic CT, for a look before anything else
 OUT/report.json           what it was made from and by, statistics, warnings
 """
 
-import contextlib
 import dataclasses
 import datetime
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from input_pipeline import slices
+from input_pipeline import files, slices
 from input_pipeline.body import body_mask
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.dicom_writer import CtSeries
@@ -64,8 +60,7 @@ def translate(
         FileNotFoundError, ValueError: of `load_model` and `read_scan`.
         FloatingPointError: the network's answer is not finite.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"--output: {output} exists and is not an empty folder")
+    files.check_vacant(output)
     model = load_model(workdir, step)
     mr = read_mr(scan, model.data["mr_channels"])
     axial = to_axial(mr)
@@ -75,7 +70,7 @@ def translate(
         logging.warning("%s", warning)
     versions = manager.versions()
     outside_body = "set to air" if model.data["mask_outside_body"] else "as translated"
-    with _appearing(output) as folder:
+    with files.new_folder(output) as folder:
         hu = np.empty(body.shape, np.float32)
         with CtSeries(
             folder / "dicom",
@@ -241,18 +236,3 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
             )
     if fraction * scan_mm2 < 50 * 50:
         yield f"the body found is {fraction * scan_mm2 / 100:.0f} cm2 in a mean slice"
-
-
-@contextlib.contextmanager
-def _appearing(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its place when all went well."""
-    output = output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        folder.chmod(0o755)  # mkdtemp's is the user's alone
-        yield folder
-        os.replace(folder, output)  # fails if something has come there meanwhile
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -50,7 +50,7 @@ def write(
         written
         | "AssignShards" >> beam.FlatMap(_assign_shards, request.target)
         | "SpreadShards" >> beam.Reshuffle()
-        | "WriteShards" >> beam.Map(_write_shard, folder)
+        | "WriteShards" >> beam.Map(_write_shard, folder, scratch)
         | "AddBytes" >> beam.CombinePerKey(sum)
     )
     _ = written | "Report" >> beam.Map(
@@ -105,8 +105,11 @@ def _assign_shards(written: Written, target: jobs.Target) -> Iterator[shards.Sha
         yield from shards.assign_shards(written.volumes, target)
 
 
-def _write_shard(shard: shards.Shard, folder: Path) -> tuple[tuple[str, str], int]:
-    return (shard.domain, shard.split), shards.write_shard(shard, folder)
+def _write_shard(
+    shard: shards.Shard, folder: Path, scratch: Path
+) -> tuple[tuple[str, str], int]:
+    size = shards.write_shard(shard, folder, scratch=scratch)
+    return (shard.domain, shard.split), size
 
 
 def _report(written: Written, path: Path, *, sizes: dict[tuple[str, str], int]) -> None:

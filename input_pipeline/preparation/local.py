@@ -46,7 +46,7 @@ def write(
         if written.refused:
             return written
         plan = shards.assign_shards(written.volumes, request.target)
-        one = functools.partial(shards.write_shard, data_dir=folder)
+        one = functools.partial(shards.write_shard, data_dir=folder, scratch=scratch)
         for shard, size in zip(plan, ordered(one, plan), strict=True):
             written.record_bytes[shard.domain, shard.split] += size
     return written

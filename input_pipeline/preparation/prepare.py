@@ -8,12 +8,10 @@ It appears whole or not at all.
 """
 
 import collections
-import contextlib
 import functools
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from absl import logging
 
 from input_pipeline.dataset import manifest, storage
 from input_pipeline.dataset.manifest import SPLITS, Domain, Prepared, Subject
+from input_pipeline.files import new_folder
 from input_pipeline.preparation import jobs, local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.outcome import Request, Written
@@ -63,7 +62,7 @@ def prepare(
     _check_free(data_dir)
     warnings: list[str] = []
     request = Request(jobs=tuple(_jobs(config, raw_dir, warnings)), target=target)
-    with _new_folder(data_dir) as folder:
+    with new_folder(data_dir) as folder:
         scratch = folder / "volumes"
         scratch.mkdir()
         written = write(request, folder, scratch=scratch)
@@ -92,26 +91,6 @@ def prepare(
             sum(s.slices for s in domain.subjects),
         )
     return manifest.load_prepared(data_dir)
-
-
-@contextlib.contextmanager
-def _new_folder(data_dir: Path) -> Iterator[Path]:
-    """A folder beside `data_dir` that takes its place in the end, or is removed."""
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(
-        tempfile.mkdtemp(prefix=f"{data_dir.name}.partial-", dir=data_dir.parent)
-    )
-    try:
-        partial.chmod(0o777 & ~_umask())  # mkdtemp's is private
-        yield partial
-        try:
-            partial.rename(data_dir)
-        except OSError:
-            _check_free(data_dir)
-            raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 # --- what is asked --------------------------------------------------------------------
@@ -179,12 +158,6 @@ def _check_free(data_dir: Path) -> None:
         f"{data_dir} is not empty: {what}. Existing data are never overwritten: remove "
         "them, or name another --data_dir"
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _label_names() -> tuple[str, ...]:

@@ -5,8 +5,6 @@ of one machine or Beam's workers on many, in whatever order, writes the same byt
 """
 
 import dataclasses
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from input_pipeline.dataset import storage
+from input_pipeline.files import atomic_file
 from input_pipeline.preparation import jobs
 
 SHARD_BYTES = 64 * 2**20
@@ -120,10 +119,14 @@ def _cut(
                 end = next(ends, end)
 
 
-def write_shard(shard: Shard, data_dir: Path) -> int:
-    """Writes a shard to its place below DATA; it appears whole or not at all.
+def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) -> int:
+    """Write a shard to its place below DATA; it appears whole or not at all.
 
     Written twice, by two workers perhaps, it is replaced by the same bytes.
+
+    Args:
+        scratch: where the unfinished shard lies, see `atomic_file`: what a killed
+            worker leaves there is removed with it.
 
     Returns:
         Bytes of its records.
@@ -131,25 +134,21 @@ def write_shard(shard: Shard, data_dir: Path) -> int:
     Raises:
         OSError: a volume cannot be read, or the shard not be written.
     """
-    folder = storage.domain_dir(data_dir, shard.domain)
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f".{shard.file_name}.{uuid.uuid4().hex}"
-    try:
+    path = storage.domain_dir(data_dir, shard.domain) / shard.file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with atomic_file(path, scratch=scratch) as new:
         try:
             # A group a record: what is read at random must not be unpacked in groups.
             writer = ArrayRecordWriter(str(new), "group_size:1")
             try:
-                size = 0
                 for record in _records(shard):
                     writer.write(record)
                     size += len(record)
             finally:
                 writer.close()
         except RuntimeError as error:  # ArrayRecord's for a full disk
-            raise OSError(f"{folder / shard.file_name}: {error}") from error
-        os.replace(new, folder / shard.file_name)
-    finally:
-        new.unlink(missing_ok=True)
+            raise OSError(f"{path}: {error}") from error
     return size
 
 

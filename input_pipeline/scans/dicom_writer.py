@@ -6,10 +6,10 @@ own: series and instance UIDs, and every statement of what it is. It says that i
 synthetic in SyntheticData, ImageType, SeriesDescription and DerivationDescription.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import os
-import shutil
 import uuid
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from input_pipeline.display import SOFT_TISSUE
+from input_pipeline.files import new_folder
 from input_pipeline.scans.dicom_frames import quiet_pydicom
 from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
 from input_pipeline.scans.dicom_reader import DicomOrigin
@@ -131,21 +132,20 @@ class CtSeries:
             self._series = _series(self._origin, series_description, software, remark)
         names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
         self.paths = [os.path.join(self._folder, name) for name in names]
-        self._temporary = f"{self._folder}.{uuid.uuid4().hex}.partial"
+        self._unfinished = contextlib.ExitStack()
         self._missing = set(range(volume.voxels.shape[0]))
         self._other_planes: np.ndarray | None = None
 
     def __enter__(self) -> "CtSeries":
-        os.makedirs(os.path.dirname(self._folder) or ".", exist_ok=True)
-        os.mkdir(self._temporary)
+        self._temporary = self._unfinished.enter_context(new_folder(self._folder))
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+    def __exit__(self, kind, *error) -> None:
+        if kind is not None:
+            self._unfinished.__exit__(kind, *error)
+            return
+        with self._unfinished:
+            self._finish()
 
     def write(self, hu: np.ndarray, start: int = 0) -> None:
         """Takes some slices.
@@ -201,7 +201,6 @@ class CtSeries:
             else:
                 voxels = to_axial(volume).voxels
             self._save(0, voxels[..., 0])
-        os.rename(self._temporary, self._folder)
 
     def _save(self, first: int, hu: np.ndarray) -> None:
         """Slices in the order of the series."""

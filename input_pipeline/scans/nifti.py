@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-import uuid
 import zlib
 from collections.abc import Sequence
 
 import nibabel
 import numpy as np
 
+from input_pipeline.files import atomic_file
 from input_pipeline.scans.alignment import onto_grid
 from input_pipeline.volume import UnusableScan, Volume, restore_order
 
@@ -221,8 +221,7 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
         ValueError: another shape, suffix, or integers beyond 16 bits.
     """
     path = os.fspath(path)
-    suffix = next((s for s in reversed(_SUFFIXES) if path.endswith(s)), None)
-    if suffix is None:
+    if not path.endswith(_SUFFIXES):
         raise ValueError(f"{path}: expected a name that ends with .nii or .nii.gz")
     if os.path.exists(path):
         raise FileExistsError(f"{path} exists already")
@@ -250,11 +249,5 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=space)
     image.set_qform(affine, code=space)
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}{suffix}")
-    try:
-        nibabel.save(image, temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with atomic_file(path) as new:
+        nibabel.save(image, new)

@@ -113,7 +113,7 @@ def evaluate(
         provenance=provenance,
         inception=inception,
     )
-    with files.replacing(output_dir, FILES, what="evaluation") as folder:
+    with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", found)
         results.write_csv(folder / "metrics.csv", found)
         page = report.render(found, slices=slices, curves=curves)

@@ -225,7 +225,7 @@ def test_all_refusals_are_listed_and_nothing_is_left_behind(tmp_path):
 
 
 def test_a_pipeline_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(*args):
+    def fail(*args, **kwargs):
         raise OSError("disk full")
 
     monkeypatch.setattr(shards, "write_shard", fail)

@@ -11,7 +11,7 @@ A folder of a comparison holds compare.html, compare.csv and compare.json (`file
 from collections.abc import Sequence
 from pathlib import Path
 
-from input_pipeline.files import check_replaceable, replacing
+from input_pipeline.files import check_replaceable, replace_folder
 from synthct_jax.evaluation.comparison import comparison_page, files
 from synthct_jax.evaluation.comparison.runs import read_runs
 from synthct_jax.evaluation.comparison.side_by_side import Comparison, of_runs
@@ -35,7 +35,7 @@ def compare(paths: Sequence[Path], output_dir: Path = FOLDER) -> Comparison:
     output_dir = Path(output_dir)
     check_replaceable(output_dir, FILES, what="comparison")
     comparison = of_runs(read_runs(paths))
-    with replacing(output_dir, FILES, what="comparison") as folder:
+    with replace_folder(output_dir, FILES, what="comparison") as folder:
         files.write_json(folder / "compare.json", comparison)
         files.write_csv(folder / "compare.csv", comparison)
         text = comparison_page.render(comparison)
