@@ -11,10 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 
 AIR_HU = -1024
-"""Stored CT outside the body, and the least value stored."""
+"""HU of air: stored CT outside the body, and the least value read and stored."""
 
 MR_ONE = 16384
 """Stored int16 MR of a voxel at its scale; brighter ones fit up to just below 2."""
+
+
+def background(modality: str) -> int:
+    """Return the stored value of air: AIR_HU for CT, 0 for MR."""
+    return AIR_HU if modality == "CT" else 0
+
 
 Knots = Sequence[tuple[float, float]]
 

@@ -10,18 +10,8 @@ import math
 import numpy as np
 
 from input_pipeline import intensity
-from input_pipeline.volume import (
-    Grid,
-    UnusableScan,
-    Volume,
-    grid_around,
-    resample_to_grid,
-)
-
-
-def background(modality: str) -> int:
-    """The stored value of nothing: air."""
-    return intensity.AIR_HU if modality == "CT" else 0
+from input_pipeline.resample import Grid, grid_around, resample_to_grid
+from input_pipeline.volume import UnusableScan, Volume
 
 
 def to_slices(
@@ -48,7 +38,7 @@ def to_slices(
     Raises:
         UnusableScan: MR without a body, or with a channel that is empty there.
     """
-    fill = background(volume.modality)
+    fill = intensity.background(volume.modality)
     masked = volume
     if mask_outside:
         voxels = np.where(mask[..., None], volume.voxels, np.float32(fill))

@@ -19,16 +19,11 @@ from absl import logging
 from input_pipeline import files, slices
 from input_pipeline.body import body_mask
 from input_pipeline.intensity import AIR_HU
+from input_pipeline.resample import grid_covering, resample_from_grid
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import read_scan
-from input_pipeline.volume import (
-    UnusableScan,
-    Volume,
-    grid_covering,
-    resample_from_grid,
-    to_axial,
-)
+from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import manager
 from synthct_jax.inference import preview
 from synthct_jax.inference.translator import LoadedModel, Translator, load_model

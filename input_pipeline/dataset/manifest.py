@@ -1,8 +1,10 @@
-"""What a prepared data set says of itself: prepared.json, typed and checked."""
+"""The manifest of a prepared data set: prepared.json, typed and checked."""
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 FILE = "prepared.json"
 FORMAT = 1
@@ -11,15 +13,15 @@ SPLITS = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One volume of a domain.
+    """One subject's volume in a domain.
 
     Attributes:
         name: the same in all domains for one person.
         split: train, validation or test.
-        slices: how many are stored, from inferior to superior.
+        slices: number of stored slices, from inferior to superior.
         affine: 4 x 4, (column, row, slice, 1) of the stored slices to RAS mm.
-        scale: for MR, what each channel was divided by; empty otherwise.
-        source: where it came from.
+        scale: for MR, the divisor of each channel; empty otherwise.
+        source: path or description of the scan.
     """
 
     name: str
@@ -28,6 +30,11 @@ class Subject:
     affine: tuple[tuple[float, ...], ...]
     scale: tuple[float, ...]
     source: str
+
+    @property
+    def slice_mm(self) -> float:
+        """Distance of neighbouring slices in mm."""
+        return math.hypot(*(row[2] for row in self.affine[:3]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,28 +55,29 @@ class Domain:
     statistics: dict
 
     def of_split(self, split: str) -> tuple[Subject, ...]:
+        """Return the subjects of a split, in stored order."""
         return tuple(s for s in self.subjects if s.split == split)
 
     @property
     def held_out(self) -> str:
-        """The split that says most: held-out subjects, where there are any."""
+        """The first of test, validation and train that has subjects."""
         return next(s for s in ("test", "validation", "train") if self.of_split(s))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A prepared data set.
+class Manifest:
+    """Origin, geometry, subjects and statistics of a prepared data set.
 
     Attributes:
         source: chaos, folder, chaos_noncontrast or phantom.
         size: rows and columns of a slice.
-        spacing_mm: of both.
+        spacing_mm: pixel spacing, of both axes.
         mask_outside_body: air, couch and coil were replaced by air.
-        mr_percentile: of the body, that gave the scale of MR.
+        mr_percentile: percentile of the body that gave the scale of MR.
         seed: drew the split, and the phantoms.
-        domains: 'mr', 'ct', and 'labels' where the truth is known.
+        domains: 'mr', 'ct', and 'labels' where the tissues are known.
         label_names: tissue names of label values 0, 1, ...; empty without labels.
-        warnings: what a user should know before training.
+        warnings: sentences that a user should read before training.
     """
 
     source: str
@@ -82,31 +90,41 @@ class Prepared:
     label_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of prepared.json."""
+        return json.loads(self._text())
+
     def save(self, folder: Path) -> None:
-        text = json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)
-        (Path(folder) / FILE).write_text(text + "\n")
+        """Write FOLDER/prepared.json."""
+        (Path(folder) / FILE).write_text(self._text())
+
+    def _text(self) -> str:
+        fields = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(fields, indent=1) + "\n"
 
 
-def load_prepared(data_dir: str | Path) -> Prepared:
-    """Reads DATA/prepared.json.
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read FOLDER/prepared.json.
 
     Raises:
-        FileNotFoundError: there is none; nothing was prepared there.
+        FileNotFoundError: there is none, so FOLDER is no prepared data set.
         ValueError: it is not what this version writes; names the field.
     """
-    path = Path(data_dir) / FILE
+    path = Path(folder) / FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such file, so {data_dir} is no prepared data set; "
+            f"{path}: no such file, so {folder} is no prepared data set; "
             "make one with --mode=prepare"
         )
     try:
         fields = json.loads(path.read_text())
-        found = fields.pop("format")
-        if found != FORMAT:
-            raise ValueError(f"format is {found}, expected {FORMAT}; prepare it again")
+        version = fields.pop("format")
+        if version != FORMAT:
+            raise ValueError(
+                f"format is {version}, expected {FORMAT}; prepare it again"
+            )
         domains = {
-            name: _typed(
+            name: _checked(
                 Domain,
                 domain,
                 channels=tuple(domain["channels"]),
@@ -114,8 +132,8 @@ def load_prepared(data_dir: str | Path) -> Prepared:
             )
             for name, domain in fields["domains"].items()
         }
-        return _typed(
-            Prepared,
+        return _checked(
+            Manifest,
             fields,
             domains=domains,
             label_names=tuple(fields["label_names"]),
@@ -136,19 +154,24 @@ def _subject(fields: dict) -> Subject:
             f"split of {fields['name']} is {fields['split']!r}, expected one of "
             f"{', '.join(SPLITS)}"
         )
-    return _typed(Subject, fields, affine=affine, scale=tuple(fields["scale"]))
+    return _checked(Subject, fields, affine=affine, scale=tuple(fields["scale"]))
 
 
-def _typed(cls, fields: dict, **converted):
-    """An instance of a dataclass whose plain fields have the annotated types."""
-    known = {field.name: field.type for field in dataclasses.fields(cls)}
+def _checked(cls, fields: dict, **converted):
+    """Make a dataclass of JSON fields, once the plain ones have the annotated types."""
+    types = {field.name: field.type for field in dataclasses.fields(cls)}
     values = {**fields, **converted}
-    if unknown := values.keys() - known.keys():
+    if unknown := values.keys() - types.keys():
         raise ValueError(f"unknown field {min(unknown)!r}")
-    for name, kind in known.items():
+    for name, kind in types.items():
         value = values[name]
         if kind in (int, float, str, bool, dict):
             right = (int, float) if kind is float else kind
             if not isinstance(value, right) or (kind is int and value is True):
                 raise ValueError(f"{name} is {value!r}, expected {kind.__name__}")
     return cls(**values)
+
+
+# Until all callers open a Dataset.
+Prepared = Manifest
+load_prepared = read_manifest

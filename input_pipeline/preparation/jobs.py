@@ -10,17 +10,9 @@ import numpy as np
 
 from input_pipeline.body import body_mask
 from input_pipeline.preparation.statistics import count_values
+from input_pipeline.resample import grid_around, resample_to_grid
 from input_pipeline.slices import grid_affine, grid_of_body, to_slices
-from input_pipeline.volume import (
-    UnusableScan,
-    Volume,
-    grid_around,
-    resample_to_grid,
-    to_axial,
-)
-
-MODALITY = {"mr": "MR", "ct": "CT"}
-PHANTOM_CHANNELS = ("in_phase", "out_of_phase", "t2")
+from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan, Volume, to_axial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +121,7 @@ def _write_phantom(
         contrast=phantom.contrast,
     )
     source = f"phantom, seed {phantom.seed}, {phantom.contrast}"
-    wanted = [PHANTOM_CHANNELS.index(name) for name in target.mr_channels]
+    wanted = [MR_CHANNELS.index(name) for name in target.mr_channels]
     images = {
         "mr": (subject.mr[..., wanted], target.mr_channels),
         "ct": (subject.ct_hu[..., None], ("hu",)),

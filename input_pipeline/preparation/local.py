@@ -5,12 +5,12 @@ import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from absl import logging
 
+from input_pipeline.cpus import usable_cpus
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.jobs import StoredVolume, write_subject
 from input_pipeline.preparation.outcome import Request, Written
@@ -38,7 +38,7 @@ def write(
     """
     written = Written()
     jobs = request.jobs
-    with _processes(min(workers or _cores(), len(jobs))) as ordered:
+    with _processes(min(workers or len(usable_cpus()), len(jobs))) as ordered:
         one = functools.partial(write_subject, target=request.target, folder=scratch)
         for place, result in enumerate(ordered(one, jobs)):
             written.add(place, result)
@@ -50,13 +50,6 @@ def write(
         for shard, size in zip(plan, ordered(one, plan), strict=True):
             written.record_bytes[shard.domain, shard.split] += size
     return written
-
-
-def _cores() -> int:
-    """Those this process may use, where the system says so; all of them elsewhere."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

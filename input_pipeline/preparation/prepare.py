@@ -24,7 +24,7 @@ from input_pipeline.preparation import jobs, local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.outcome import Request, Written
 from input_pipeline.scans import layout
-from input_pipeline.volume import UnusableScan
+from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
 
 SOURCES = ("chaos", "folder", "chaos_noncontrast", "phantom")
 
@@ -102,7 +102,7 @@ def _target(data) -> jobs.Target:
             f"data.source is {data.source!r}, expected one of {', '.join(SOURCES)}"
         )
     channels = tuple(data.mr_channels)
-    known = jobs.PHANTOM_CHANNELS
+    known = MR_CHANNELS
     if not channels or set(channels) - set(known) or len(set(channels)) < len(channels):
         raise ValueError(
             f"data.mr_channels is {channels}, expected one or more of "
@@ -217,17 +217,17 @@ def _describe(written: Written, target: jobs.Target, folder: Path) -> dict[str, 
                     written.counts[name, split],
                     slices=sum(slices[split]),
                     pixels=sum(slices[split]) * target.size**2,
-                    modality=jobs.MODALITY[name],
+                    modality=MODALITY[name],
                 )
                 for split in slices
-                if name in jobs.MODALITY
+                if name in MODALITY
             },
         )
-        if name in jobs.MODALITY:
+        if name in MODALITY:
             write_contact_sheet(
                 folder / f"{name}.png",
                 _Pictures(members),
-                modality=jobs.MODALITY[name],
+                modality=MODALITY[name],
                 channels=channels,
             )
     return domains

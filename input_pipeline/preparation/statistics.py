@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from input_pipeline.intensity import AIR_HU
+
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 HISTOGRAM_STEP_HU = 10
 _OFFSET = 32768
@@ -37,7 +39,7 @@ def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) ->
         ],
     }
     if modality == "CT":
-        start, stop = -1024, 3076
+        start, stop = AIR_HU, 3076
         within = counts[0, start + _OFFSET : stop + _OFFSET]
         bins = within.reshape(-1, HISTOGRAM_STEP_HU).sum(axis=1)
         summary["histogram"] = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom.dataset import Dataset
 
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.alignment import onto_grid
 from input_pipeline.scans.dicom_contrast import contrast, echo_time_ms
 from input_pipeline.scans.dicom_frames import (
@@ -21,11 +22,8 @@ from input_pipeline.scans.dicom_frames import (
     read_pixels,
 )
 from input_pipeline.scans.dicom_geometry import orientation, size, spacing, stack_slices
-from input_pipeline.volume import UnusableScan, Volume
+from input_pipeline.volume import UnusableScan, Volume, check_channels
 
-MR_CHANNELS = ("in_phase", "out_of_phase", "t2")
-CT_CHANNELS = ("hu",)
-AIR_HU = -1024.0
 _SAME_POSITION_MM = 0.01
 _PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
@@ -102,14 +100,7 @@ def read_dicom(
         ValueError: an unknown modality or channel name.
     """
     folder = os.fspath(folder)
-    known = {"MR": MR_CHANNELS, "CT": CT_CHANNELS}.get(modality)
-    if known is None:
-        raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")
-    for channel in channels or ():
-        if channel not in known:
-            raise ValueError(
-                f"channel {channel!r} of {modality}, expected one of {', '.join(known)}"
-            )
+    check_channels(modality, channels or ())
     if not os.path.exists(folder):
         raise FileNotFoundError(f"{folder}: no such file or folder")
     with quiet_pydicom():

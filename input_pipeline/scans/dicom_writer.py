@@ -20,12 +20,13 @@ from pydicom.valuerep import format_number_as_ds
 
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.files import new_folder
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.dicom_frames import quiet_pydicom
 from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
 from input_pipeline.scans.dicom_reader import DicomOrigin
 from input_pipeline.volume import Volume, restore_order, restore_slices, to_axial
 
-LOWEST_HU, HIGHEST_HU = -1024, 3071
+LOWEST_HU, HIGHEST_HU = AIR_HU, 3071
 _NAME = "synthct_jax"
 
 # Elements of the patient, the study and the space (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2,

@@ -9,10 +9,10 @@ import nibabel
 import numpy as np
 
 from input_pipeline.files import atomic_file
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.alignment import onto_grid
 from input_pipeline.volume import UnusableScan, Volume, restore_order
 
-AIR_HU = -1024.0
 _SAME_GRID_MM = 1e-4
 _SUFFIXES = (".nii", ".nii.gz")
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}

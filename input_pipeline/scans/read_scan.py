@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from input_pipeline.scans.alignment import check_one_body
 from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
-from input_pipeline.scans.dicom_reader import CT_CHANNELS, MR_CHANNELS, read_dicom
+from input_pipeline.scans.dicom_reader import read_dicom
 from input_pipeline.scans.nifti import read_nifti
-from input_pipeline.volume import UnusableScan, Volume
+from input_pipeline.volume import CHANNELS, UnusableScan, Volume, check_channels
 
 _NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -44,16 +44,10 @@ def read_scan(
 
 
 def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
-    known = {"MR": MR_CHANNELS, "CT": CT_CHANNELS}.get(modality)
-    if known is None:
-        raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")
+    check_channels(modality, channels or ())
+    known = CHANNELS[modality]
     if modality == "CT" and channels is None:
-        channels = CT_CHANNELS
-    for channel in channels or ():
-        if channel not in known:
-            raise ValueError(
-                f"channel {channel!r} of {modality}, expected one of {', '.join(known)}"
-            )
+        channels = known
     # A path may contain commas itself.
     paths = [scan] if os.path.exists(scan) else scan.split(",")
     paths = [path.strip() for path in paths] if len(paths) > 1 else paths

@@ -36,6 +36,16 @@ def rotation(degrees: tuple[float, float, float]) -> np.ndarray:
     return matrix
 
 
+def oblique(axes, signs, degrees=(8, -6, 11)) -> np.ndarray:
+    """An affine whose (column, row, slice) run mostly along the given axes."""
+    affine = np.eye(4)
+    affine[:3, :3] = (
+        rotation(degrees) @ np.eye(3)[:, axes] * signs * np.array([2.25, 1.5, 6.0])
+    )
+    affine[:3, 3] = (10.5, -20.25, 33)
+    return affine
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Geometry:
     """Where the voxels are, in DICOM's LPS (PS3.3 C.7.6.2.1.1)."""

@@ -1,4 +1,4 @@
-"""Small phantoms and scans to prepare, for tests that must not import jax."""
+"""Small volumes, phantoms and scans, for tests that must not import jax."""
 
 import hashlib
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import folder, phantom
+from input_pipeline.volume import Volume
 
 RAS_MM = (4.0, 3.0, 6.0)  # of columns, rows, slices in the NIfTI files below
 
@@ -25,6 +26,15 @@ def tiny_phantom(**fields) -> ConfigDict:
     config.phantom.update(train_mr=2, train_ct=1, validation=1, test=1, slices=3)
     config.phantom.update(fields)
     return config
+
+
+def make_volume(shape=(4, 5, 6), affine=None, channels=2, seed=0) -> Volume:
+    """Noise in MR channels."""
+    rng = np.random.default_rng(seed)
+    names = ("in_phase", "out_of_phase", "t2")[:channels]
+    voxels = rng.normal(size=(*shape, channels)).astype(np.float32)
+    affine = np.diag([-2.0, -1.5, 5.0, 1.0]) if affine is None else affine
+    return Volume(voxels=voxels, affine=affine, modality="MR", channels=names)
 
 
 def write_scan(path: Path, values: tuple[float, float], *, shape=(50, 48, 6)) -> None:

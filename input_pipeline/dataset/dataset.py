@@ -1,0 +1,232 @@
+"""A prepared data set, opened: checks, batches to train on, volumes of subjects."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from input_pipeline import intensity
+from input_pipeline.body import body_mask
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
+from input_pipeline.dataset.storage import open_domain
+from input_pipeline.volume import MODALITY
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubjectVolume:
+    """The stored slices of one subject in one domain.
+
+    Attributes:
+        name: of the subject.
+        domain: 'mr', 'ct' or 'labels'.
+        stored: (slices, size, size, channels) int16 as stored, from inferior to
+            superior.
+        spacing_mm: distance of neighbouring (slices, rows, columns) in mm.
+    """
+
+    name: str
+    domain: str
+    stored: np.ndarray
+    spacing_mm: tuple[float, float, float]
+
+    @functools.cached_property
+    def outline(self) -> np.ndarray:
+        """The body, (slices, rows, columns) bool, of MR or CT."""
+        slice_mm, row_mm, column_mm = self.spacing_mm
+        return body_mask(
+            self.stored, MODALITY[self.domain], (row_mm, column_mm, slice_mm)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A folder of prepared slices whose manifest was read.
+
+    Attributes:
+        folder: the prepared data.
+        manifest: prepared.json.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Dataset":
+        """Read the manifest of a prepared data set; slices are opened when used.
+
+        Raises:
+            FileNotFoundError, ValueError: of `read_manifest`.
+        """
+        return cls(folder=Path(folder), manifest=read_manifest(folder))
+
+    # --- checks -----------------------------------------------------------------------
+
+    def check_compatible(self, data_config) -> None:
+        """Check that slices mean what a configuration, or a trained network, takes.
+
+        Args:
+            data_config: `config.data`.
+
+        Raises:
+            ValueError: names the field, its value and that of the data.
+        """
+        intensity.check_knots(data_config.ct_knots)
+        for field in ("size", "spacing_mm", "mask_outside_body", "mr_percentile"):
+            wanted = getattr(data_config, field)
+            stored = getattr(self.manifest, field)
+            if wanted != stored:
+                raise ValueError(
+                    f"data.{field} is {wanted}, but the data in {self.folder} were "
+                    f"prepared with {stored}; prepare them again or set "
+                    f"--config.data.{field}={stored}"
+                )
+        wanted = tuple(data_config.mr_channels)
+        stored = self.manifest.domains["mr"].channels
+        if not wanted:
+            raise ValueError("data.mr_channels is empty, expected one or more channels")
+        for name in wanted:
+            if name not in stored:
+                raise ValueError(
+                    f"data.mr_channels asks for {name!r}, but the data have only "
+                    f"{', '.join(stored)}"
+                )
+        if "out_of_phase" in wanted and "in_phase" in set(stored) - set(wanted):
+            raise ValueError(
+                "data.mr_channels asks for out_of_phase without in_phase, but the data "
+                "hold it on the scale of in_phase, which such a network would not have "
+                f"at translation; prepare data with data.mr_channels={wanted}"
+            )
+
+    def check_trainable(self, data_config, *, paired: bool = False) -> None:
+        """Check that a configuration can be trained on the data.
+
+        Args:
+            data_config: `config.data`.
+            paired: each training MR needs its CT on the same grid.
+
+        Raises:
+            ValueError: names the field or subject, the value found and the expected.
+        """
+        self.check_compatible(data_config)
+        domains = self.manifest.domains
+        for name in ("mr", "ct"):
+            if name not in domains or not domains[name].of_split("train"):
+                raise ValueError(f"{self.folder} has no {name} subjects for training")
+        if not 0 <= data_config.crop <= self.manifest.size:
+            raise ValueError(
+                f"data.crop is {data_config.crop}, expected 0 to {self.manifest.size}, "
+                "the size of the slices"
+            )
+        if paired:
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        mr, ct = (
+            {s.name: s for s in self.manifest.domains[domain].of_split("train")}
+            for domain in ("mr", "ct")
+        )
+        if unpaired := mr.keys() ^ ct.keys():
+            raise ValueError(
+                f"{self.folder}: method=supervised needs MR and CT of the same "
+                f"training subjects, {min(unpaired)} has one of them only"
+            )
+        for name in mr:
+            if (mr[name].slices, mr[name].affine) != (ct[name].slices, ct[name].affine):
+                raise ValueError(
+                    f"{self.folder}: method=supervised needs MR and CT on one grid, "
+                    f"those of {name} have {mr[name].slices} and {ct[name].slices} "
+                    "slices, or another position, spacing or orientation"
+                )
+
+    # --- slices -----------------------------------------------------------------------
+
+    def batches(
+        self,
+        data_config,
+        *,
+        seed: int,
+        global_batch: int,
+        paired: bool = False,
+        start_step: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> grain.DatasetIterator:
+        """Return endless batches of the training split, from `start_step` on.
+
+        Args:
+            data_config: `config.data`.
+            seed, global_batch, start_step, process_index, process_count: of
+                `stream.stream_batches`.
+            paired: an MR and the CT of the same slice, moved alike; off, the two
+                streams are independent.
+
+        Returns:
+            An iterator of {'mr': (local, H, W, channels), 'ct': (local, H, W, 1)},
+            both float32 in [-1, 1]. Close it (`close()`) when done.
+
+        Raises:
+            FileNotFoundError, ValueError: slices are missing, or the data do not fit
+                the configuration; names the field and both values.
+        """
+        self.check_trainable(data_config, paired=paired)
+        return stream.stream_batches(
+            open_domain(self.folder, "mr", "train"),
+            open_domain(self.folder, "ct", "train"),
+            data_config,
+            mr_channels=self.manifest.domains["mr"].channels,
+            spacing_mm=self.manifest.spacing_mm,
+            seed=seed,
+            global_batch=global_batch,
+            paired=paired,
+            start_step=start_step,
+            process_index=process_index,
+            process_count=process_count,
+        )
+
+    def subjects(self, domain: str, split: str) -> Iterator[SubjectVolume]:
+        """Read whole volumes one at a time, in the order of the manifest.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no such domain or split, or the
+                shards are not what the manifest says.
+        """
+        domains = self.manifest.domains
+        if domain not in domains:
+            raise ValueError(
+                f"{self.folder} has no domain {domain!r}, only {', '.join(domains)}"
+            )
+        subjects = domains[domain].of_split(split)
+        if not subjects:
+            raise ValueError(f"{self.folder}: {domain} has no subjects for {split}")
+        source = open_domain(self.folder, domain, split)
+        total = sum(subject.slices for subject in subjects)
+        if len(source) != total:
+            raise ValueError(
+                f"{self.folder}: {domain} {split} has {len(source)} slices, but "
+                f"prepared.json lists {total}"
+            )
+        start = 0
+        for subject in subjects:
+            records = [source[start + index] for index in range(subject.slices)]
+            names = [(str(r["subject"], "utf-8"), int(r["index"])) for r in records]
+            if names != [(subject.name, index) for index in range(subject.slices)]:
+                raise ValueError(
+                    f"{self.folder}: slices {start} to {start + subject.slices} of "
+                    f"{domain} {split} are not those of {subject.name}, as "
+                    "prepared.json says"
+                )
+            yield SubjectVolume(
+                name=subject.name,
+                domain=domain,
+                stored=np.stack([record["image"] for record in records]),
+                spacing_mm=self.spacing_mm(subject),
+            )
+            start += subject.slices
+
+    def spacing_mm(self, subject: Subject) -> tuple[float, float, float]:
+        """Return the distance of neighbouring (slices, rows, columns) in mm."""
+        return subject.slice_mm, self.manifest.spacing_mm, self.manifest.spacing_mm
