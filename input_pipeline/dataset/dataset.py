@@ -10,7 +10,7 @@ import numpy as np
 
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
-from input_pipeline.dataset import stream
+from input_pipeline.dataset.batches import stream_batches
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
 from input_pipeline.dataset.storage import open_domain
 from input_pipeline.volume import MODALITY
@@ -80,8 +80,8 @@ class Dataset:
             stored = getattr(self.manifest, field)
             if wanted != stored:
                 raise ValueError(
-                    f"data.{field} is {wanted}, but the data in {self.folder} were "
-                    f"prepared with {stored}; prepare them again or set "
+                    f"data.{field} is {wanted}, but the data were prepared with "
+                    f"{stored} ({self.folder}); prepare them again or set "
                     f"--config.data.{field}={stored}"
                 )
         wanted = tuple(data_config.mr_channels)
@@ -160,7 +160,7 @@ class Dataset:
         Args:
             data_config: `config.data`.
             seed, global_batch, start_step, process_index, process_count: of
-                `stream.stream_batches`.
+                `stream_batches`.
             paired: an MR and the CT of the same slice, moved alike; off, the two
                 streams are independent.
 
@@ -173,7 +173,7 @@ class Dataset:
                 the configuration; names the field and both values.
         """
         self.check_trainable(data_config, paired=paired)
-        return stream.stream_batches(
+        return stream_batches(
             open_domain(self.folder, "mr", "train"),
             open_domain(self.folder, "ct", "train"),
             data_config,

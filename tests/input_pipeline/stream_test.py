@@ -6,7 +6,10 @@ import pytest
 from absl import flags
 
 from configs import phantom
-from input_pipeline.dataset import stream
+from input_pipeline import intensity
+from input_pipeline.body import body_mask
+from input_pipeline.dataset import batches as batching
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.storage import open_domain
 from input_pipeline.preparation.prepare import prepare
 
@@ -32,8 +35,8 @@ def plain(data):
 
 
 def batches(data_dir, data, count, *, seed=0, global_batch=4, **where):
-    iterator = stream.make_stream(
-        data_dir, data, seed=seed, global_batch=global_batch, **where
+    iterator = Dataset.open(data_dir).batches(
+        data, seed=seed, global_batch=global_batch, **where
     )
     try:
         return list(itertools.islice(iterator, count))
@@ -119,11 +122,11 @@ def test_orders_of_the_domains_are_independent(tiny):
     positions = {"mr": [], "ct": []}
     keys = {}
     for domain in positions:
-        to_unit = stream.intensity.mr_to_unit
+        to_unit = intensity.mr_to_unit
         if domain == "ct":
 
             def to_unit(image):
-                return stream.intensity.hu_to_unit(image, data.ct_knots)
+                return intensity.hu_to_unit(image, data.ct_knots)
 
         for place, record in enumerate(open_domain(data_dir, domain, "train")):
             keys[domain, to_unit(record["image"].astype(np.float32)).tobytes()] = place
@@ -223,28 +226,32 @@ def test_batches_must_divide_among_processes(tiny):
 
 def test_volumes_are_read_whole_and_in_order(tiny):
     data_dir, _ = tiny
-    prepared = stream.load_prepared(data_dir)
-    found = list(stream.read_subjects(data_dir, "mr", "train"))
-    assert [name for name, _ in found] == [
-        "phantom_0000",
-        "phantom_0001",
-        "phantom_0002",
-    ]
-    assert all(v.shape == (4, 32, 32, 2) and v.dtype == np.int16 for _, v in found)
-    assert prepared.domains["mr"].channels == ("in_phase", "out_of_phase")
+    dataset = Dataset.open(data_dir)
+    volumes = list(dataset.subjects("mr", "train"))
+    assert [v.name for v in volumes] == ["phantom_0000", "phantom_0001", "phantom_0002"]
+    for volume in volumes:
+        assert volume.stored.shape == (4, 32, 32, 2)
+        assert volume.stored.dtype == np.int16
+        assert volume.spacing_mm == (6.0, 12.0, 12.0)
+        expected = body_mask(volume.stored, "MR", (12.0, 12.0, 6.0))
+        np.testing.assert_array_equal(volume.outline, expected)
+        assert expected.any() and not expected.all()
+    assert dataset.manifest.domains["mr"].channels == ("in_phase", "out_of_phase")
     with pytest.raises(ValueError, match="mr has no subjects for test"):
-        next(stream.read_subjects(data_dir, "mr", "test"))
+        next(dataset.subjects("mr", "test"))
     with pytest.raises(ValueError, match="no domain 'pet', only ct, labels, mr"):
-        next(stream.read_subjects(data_dir, "pet", "train"))
+        next(dataset.subjects("pet", "train"))
 
 
 def test_missing_data_say_how_to_make_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="--mode=prepare"):
-        stream.make_stream(tmp_path, phantom.get_config().data, seed=0, global_batch=2)
+        Dataset.open(tmp_path)
 
 
 def test_transforms_can_be_sent_to_workers(tiny):
-    to_unit = stream._ToUnit(augmentation=stream.Augmentation(crop=8), modality="MR")
+    to_unit = batching._ToUnit(
+        augmentation=batching.Augmentation(crop=8), modality="MR"
+    )
     assert pickle.loads(pickle.dumps(to_unit)) == to_unit
 
 
