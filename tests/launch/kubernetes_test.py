@@ -68,7 +68,7 @@ def validate(jobset: dict, version: str | None) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_jobs_follow_the_published_schema(jobset, version):
+def test_jobs_follow_the_schema_of_kubernetes(jobset, version):
     validate(jobset, version)
     wrong = copy.deepcopy(jobset)
     rules = job_of(wrong)["podFailurePolicy"]["rules"]
@@ -97,7 +97,7 @@ def around_its_jobs(jobset: dict) -> dict:
     return jobset
 
 
-def test_what_is_around_them_follows_the_published_schema(jobset):
+def test_jobset_follows_the_published_schema(jobset):
     assert jobset["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
     assert jobset["kind"] == "JobSet"
     assert around_its_jobs(as_jobset_knows_it(jobset)) == around_its_jobs(jobset)
@@ -111,7 +111,7 @@ def test_what_is_around_them_follows_the_published_schema(jobset):
     assert coordinator["replicatedJob"] == job["name"]
 
 
-def test_a_field_that_jobset_does_not_know_is_noticed(jobset):
+def test_unknown_field_of_a_jobset_is_noticed(jobset):
     wrong = copy.deepcopy(jobset)
     policy = wrong["spec"]["failurePolicy"]
     policy["maxRestart"] = policy.pop("maxRestarts")
@@ -121,7 +121,7 @@ def test_a_field_that_jobset_does_not_know_is_noticed(jobset):
         as_jobset_knows_it(wrong)
 
 
-def test_a_stop_restarts_all_without_counting_as_a_failure(jobset):
+def test_status_75_restarts_all_pods_and_counts_as_no_failure(jobset):
     job, policy = job_of(jobset), jobset["spec"]["failurePolicy"]
     exit_codes, disruption = job["podFailurePolicy"]["rules"]
     assert exit_codes["action"] == disruption["action"] == "FailJob"
@@ -137,7 +137,7 @@ def test_a_stop_restarts_all_without_counting_as_a_failure(jobset):
     assert pod["terminationGracePeriodSeconds"] >= 120
 
 
-def test_processes_are_as_many_as_pods():
+def test_number_of_processes_is_the_number_of_pods():
     jobset = load("gpu")
     job = job_of(jobset)
     said = {entry["name"]: entry for entry in container_of(jobset)["env"]}
@@ -151,7 +151,7 @@ def test_processes_are_as_many_as_pods():
     assert names.index("COORDINATOR") < names.index("JAX_COORDINATOR_ADDRESS")
 
 
-def test_a_slice_is_whole():
+def test_pods_fill_a_tpu_slice():
     jobset = load("tpu")
     job = job_of(jobset)
     assert job["parallelism"] == job["completions"]
@@ -161,7 +161,7 @@ def test_a_slice_is_whole():
     assert int(topology[0]) * int(topology[1]) == chips * job["parallelism"]
 
 
-def test_the_program_knows_its_arguments(jobset):
+def test_arguments_are_flags_of_the_program(jobset):
     command = container_of(jobset)["command"]
     assert command[:3] == ["python", "-m", "synthct_jax.main"]
     given = dict(argument.removeprefix("--").split("=") for argument in command[3:])

@@ -83,19 +83,19 @@ def test_each_process_knows_its_number_and_the_same_coordinator(environment):
     )
 
 
-def test_port_can_be_given(environment):
+def test_port_is_taken_from_the_environment(environment):
     done = local("1", "--", "x", environment={**environment, "PORT": "4321"})
     assert "[0] 127.0.0.1:4321 1 " in done.stdout
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_worst_status_is_returned(environment, failing):
+def test_highest_exit_status_is_returned(environment, failing):
     done = local("2", "--", f"--fail={failing}", environment=environment)
     assert done.returncode == 3, done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_reaches_all_and_is_waited_for(environment, number):
+def test_signal_reaches_all_processes_and_is_waited_for(environment, number):
     with subprocess.Popen(
         [LOCAL, "2", "--", "--wait"],
         env=environment,
@@ -114,7 +114,7 @@ def test_signal_reaches_all_and_is_waited_for(environment, number):
 
 
 @pytest.mark.parametrize("arguments", [(), ("2",), ("0", "--"), ("two", "--", "x")])
-def test_wrong_call_prints_usage(environment, arguments):
+def test_wrong_arguments_print_usage(environment, arguments):
     done = local(*arguments, environment=environment)
     assert done.returncode == 2
     assert "N -- ARGUMENTS" in done.stdout
@@ -184,7 +184,7 @@ def test_mpirun_ends_with_the_status_of_a_process_that_failed(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-np", "2"), ("-np", "2", "--")])
-def test_wrong_call_of_open_mpi_prints_usage(arguments):
+def test_wrong_arguments_of_open_mpi_print_usage(arguments):
     done = subprocess.run([OPEN_MPI, *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert "mpirun... -- ARGUMENTS" in done.stderr
@@ -235,7 +235,7 @@ def test_two_processes_train_into_one_folder(tmp_path, launcher):
 # --- all of them ----------------------------------------------------------------------
 
 
-def test_scripts_are_clean():
+def test_scripts_pass_shellcheck():
     need("shellcheck")
     scripts = [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch"), REPOSITORY / ".ci/run"]
     assert len(scripts) >= 7

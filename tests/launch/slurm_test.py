@@ -83,7 +83,7 @@ def test_a_stopped_training_goes_back_into_the_queue(job, status):
 
 
 @pytest.mark.parametrize("status", ["0", "1", "2", "137"])
-def test_a_training_that_ended_otherwise_does_not(job, status):
+def test_a_failed_or_finished_training_does_not_queue_again(job, status):
     ended, calls = job(TRAIN, "x", STATUS=status)
     assert ended == int(status)
     assert not any("requeue" in call for call in calls)
@@ -120,7 +120,7 @@ def test_a_signal_is_handed_to_the_tasks_and_waited_for(job):
     assert calls.endswith("scontrol requeue 12\n")
 
 
-def test_no_arguments_are_a_mistake(job):
+def test_missing_arguments_are_refused(job):
     with job.start(TRAIN) as process:
         _, error = process.communicate(timeout=60)
     assert process.returncode == 2 and "usage" in error
@@ -271,7 +271,7 @@ def test_before_its_time_limit_a_job_saves_and_queues_again(slurm, training):
 
 
 @pytest.mark.slow
-def test_a_job_that_is_cancelled_is_gone(slurm, training):
+def test_a_cancelled_running_job_does_not_queue_again(slurm, training):
     log = training["log"]
     job = submit(slurm, log, "x", PYTHON=training["python"])
     wait_for(lambda: has(log, "0: ready") and has(log, "1: ready"), seconds=60)
