@@ -247,7 +247,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _evaluate(workdir: Path) -> None:
-    from synthct_jax.evaluation import run as evaluate_run
+    from synthct_jax.evaluation import evaluate
     from synthct_jax.metrics.inception import load_inception
 
     weights = _path(_INCEPTION)
@@ -262,7 +262,7 @@ def _evaluate(workdir: Path) -> None:
 
         watch.watch(workdir, poll_seconds=_POLL_SECONDS.value, **asked)
         return
-    done = evaluate_run.evaluate_run(workdir, step=_STEP.value, **asked)
+    done = evaluate.evaluate_run(workdir, step=_STEP.value, **asked)
     print(f"Report: {done.report}")
 
 

@@ -14,6 +14,7 @@ Metrics are those of `catalogue`, and `OUTSIDE`. Values that are not finite are 
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,21 +24,23 @@ from absl import logging
 
 from synthct_jax.evaluation import metric_definitions, results
 from synthct_jax.evaluation.metric_definitions import Metric
-from synthct_jax.evaluation.results import MODEL, Results
+from synthct_jax.evaluation.results import Results
 from synthct_jax.metrics import haar_features
+from synthct_jax.metrics.intervals import UNLIMITED, Interval
 
 FORMAT = 1
 OUTSIDE = "outside_floor"  # how many distances are larger than between real CT
 BEST_BY = ("mae", haar_features.NAME)
 
 _OUTSIDE = Metric(
-    "Measures worse than real CT",
+    "Metrics worse than between real CT",
     "",
     "lower",
-    "how many distances are larger than between halves of the real CT",
     0,
+    UNLIMITED,
+    "number of distribution metrics that are worse than between halves of the real CT",
 )
-_COLLECTION = (haar_features.NAME, "fid", "kl_real_synthetic", "wasserstein")
+_DISTRIBUTION = (haar_features.NAME, "fid", "kl_real_synthetic", "wasserstein")
 _CONSISTENCY = r"cycle_.+|outline_dice"
 
 
@@ -104,7 +107,7 @@ class Reader:
     """Reads the evaluations in a folder, each once as long as it does not change."""
 
     def __init__(self, folder: Path, split: str | None = None):
-        """`split`: as it was asked for by name (`run.folder_of`)."""
+        """`split`: as it was asked for by name (`evaluate.default_folder`)."""
         self._folder = folder
         self._name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
         self._known: dict[tuple[Path, int], Row | None] = {}
@@ -149,42 +152,41 @@ def _read(path: Path, step: int) -> Row | None:
         return None
 
 
-def of_results(found: Results, *, step: int, folder: str) -> Row:
-    """What the curve keeps of an evaluation."""
-    collection = found.distribution[MODEL]
-    consistency = found.consistency[MODEL]
-    entries = {}
-    if found.errors:
-        entries["mae"] = found.errors[MODEL]["mae"]
-    entries |= {name: collection[name] for name in _COLLECTION if name in collection}
-    entries |= {n: e for n, e in consistency.items() if re.fullmatch(_CONSISTENCY, n)}
-    metrics = {
-        name: {
-            "value": entry["value"] if name in collection else entry["mean"],
-            "low": entry["low"],
-            "high": entry["high"],
-        }
-        for name, entry in entries.items()
-    }
-    floors = {
-        name: {end: floor[end] for end in ("mean", "low", "high")}
-        for name, entry in entries.items()
-        if (floor := entry.get("floor"))
-    }
-    compared = sum(bool(entry["floor"]) for entry in collection.values())
+def of_results(results: Results, *, step: int, folder: str) -> Row:
+    """Return what the curve keeps of an evaluation."""
+    names = ["mae"] if results.paired else []
+    names += [n for n in _DISTRIBUTION if results.interval(n) is not None]
+    names += [
+        name
+        for name in results.metrics("consistency")
+        if re.fullmatch(_CONSISTENCY, name)
+    ]
+    metrics, floors = {}, {}
+    for name in names:
+        metrics[name] = _entry(results.interval(name))
+        if (reference := results.reference_range(name)) is not None:
+            entry = _entry(reference)
+            floors[name] = {"mean": entry.pop("value")} | entry
+    distances = results.metrics("distribution")
+    compared = sum(results.reference_range(n) is not None for n in distances)
     if compared:
-        outside = float(len(found.outside()))
+        outside = float(len(results.outside()))
         metrics[OUTSIDE] = {"value": outside, "low": None, "high": None}
-    names = ("source", "split", "size", "spacing_mm", "mr_subjects", "mr_slices")
+    data_names = ("source", "split", "size", "spacing_mm", "mr_subjects")
     return Row(
         step=step,
         folder=folder,
-        made=found.made,
-        data={name: found.data[name] for name in names},
+        made=results.made,
+        data={name: results.data[name] for name in data_names},
         metrics=metrics,
         floors=floors,
         compared=compared,
     )
+
+
+def _entry(interval: Interval) -> dict[str, float | None]:
+    value = interval.value if math.isfinite(interval.value) else None
+    return {"value": value, "low": interval.low, "high": interval.high}
 
 
 def file_name(split: str | None, kind: str) -> str:

@@ -1,75 +1,58 @@
-"""Evaluation of a translation on prepared data, with trivial answers beside it.
+"""Evaluation of a checkpoint on prepared data, beside baselines.
 
-Where the truth is known (subjects with MR, CT and labels: the phantom's) errors are
-computed in the body and in its parts. On all data, unpaired ones included, synthetic CT
-are compared with real CT as collections, and with their own MR. Subjects are read one
-after another, metrics see batches of their slices: memory holds one subject, and of
-the others small summaries.
+Where the reference CT is known (subjects with MR, CT and labels: the phantom's) errors
+are computed in the body and in its regions. On all data, unpaired ones included,
+synthetic CT are compared with real CT as distributions, and with their own MR. Subjects
+are read one after another: memory holds one of them, and small summaries of the others.
 
-A folder of results holds report.html, metrics.csv (`results.write_csv`) and
-metrics.json (`results.Results`, where the schema is documented).
+A folder of results, RUN/evaluation/STEP by default, holds report.html, metrics.csv and
+metrics.json (`results`).
 """
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
+from ml_collections import ConfigDict
 
 from input_pipeline import files
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import Prepared, load_prepared
-from input_pipeline.preparation.statistics import count_values
-from synthct_jax.evaluation import (
-    baselines,
-    distribution,
-    per_subject,
-    results,
-    summaries,
-)
-from synthct_jax.evaluation.distribution_metrics import Summary, summarise
-from synthct_jax.evaluation.report import evaluation_page as report
-from synthct_jax.evaluation.report import example_slices
+from synthct_jax.evaluation import distribution, methods, per_subject, results
+from synthct_jax.evaluation.methods import Model
+from synthct_jax.evaluation.metric_definitions import BODY
+from synthct_jax.evaluation.report import evaluation_page, example_slices
 from synthct_jax.evaluation.report.example_slices import Ranked, Slice
-from synthct_jax.evaluation.results import MODEL, Results
-from synthct_jax.evaluation.subjects import (
-    Case,
-    outline,
-    read_cases,
-    spacing_mm,
-    translated,
+from synthct_jax.evaluation.results import (
+    NETWORK,
+    REAL_VS_REAL,
+    Results,
+    Row,
+    all_subjects_row,
 )
-from synthct_jax.metrics import path_length
+from synthct_jax.evaluation.subjects import (
+    EvaluationSubject,
+    outline,
+    read_subjects,
+    spacing_mm,
+    translate_checked,
+)
+from synthct_jax.evaluation.volume_summary import VolumeSummary, summarise
+from synthct_jax.inference import translator
+from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
+from synthct_jax.runtime import metric_writer
 
 FILES = ("metrics.json", "metrics.csv", "report.html")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Model:
-    """What is evaluated.
-
-    Attributes:
-        translate: stored MR, int16 (slices, rows, columns, channels), to HU (slices,
-            rows, columns).
-        seen: stored MR to what the network sees of it, (slices, rows, columns,
-            channels) in [-1, 1].
-        channels: of `seen`.
-        cycle: HU back to such an MR; None where there is no way back.
-    """
-
-    translate: Callable[[np.ndarray], np.ndarray]
-    seen: Callable[[np.ndarray], np.ndarray]
-    channels: tuple[str, ...]
-    cycle: Callable[[np.ndarray], np.ndarray] | None = None
-
-
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What was found, and the folder that holds it."""
+    """Results, and the folder that holds them."""
 
     folder: Path
     results: Results
@@ -77,6 +60,50 @@ class Evaluation:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+
+def evaluate_run(
+    workdir: Path,
+    *,
+    step: int | None = None,
+    data_dir: Path | None = None,
+    split: str | None = None,
+    output_dir: Path | None = None,
+    inception: Inception | None = None,
+) -> Evaluation:
+    """Evaluate a checkpoint with the configuration that is stored in it.
+
+    Args:
+        workdir: of the run.
+        step: of the checkpoint; by default the best validated one, or the latest.
+        data_dir: prepared data; by default those of the training.
+        split: of its subjects; by default test, or validation or train where there are
+            no others.
+        output_dir: by default `default_folder`.
+        inception: the network for FID and KID.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
+            are not what the network takes.
+    """
+    loaded = translator.load_model(workdir, step, way_back=True)
+    data_dir = data_dir or Path(loaded.description.data_dir)
+    prepared = load_prepared(data_dir)
+    stream.check_compatible(prepared, ConfigDict(loaded.data))
+    return evaluate(
+        methods.model_of_checkpoint(loaded, prepared),
+        data_dir=data_dir,
+        split=split or prepared.domains["mr"].held_out,
+        output_dir=output_dir or default_folder(workdir, loaded.step, split),
+        provenance=loaded.provenance,
+        curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
+        inception=inception,
+    )
+
+
+def default_folder(workdir: Path, step: int, split: str | None = None) -> Path:
+    """Return RUN/evaluation/STEP, or STEP_SPLIT where the user chose the split."""
+    return workdir / "evaluation" / (f"{step:06d}" + (f"_{split}" if split else ""))
 
 
 def evaluate(
@@ -89,13 +116,13 @@ def evaluate(
     curves: Sequence[Mapping[str, Any]],
     inception: Inception | None = None,
 ) -> Evaluation:
-    """Evaluates on all subjects of a split; an evaluation in `output_dir` is replaced.
+    """Evaluate a model on all subjects of a split, and write the folder of results.
 
     Args:
         model: what is evaluated.
         data_dir: prepared data.
         split: of its subjects.
-        output_dir: appears whole or not at all.
+        output_dir: appears whole or not at all; an evaluation in it is replaced.
         provenance: what the translation is (step, config, versions, ...); JSON.
         curves: losses of the training, rows of metrics.jsonl.
         inception: the network for FID and KID; without it they are left out.
@@ -116,7 +143,7 @@ def evaluate(
     with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", found)
         results.write_csv(folder / "metrics.csv", found)
-        page = report.render(found, slices=slices, curves=curves)
+        page = evaluation_page.render(found, slices=slices, curves=curves)
         (folder / "report.html").write_text(page, encoding="utf-8")
     for line in results.summary(found):
         logging.info("%s", line)
@@ -131,228 +158,244 @@ def compute(
     provenance: Mapping[str, Any],
     inception: Inception | None = None,
 ) -> tuple[Results, list[Slice]]:
-    """The numbers of `evaluate`, and the slices to look at."""
+    """Return the results that `evaluate` writes, and the slices that it shows."""
     prepared = load_prepared(data_dir)
     ct = prepared.domains["ct"]
     real_split = split if ct.of_split(split) else ct.held_out
-    real, middles = _real_ct(data_dir, prepared, real_split, inception)
-    answers, notes = _answers(model, data_dir, prepared)
+    real, middle_slices = _summarise_real_ct(data_dir, prepared, real_split, inception)
+    named_methods, warnings = methods.by_name(model, data_dir, prepared)
 
-    synthetic: dict[str, list[Summary]] = {}
-    error_counts: dict[str, np.ndarray] = {}
-    floors: list[dict[str, float]] = []
-    subjects: list[dict[str, Any]] = []
-    ranked: list[Ranked] = []
-    for case in read_cases(data_dir, prepared, split):
-        body = outline(case.mr, "MR", case.name, prepared)
-        _check_body(case, body, data_dir)
-        spacing = spacing_mm(case.name, "MR", prepared)
-        entry: dict[str, Any] = {"name": case.name, "slices": len(case.mr)}
-        for name, answer in answers.items():
-            if (hu := answer(case, body)) is None:
-                continue
-            in_ct = per_subject.ct_outline(hu, spacing)
-            found = {"consistency": per_subject.consistency(in_ct, body, spacing)}
-            if name == MODEL:
-                cycled, residual = _cycled(model, case.mr, hu)
-                if cycled is not None:
-                    found["consistency"] |= per_subject.cycle_errors(
-                        model.seen(case.mr), cycled, body, model.channels
-                    )
-                ranked += example_slices.rank(case, hu, body, residual)
-            if case.truth is not None:
-                found |= per_subject.against_truth(
-                    hu, case, prepared.label_names, spacing
-                )
-                counts = found.pop("error_counts")
-                error_counts[name] = error_counts.get(name, 0) + counts
-            entry[name] = found
-            # As real CT is seen: in its own outline, where it has one.
-            in_ct = in_ct if in_ct.any() else body
-            summary = summarise(
-                case.name, hu, in_ct, slice_mm=spacing[0], inception=inception
-            )
-            synthetic.setdefault(name, []).append(summary)
-        if case.truth is not None:
-            in_ct = per_subject.ct_outline(case.truth, spacing)
-            floors.append(per_subject.consistency(in_ct, body, spacing))
-        subjects.append(entry)
-        logging.info("Evaluated %s", case.name)
+    measured = _Measured(model, prepared.label_names, inception)
+    for subject in read_subjects(data_dir, prepared, split):
+        _check_body(subject, data_dir)
+        for name, method in named_methods.items():
+            if (hu := method(subject)) is not None:
+                measured.add(name, subject, hu)
+        measured.add_subject(subject)
+        logging.info("Evaluated %s", subject.name)
 
-    known = [entry for entry in subjects if "body" in entry[MODEL]]
-    if known and len(known) < len(subjects):
-        notes.append(
-            f"The truth is known of {len(known)} of {len(subjects)} subjects; errors "
-            "are theirs"
+    paired_subjects, subjects = measured.paired_subjects, len(measured.mr_subjects)
+    if 0 < paired_subjects < subjects:
+        warnings.append(
+            f"The reference CT of {paired_subjects} of {subjects} subjects is known; "
+            "errors are theirs"
         )
+    reference = distribution.Reference(real)
+    rows = [
+        *results.mean_rows(measured.rows),
+        *_distribution_rows(measured.summaries, reference),
+        *measured.rows,
+    ]
+    network = measured.summaries[NETWORK]
     found = Results(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        paired=bool(known),
         data={
-            "data_dir": str(Path(data_dir).resolve()),
+            "data_dir": str(data_dir.resolve()),
             "source": prepared.source,
             "split": split,
             "real_ct_split": real_split,
             "size": prepared.size,
             "spacing_mm": prepared.spacing_mm,
             "stored_mr_channels": list(prepared.domains["mr"].channels),
-            "mr_subjects": [entry["name"] for entry in subjects],
-            "mr_slices": sum(entry["slices"] for entry in subjects),
-            "ct_subjects": [one.name for one in real],
-            "ct_slices": sum(one.slices for one in real),
-            "warnings": [*prepared.warnings, *notes],
+            "mr_subjects": measured.mr_subjects,
+            "ct_subjects": {one.name: one.slices for one in real},
+            "halves": distribution.sample_sizes(network, reference),
+            "warnings": [*prepared.warnings, *warnings],
         },
         provenance={
             **provenance,
             **({"inception": inception.sha256} if inception else {}),
         },
-        distribution=_distribution(synthetic, real),
-        consistency=summaries.consistency(subjects, floors),
-        errors=summaries.errors(known),
-        tissues=summaries.part(known, "tissues"),
-        bands=summaries.part(known, "bands"),
-        regions=summaries.part(known, "regions"),
-        subjects=subjects,
-        histograms=summaries.histograms(synthetic[MODEL], real),
-        error_histogram=summaries.error_histogram(error_counts),
-        spectra=summaries.spectra(synthetic[MODEL], real),
+        rows=rows,
+        histograms=_histograms(network, real),
+        error_histogram=measured.error_histogram(),
+        spectra=_spectra(network, real),
     )
-    return found, _slices(model, data_dir, prepared, split, ranked, middles)
-
-
-def _check_body(case: Case, body: np.ndarray, data_dir: Path) -> None:
-    """Raises ValueError, before anything is computed, where there is nobody."""
-    if not body.any():
-        raise ValueError(f"{data_dir}: no body is found in the MR of {case.name}")
-    if case.labels is not None and not (case.labels > 0).any():
-        raise ValueError(f"{data_dir}: the labels of {case.name} are all 0, outside")
-
-
-# --- answers --------------------------------------------------------------------------
-
-Answer = Callable[[Case, np.ndarray], np.ndarray | None]
-
-
-def _answers(
-    model: Model, data_dir: Path, prepared: Prepared
-) -> tuple[dict[str, Answer], list[str]]:
-    """The model and those beside it: functions of a case and its MR's outline."""
-    answers: dict[str, Answer] = {
-        MODEL: lambda case, body: translated(model.translate, case.mr, case.name),
-        "water": lambda case, body: baselines.water(body),
-    }
-    notes = []
-    if all(prepared.domains[domain].of_split("train") for domain in ("mr", "ct")):
-        answers["histogram"] = _fit_histogram_map(data_dir, prepared)
-    else:
-        notes = ["There are no training subjects of both kinds, to map histograms by"]
-    answers["bulk"] = lambda case, body: (
-        None
-        if case.truth is None
-        else path_length.bulk_density(case.truth, case.labels > 0)
+    slices = _example_slices(
+        model, data_dir, prepared, split, measured.ranked_slices, middle_slices
     )
-    return answers, notes
+    return found, slices
 
 
-def _fit_histogram_map(data_dir: Path, prepared: Prepared) -> Answer:
-    channels = prepared.domains["mr"].channels
-    channel = channels.index("in_phase") if "in_phase" in channels else 0
-    counts = []
-    for domain in ("mr", "ct"):
-        total = 0
-        for name, images in stream.read_subjects(data_dir, domain, "train"):
-            body = outline(images, domain.upper(), name, prepared)
-            one = images[..., [channel if domain == "mr" else 0]]
-            total = total + count_values(one, body)[0]
-        counts.append(total)
-    histogram_map = baselines.fit_histogram_map(*counts)
-    return lambda case, body: histogram_map(case.mr[..., channel], body)
+class _Measured:
+    """What is kept of the subjects while they are evaluated one after another."""
+
+    def __init__(
+        self, model: Model, label_names: Sequence[str], inception: Inception | None
+    ):
+        self._model, self._label_names, self._inception = model, label_names, inception
+        self.rows: list[Row] = []
+        self.summaries: dict[str, list[VolumeSummary]] = {}
+        self.mr_subjects: dict[str, int] = {}
+        self.paired_subjects = 0
+        self.ranked_slices: list[Ranked] = []
+        self._error_counts: dict[str, np.ndarray] = {}
+
+    def add(self, method: str, subject: EvaluationSubject, hu: np.ndarray) -> None:
+        """Measure the CT of one method."""
+        images = per_subject.Images(hu, subject)
+        self.rows += per_subject.consistency_rows(method, images)
+        if method == NETWORK:
+            self._add_cycle(subject, hu)
+        if subject.reference_ct is not None:
+            self.rows += per_subject.paired_rows(method, images, self._label_names)
+            counts = paired.error_counts(hu, subject.reference_ct, subject.body)
+            self._error_counts[method] = self._error_counts.get(method, 0) + counts
+        # Its own outline, as for real CT, if there is one.
+        in_ct = images.ct_outline if images.ct_outline.any() else subject.outline
+        summary = summarise(
+            subject.name,
+            hu,
+            in_ct,
+            slice_mm=subject.spacing_mm[0],
+            inception=self._inception,
+        )
+        self.summaries.setdefault(method, []).append(summary)
+
+    def add_subject(self, subject: EvaluationSubject) -> None:
+        """Measure what does not depend on a method."""
+        self.mr_subjects[subject.name] = len(subject.mr)
+        if subject.reference_ct is not None:
+            self.paired_subjects += 1
+            self.rows += per_subject.reference_rows(subject, self._label_names)
+
+    def _add_cycle(self, subject: EvaluationSubject, hu: np.ndarray) -> None:
+        residual = None
+        if self._model.cycle is not None:
+            network_input = self._model.network_input(subject.mr)
+            cycled = self._model.cycle(hu)
+            residual = np.abs(cycled - network_input).mean(axis=-1)
+            self.rows += per_subject.cycle_rows(
+                NETWORK, subject, network_input, cycled, self._model.channels
+            )
+        self.ranked_slices += example_slices.rank(subject, hu, residual)
+
+    def error_histogram(self) -> dict[str, Any] | None:
+        if not self._error_counts:
+            return None
+        return {
+            "start_hu": paired.ERROR_RANGE_HU[0],
+            "step_hu": paired.ERROR_STEP_HU,
+            **{
+                method: counts.tolist() for method, counts in self._error_counts.items()
+            },
+        }
 
 
-def _cycled(
-    model: Model, mr: np.ndarray, hu: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The MR that comes back, and how far it is off, mean over channels."""
-    if model.cycle is None:
-        return None, None
-    cycled = model.cycle(hu)
-    return cycled, np.abs(cycled - model.seen(mr)).mean(axis=-1)
+def _check_body(subject: EvaluationSubject, data_dir: Path) -> None:
+    """Raise ValueError, before anything is computed, where there is no body."""
+    if not subject.outline.any():
+        raise ValueError(f"{data_dir}: no body is found in the MR of {subject.name}")
+    if not subject.body.any():
+        raise ValueError(
+            f"{data_dir}: the labels of {subject.name} are all 0, outside the body"
+        )
 
 
-# --- collections, real CT and pictures ------------------------------------------------
+# --- real CT and distributions --------------------------------------------------------
 
 
-def _real_ct(
+def _summarise_real_ct(
     data_dir: Path, prepared: Prepared, split: str, inception: Inception | None
-) -> tuple[list[Summary], dict[str, np.ndarray]]:
-    """What is compared with, and a slice of each person to look at."""
-    real, middles = [], {}
+) -> tuple[list[VolumeSummary], dict[str, np.ndarray]]:
+    """Return summaries of the real CT, and the middle slice of each subject."""
+    real, middle_slices = [], {}
     for name, images in stream.read_subjects(data_dir, "ct", split):
-        body = outline(images, "CT", name, prepared)
+        spacing = spacing_mm(name, "ct", prepared)
+        body = outline(images, "CT", spacing)
         if not body.any():
             raise ValueError(f"{data_dir}: no body is found in the CT of {name}")
-        slice_mm = spacing_mm(name, "CT", prepared)[0]
         real.append(
             summarise(
-                name, images[..., 0], body, slice_mm=slice_mm, inception=inception
+                name, images[..., 0], body, slice_mm=spacing[0], inception=inception
             )
         )
-        middles[name] = images[example_slices.middle(body), ..., 0]
-    return real, middles
+        middle_slices[name] = images[example_slices.middle(body), ..., 0]
+    return real, middle_slices
 
 
-def _distribution(
-    synthetic: Mapping[str, Sequence[Summary]], real: Sequence[Summary]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    reference = distribution.Reference(real)
+def _distribution_rows(
+    synthetic: Mapping[str, Sequence[VolumeSummary]],
+    reference: distribution.Reference,
+) -> list[Row]:
+    rows = []
+    for method, summaries in synthetic.items():
+        distances = distribution.compare(
+            summaries, reference, intervals=method == NETWORK
+        )
+        for metric, distance in distances.items():
+            rows.append(all_subjects_row(method, BODY, metric, distance.interval))
+            if method == NETWORK and (between := distance.real_vs_real):
+                rows.append(all_subjects_row(REAL_VS_REAL, BODY, metric, between))
+    return rows
+
+
+def _histograms(
+    synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
+) -> dict[str, Any]:
     return {
-        answer: {
-            metric: dataclasses.asdict(comparison)
-            for metric, comparison in distribution.compare(
-                each, reference, intervals=answer == MODEL
-            ).items()
-        }
-        for answer, each in synthetic.items()
+        "start_hu": histogram.RANGE_HU[0],
+        "step_hu": histogram.STEP_HU,
+        "synthetic": sum(one.counts for one in synthetic).tolist(),
+        "real": sum(one.counts for one in real).tolist(),
     }
 
 
-def _slices(
+def _spectra(
+    synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
+) -> dict[str, Any]:
+    def log_mean(summaries: Sequence[VolumeSummary]) -> list[float]:
+        power = np.concatenate([one.spectra for one in summaries]).mean(axis=0)
+        return np.log10(np.maximum(power, 1e-12)).tolist()
+
+    return {
+        "frequencies": spectrum.frequencies().tolist(),
+        "synthetic": log_mean(synthetic),
+        "real": log_mean(real),
+    }
+
+
+# --- example slices -------------------------------------------------------------------
+
+
+def _example_slices(
     model: Model,
     data_dir: Path,
     prepared: Prepared,
     split: str,
     ranked: list[Ranked],
-    middles: Mapping[str, np.ndarray],
+    middle_slices: Mapping[str, np.ndarray],
 ) -> list[Slice]:
-    """The chosen slices, read and translated once more: memory held none of them."""
+    """Return the chosen slices, read and translated again: none was kept in memory."""
     chosen = example_slices.choose(ranked)
     wanted = {one.subject for one in chosen.values()}
     slices = {}
-    for case in read_cases(data_dir, prepared, split):
-        if case.name not in wanted:
+    for subject in read_subjects(data_dir, prepared, split):
+        if subject.name not in wanted:
             continue
-        hu = translated(model.translate, case.mr, case.name)
-        cycled, _ = _cycled(model, case.mr, hu)
-        seen = model.seen(case.mr)
+        hu = translate_checked(model.translate, subject.mr, subject.name)
+        cycled = None if model.cycle is None else model.cycle(hu)
+        network_input = model.network_input(subject.mr)
         for number, (title, one) in enumerate(chosen.items()):
-            if one.subject != case.name:
+            if one.subject != subject.name:
                 continue
-            # Without a truth the CT of somebody, another person if there is one.
-            names = [name for name in middles if name != case.name] or list(middles)
-            other = names[number % len(names)]
-            ordered = case.truth is not None or cycled is not None
+            is_paired = subject.reference_ct is not None
+            ordered = is_paired or cycled is not None
+            # Without a reference CT a slice of another person, if there is one.
+            names = [name for name in middle_slices if name != subject.name]
+            other = (names or list(middle_slices))[number % max(len(names), 1)]
             slices[title] = Slice(
                 rank=title if ordered else "",
-                subject=case.name,
+                subject=subject.name,
                 index=one.index,
                 slices=len(hu),
-                mr=seen[one.index],
+                mr=network_input[one.index],
                 channels=model.channels,
                 synthetic=hu[one.index],
                 score=one.score if ordered else None,
                 cycled=None if cycled is None else cycled[one.index],
-                truth=None if case.truth is None else case.truth[one.index],
-                other=None if case.truth is not None else middles[other],
-                other_subject="" if case.truth is not None else other,
+                reference_ct=subject.reference_ct[one.index] if is_paired else None,
+                other=None if is_paired else middle_slices[other],
+                other_subject="" if is_paired else other,
             )
     return [slices[title] for title in chosen]

@@ -1,29 +1,120 @@
-"""Every metric that an evaluation reports: how it is called, read and defined.
+"""Every metric that an evaluation reports: its name, unit, limits and computation.
 
-Three kinds. COLLECTION compares synthetic CT with real CT as collections, whoever the
-people are. CONSISTENCY needs the subject's own MR alone. PAIRED needs its true CT.
+DISTRIBUTION metrics compare synthetic with real CT as two samples, whoever the subjects
+are. CONSISTENCY metrics need the subject's own MR only. PAIRED metrics need the
+subject's reference CT. REFERENCE holds facts about the reference CT itself.
+
+To add a metric, write its function in `synthct_jax.metrics` and add its line here:
+
+    "median_error": Metric("Median error", "HU", "lower", 1, AT_LEAST_0,
+        "median absolute error",
+        lambda one: paired.median_error(one.hu, one.reference_ct, one.body)),
+
+The evaluation computes it for each subject and method; tables, files, comparisons and
+sweeps show it. `compute` takes `per_subject.Images` in PAIRED and CONSISTENCY, and
+`volume_summary.SamplePair` in DISTRIBUTION.
 """
 
-from typing import NamedTuple
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
 
-from synthct_jax.metrics import haar_features, histogram, paired, similarity, tissues
+import numpy as np
+
+from synthct_jax.metrics import (
+    haar_features,
+    histogram,
+    paired,
+    similarity,
+    spectrum,
+    surface,
+    tissues,
+)
+from synthct_jax.metrics.intervals import UNLIMITED, Interval, Limits
+
+AT_LEAST_0: Limits = (0.0, math.inf)
+SHARE: Limits = (0.0, 1.0)
+
+BODY = "body"
+"""The region of the whole body; others are 'tissue:NAME', 'band:NAME' (of reference
+HU) and 'border:NAME'."""
+
+# With fewer real CT, nearly anything is outside the range between them.
+FEWEST_REAL_SUBJECTS = 6
 
 
-class Metric(NamedTuple):
-    """How a metric is called and read.
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """The definition of a metric.
 
     Attributes:
-        better: 'lower', 'higher', or 'near X' where both sides are wrong.
+        title: its name in tables.
+        unit: of its values; may be empty.
+        better: 'lower', 'higher', 'near X' where both sides are worse, or empty.
+        digits: decimals; None for three significant digits.
+        limits: least and largest value it can have.
         definition: a sentence for the report.
-        digits: after the point; None for three significant ones.
+        compute: see above; None where something else computes it.
+        headline: whether a report shows it without unfolding.
+        features: slice features that it needs; empty for none.
     """
 
     title: str
     unit: str
     better: str
+    digits: int | None
+    limits: Limits
     definition: str
-    digits: int | None = None
+    compute: Callable[[Any], float] | None = None
+    _: dataclasses.KW_ONLY
+    headline: bool = False
+    features: str = ""
 
+    @property
+    def best(self) -> float | None:
+        """The best value of a metric that is worse on both sides of it."""
+        near, _, value = self.better.partition("near ")
+        return float(value) if value and not near else None
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.better == "higher"
+
+    def comparable(self, values: np.ndarray) -> np.ndarray:
+        """Return what is compared: values, or distances from the best value if any."""
+        values = np.asarray(values, np.float64)
+        return values if self.best is None else np.abs(values - self.best)
+
+    @property
+    def difference_limits(self) -> Limits:
+        """Least and largest difference of two `comparable` values."""
+        low, high = AT_LEAST_0 if self.best is not None else self.limits
+        return low - high, high - low
+
+    def is_outside(self, value: float, reference: Interval | None) -> bool | None:
+        """Tell whether a value is worse than the whole range of real CT.
+
+        Args:
+            value: of synthetic CT; NaN (a tissue is missing altogether) is worse.
+            reference: the range between, or of, real CT.
+
+        Returns:
+            None without a range, or where too few real subjects make it.
+        """
+        if reference is None or reference.n < FEWEST_REAL_SUBJECTS:
+            return None
+        return bool(
+            not np.isfinite(value)
+            or (self.better != "lower" and value < reference.low)
+            or (self.better != "higher" and value > reference.high)
+        )
+
+
+# The tables are laid out by hand: a metric takes a few lines, not ten.
+# fmt: off
+
+# --- distributions of synthetic and real CT -------------------------------------------
 
 _BINS = (
     f"bins of {histogram.STEP_HU} HU from {histogram.RANGE_HU[0]} to "
@@ -34,248 +125,213 @@ _HAAR = (
     f"(version {haar_features.VERSION}); not FID and not comparable with it"
 )
 _INCEPTION = "between the 2048 pool features of the Inception v3 network of the file"
-_SPECTRUM = "azimuthally averaged power spectra of slices (Durall et al. 2020)"
+_TORCHVISION = "frechet_inception_torchvision"
 
-COLLECTION = {
+DISTRIBUTION = {
     haar_features.NAME: Metric(
-        "Fréchet distance, Haar features",
-        "",
-        "lower",
+        "Fréchet distance, Haar features", "", "lower", None, AT_LEAST_0,
         f"{_HAAR}; it grows as slices become fewer",
-    ),
+        lambda pair: pair.frechet("haar"), features="haar", headline=True),
     f"{haar_features.NAME}_infinite": Metric(
-        "... extrapolated to infinitely many people",
-        "",
-        "lower",
-        "Chong & Forsyth 2020, by people: corrects the bias of few of them; below 0 is "
-        "0 within its error",
-    ),
+        "... extrapolated to infinitely many subjects", "", "lower", None, UNLIMITED,
+        "Chong & Forsyth 2020, by subjects: corrects the bias of few of them; below 0 "
+        "is 0 within its error",
+        lambda pair: pair.frechet_infinite("haar"), features="haar"),
     f"kernel_haar_v{haar_features.VERSION}": Metric(
-        "Kernel distance, Haar features",
-        "",
-        "lower",
+        "Kernel distance, Haar features", "", "lower", None, UNLIMITED,
         f"squared maximum mean discrepancy (KID) {_HAAR}; unbiased, so that it can be "
         "below 0",
-    ),
+        lambda pair: pair.kernel_distance("haar"), features="haar"),
     "fid": Metric(
-        "FID",
-        "",
-        "lower",
+        "FID", "", "lower", None, AT_LEAST_0,
         f"Fréchet distance {_INCEPTION}; far too large with fewer than thousands of "
-        "slices: prefer KID, and compare it with its floor only",
-    ),
-    "kid": Metric("KID", "", "lower", f"kernel distance {_INCEPTION}"),
-    "frechet_inception_torchvision": Metric(
-        "Fréchet distance, torchvision's Inception",
-        "",
-        "lower",
+        "slices: prefer KID, and compare it with real against real CT only",
+        lambda pair: pair.frechet("fid"), features="fid"),
+    "kid": Metric(
+        "KID", "", "lower", None, UNLIMITED, f"kernel distance {_INCEPTION}",
+        lambda pair: pair.kernel_distance("fid"), features="fid"),
+    _TORCHVISION: Metric(
+        "Fréchet distance, torchvision's Inception", "", "lower", None, AT_LEAST_0,
         f"{_INCEPTION}: of torchvision, so not called FID; as that far too large with "
         "fewer than thousands of slices: prefer the kernel distance",
-    ),
+        lambda pair: pair.frechet(_TORCHVISION), features=_TORCHVISION),
     "kernel_inception_torchvision": Metric(
-        "Kernel distance, torchvision's Inception", "", "lower", "the same features"
-    ),
+        "Kernel distance, torchvision's Inception", "", "lower", None, UNLIMITED,
+        "the same features",
+        lambda pair: pair.kernel_distance(_TORCHVISION), features=_TORCHVISION),
     "kl_real_synthetic": Metric(
-        "KL(real ‖ synthetic)",
-        "nats",
-        "lower",
+        "KL(real ‖ synthetic)", "nats", "lower", None, AT_LEAST_0,
         f"Kullback-Leibler divergence of histograms: {_BINS}; half a count added",
-    ),
+        lambda pair: histogram.kl_divergence(pair.real.counts, pair.synthetic.counts),
+        headline=True),
     "kl_synthetic_real": Metric(
-        "KL(synthetic ‖ real)", "nats", "lower", "the same, the other way round"
-    ),
+        "KL(synthetic ‖ real)", "nats", "lower", None, AT_LEAST_0,
+        "the same, the other way round",
+        lambda pair: histogram.kl_divergence(pair.synthetic.counts, pair.real.counts)),
     "wasserstein": Metric(
-        "Wasserstein-1 of HU",
-        "HU",
-        "lower",
+        "Wasserstein-1 of HU", "HU", "lower", 1, AT_LEAST_0,
         f"by how many HU voxels would have to move, on average: {_BINS}",
-        1,
-    ),
+        lambda pair: histogram.wasserstein(pair.synthetic.counts, pair.real.counts)),
 }
-for _name in tissues.BANDS:
-    _where = f"voxels of the body {tissues.describe(_name)}, in bins"
-    _said = _name.replace("_", " ")
-    COLLECTION[f"share_{_name}"] = Metric(
-        f"{_said.capitalize()}: synthetic / real share",
-        "",
-        "near 1",
+for _band in tissues.BANDS:
+    _where = f"voxels of the body {tissues.describe(_band)}, in bins"
+    _title = _band.replace("_", " ").capitalize()
+    DISTRIBUTION[f"share_{_band}"] = Metric(
+        f"{_title}: synthetic / real share", "", "near 1", 2, AT_LEAST_0,
         f"ratio of the shares of {_where}",
-        2,
-    )
-    COLLECTION[f"wasserstein_{_name}"] = Metric(
-        f"{_said.capitalize()}: Wasserstein-1",
-        "HU",
-        "lower",
-        f"within {_where}",
-        1,
-    )
-COLLECTION |= {
+        lambda pair, band=_band: pair.share_ratio(band))
+    DISTRIBUTION[f"wasserstein_{_band}"] = Metric(
+        f"{_title}: Wasserstein-1", "HU", "lower", 1, AT_LEAST_0, f"within {_where}",
+        lambda pair, band=_band: pair.wasserstein_of_band(band))
+DISTRIBUTION |= {
     "spectral_distance": Metric(
-        "Spectral distance",
-        "log10",
-        "lower",
-        f"mean absolute log-ratio over frequencies of {_SPECTRUM}",
-        3,
-    ),
+        "Spectral distance", "log10", "lower", 3, AT_LEAST_0,
+        "mean absolute log-ratio over frequencies of azimuthally averaged power "
+        "spectra of slices (Durall et al. 2020)",
+        lambda pair: spectrum.spectral_distance(*pair.spectra), headline=True),
     "high_frequencies": Metric(
-        "High frequencies",
-        "log10",
-        "near 0",
+        "High frequencies", "log10", "near 0", 3, UNLIMITED,
         "mean log-ratio of power above half of the Nyquist frequency: below 0 blurred, "
         "above 0 noisy",
-        3,
-    ),
+        lambda pair: spectrum.high_frequency_ratio(*pair.spectra)),
     "spectral_slope": Metric(
-        "Spectral slope, difference",
-        "",
-        "near 0",
+        "Spectral slope, difference", "", "near 0", 3, UNLIMITED,
         "of log power against log frequency, synthetic minus real",
-        3,
-    ),
+        lambda pair: np.subtract(*map(spectrum.slope, pair.spectra))),
+    "separability": Metric(
+        "Classified by spectrum", "", "lower", 2, SHARE,
+        "balanced accuracy of a logistic regression that tells synthetic from real CT "
+        "by spectra, cross-validated by subject; 0.5: no better than guessing, with "
+        "few subjects also below",
+        lambda pair: pair.separability()),
     "checkerboard": Metric(
-        "Checkerboard",
-        "log10",
-        "near 0",
+        "Checkerboard", "log10", "near 0", 3, UNLIMITED,
         "power at the frequencies of a checkerboard over that around them, synthetic "
         "minus real",
-        3,
-    ),
-    "separability": Metric(
-        "Told apart by spectrum",
-        "",
-        "lower",
-        "balanced accuracy of a logistic regression on spectra, cross-validated by "
-        "subject; 0.5: cannot be told apart, with few subjects also below",
-        2,
-    ),
-    "jumps_median": Metric(
-        "Jumps between slices, ratio",
-        "",
-        "near 1",
+        lambda pair: pair.synthetic.checkerboard - pair.real.checkerboard),
+    "slice_difference_median": Metric(
+        "Differences between slices, ratio", "", "near 1", 2, AT_LEAST_0,
         "median difference of neighbouring slices in the body, mean over subjects, "
         "synthetic over real",
-        2,
-    ),
-    "jumps_least": Metric(
-        "Smallest jump, ratio",
-        "",
-        "near 1",
-        "smallest jump over those beside it, mean over subjects, synthetic over real: "
-        "falls where a slice is repeated",
-        2,
-    ),
-    "jumps_most": Metric(
-        "Largest jump, ratio",
-        "",
-        "near 1",
-        "largest jump over those beside it, mean over subjects, synthetic over real: "
-        "rises where slices flicker",
-        2,
-    ),
+        lambda pair: pair.slice_difference_ratio("median"), headline=True),
+    "slice_difference_smallest": Metric(
+        "Smallest difference between slices, ratio", "", "near 1", 2, AT_LEAST_0,
+        "smallest difference over those beside it, mean over subjects, synthetic over "
+        "real: falls where a slice is repeated",
+        lambda pair: pair.slice_difference_ratio("least")),
+    "slice_difference_largest": Metric(
+        "Largest difference between slices, ratio", "", "near 1", 2, AT_LEAST_0,
+        "largest difference over those beside it, mean over subjects, synthetic over "
+        "real: rises where slices flicker",
+        lambda pair: pair.slice_difference_ratio("most")),
 }
+
+# --- a synthetic CT and its own MR ----------------------------------------------------
 
 CONSISTENCY = {
     "outline_dice": Metric(
-        "Outline: Dice",
-        "",
-        "higher",
+        "Outline: Dice", "", "higher", 3, SHARE,
         "overlap of the body in the synthetic CT with that in the MR",
-        3,
-    ),
+        lambda one: surface.dice(one.ct_outline, one.subject.outline), headline=True),
     "outline_hd95": Metric(
-        "Outline: Hausdorff 95 %",
-        "mm",
-        "lower",
-        "95th percentile of the distance of both outlines",
-        1,
-    ),
-    # One for each channel, `cycle_in_phase` and so on: `named`.
-    "cycle": Metric(
-        "Cycle error",
-        "%",
-        "lower",
-        "mean |MR - cycled MR| in the body, of the range that the network sees",
-        2,
-    ),
+        "Outline: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
+        "95th percentile of the distance between both outlines",
+        lambda one: surface.hausdorff_95(
+            one.ct_outline, one.subject.outline, one.subject.spacing_mm),
+        headline=True),
 }
+_CYCLE = "cycle_"  # and the name of an MR channel
+_CYCLE_METRIC = Metric(
+    "Cycle error", "%", "lower", 2, (0.0, 100.0),
+    "mean |MR - cycled MR| in the body, of the range of the network's input")
+
+# --- a synthetic CT and its reference CT ----------------------------------------------
 
 _RANGE = f"{paired.RANGE_HU[0]:g} to {paired.RANGE_HU[1]:g} HU"
+_MULTISCALE_RANGE = " to ".join(f"{hu:g}" for hu in similarity.MULTISCALE_RANGE_HU)
+
 PAIRED = {
-    "mae": Metric("MAE", "HU", "lower", "mean absolute error", 1),
-    "rmse": Metric("RMSE", "HU", "lower", "root mean squared error", 1),
-    "me": Metric("ME", "HU", "near 0", "mean of synthetic minus true CT", 1),
-    "psnr": Metric(
-        "PSNR",
-        "dB",
-        "higher",
+    "mae": Metric("MAE", "HU", "lower", 1, AT_LEAST_0, "mean absolute error",
+        lambda one: one.errors["mae"], headline=True),
+    "rmse": Metric("RMSE", "HU", "lower", 1, AT_LEAST_0, "root mean squared error",
+        lambda one: one.errors["rmse"]),
+    "me": Metric("ME", "HU", "near 0", 1, UNLIMITED,
+        "mean of synthetic minus reference CT",
+        lambda one: one.errors["me"], headline=True),
+    "psnr": Metric("PSNR", "dB", "higher", 1, UNLIMITED,
         f"peak signal-to-noise ratio over {_RANGE}, to which both are clipped",
-        1,
-    ),
-    "ssim": Metric(
-        "SSIM",
-        "",
-        "higher",
+        lambda one: one.errors["psnr"]),
+    "ssim": Metric("SSIM", "", "higher", 3, (-1.0, 1.0),
         f"structural similarity over {_RANGE}, window of 7 x 7 x 7 voxels, mean over "
         "the body; of volumes of 7 slices or more",
-        3,
-    ),
-    "ms_ssim": Metric(
-        "MS-SSIM",
-        "",
-        "higher",
-        f"structural similarity over "
-        f"{' to '.join(f'{hu:g}' for hu in similarity.MULTISCALE_RANGE_HU)} HU at five "
-        "scales in 3-D, as SynthRAD2025 computes it: axes shorter than 97 voxels are "
-        "filled up by repeating their ends, so of few slices the end ones weigh most",
-        3,
-    ),
-    "bone_dice": Metric(
-        "Bone: Dice", "", "higher", f"of voxels {tissues.describe('bone')}", 3
-    ),
-    "bone_hd95": Metric(
-        "Bone: Hausdorff 95 %",
-        "mm",
-        "lower",
+        lambda one: similarity.structural_similarity(
+            one.hu, one.reference_ct, one.body)),
+    "ms_ssim": Metric("MS-SSIM", "", "higher", 3, (-1.0, 1.0),
+        f"structural similarity over {_MULTISCALE_RANGE} HU at five scales in 3-D, as "
+        "SynthRAD2025 computes it: axes shorter than 97 voxels are filled up by "
+        "repeating their ends, so of few slices the end ones weigh most",
+        lambda one: similarity.multiscale_structural_similarity(
+            one.hu, one.reference_ct, one.body),
+        headline=True),
+    "bone_dice": Metric("Bone: Dice", "", "higher", 3, SHARE,
+        f"of voxels {tissues.describe('bone')}",
+        lambda one: surface.dice(*one.bone), headline=True),
+    "bone_hd95": Metric("Bone: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         f"of the surfaces of voxels {tissues.describe('bone')}",
-        1,
-    ),
-    "air_dice": Metric(
-        "Air inside: Dice",
-        "",
-        "higher",
+        lambda one: surface.hausdorff_95(*one.bone, one.subject.spacing_mm)),
+    "air_dice": Metric("Air inside: Dice", "", "higher", 3, SHARE,
         f"of voxels of the body below {tissues.AERATED_BELOW_HU:g} HU: lung and gas",
-        3,
-    ),
+        lambda one: surface.dice(*one.air)),
     "path_length_mae": Metric(
-        "Path length: MAE",
-        "mm of water",
-        "lower",
+        "Path length: MAE", "mm of water", "lower", 2, AT_LEAST_0,
         "mean absolute error of the water-equivalent path length of protons, along "
         "rays through the body from all sides",
-        2,
-    ),
+        lambda one: one.path_lengths["mae_mm"], headline=True),
     "path_length_me": Metric(
-        "Path length: ME", "mm of water", "near 0", "its mean, synthetic minus true", 2
-    ),
+        "Path length: ME", "mm of water", "near 0", 2, UNLIMITED,
+        "its mean, synthetic minus reference",
+        lambda one: one.path_lengths["me_mm"]),
 }
 
+REFERENCE = {
+    "voxels": Metric("Voxels", "", "", 0, AT_LEAST_0, "number of voxels"),
+    "mean_hu": Metric("Mean HU", "HU", "", 1, UNLIMITED, "mean HU of the reference CT"),
+}
+# fmt: on
 
-def named(metric: str) -> Metric:
-    """A metric by its name in results.
+
+def named(metric: str, region: str = BODY) -> Metric:
+    """Return the definition of a metric, with the region in its title.
+
+    Args:
+        metric: its name in results; `cycle_CHANNEL` for any MR channel.
+        region: its region in results.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: there is no such metric.
     """
-    for group in (COLLECTION, CONSISTENCY, PAIRED):
-        if metric in group:
-            return group[metric]
-    kind, _, channel = metric.partition("_")
-    if kind == "cycle" and channel:
-        about = CONSISTENCY[kind]
-        return about._replace(title=f"{about.title}, {channel.replace('_', ' ')}")
-    raise KeyError(metric)
+    name, _, channel = metric.partition(_CYCLE)
+    if channel and not name:
+        title = f"{_CYCLE_METRIC.title}, {channel.replace('_', ' ')}"
+        found = dataclasses.replace(_CYCLE_METRIC, title=title)
+    else:
+        found = (DISTRIBUTION | CONSISTENCY | PAIRED | REFERENCE)[metric]
+    if region == BODY:
+        return found
+    return dataclasses.replace(found, title=f"{found.title}, {region_title(region)}")
 
 
-def two_sided(metric: str) -> bool:
-    """Whether values on both sides of the best one are wrong."""
-    return named(metric).better.startswith("near")
+def region_title(region: str) -> str:
+    """Return the words for a region: 'tissue:cortical_bone' to 'cortical bone'."""
+    kind, _, name = region.rpartition(":")
+    name = name.replace("_", " ")
+    return f"{name} {kind}" if kind == "border" else name
+
+
+def group(metric: str) -> str:
+    """Return 'distribution', 'consistency', 'paired' or 'reference'."""
+    if metric.startswith(_CYCLE) or metric in CONSISTENCY:
+        return "consistency"
+    if metric in DISTRIBUTION:
+        return "distribution"
+    return "paired" if metric in PAIRED else "reference"

@@ -1,123 +1,146 @@
-"""What is measured of one subject: against its own MR, and against its true CT."""
+"""Metrics of one subject: against its own MR, and against its reference CT."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from input_pipeline.body import body_mask
-from synthct_jax.evaluation.subjects import Case
-from synthct_jax.metrics import paired, path_length, similarity, surface, tissues
-
-Spacing = tuple[float, float, float]  # of slices, rows and columns in mm
-
-
-def ct_outline(hu: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """The body in a CT, synthetic or real: bool (slices, rows, columns)."""
-    slice_mm, row_mm, column_mm = spacing_mm
-    # Found in what would be stored: int16, with a channel.
-    stored = np.round(hu).astype(np.int16)[..., None]
-    return body_mask(stored, "CT", (row_mm, column_mm, slice_mm))
+from synthct_jax.evaluation.metric_definitions import BODY, CONSISTENCY, PAIRED
+from synthct_jax.evaluation.results import REFERENCE_CT, Row
+from synthct_jax.evaluation.subjects import EvaluationSubject
+from synthct_jax.metrics import paired, path_length, surface, tissues
 
 
-def consistency(
-    in_ct: np.ndarray, in_mr: np.ndarray, spacing_mm: Spacing
-) -> dict[str, float]:
-    """How well the body in a CT is that in the MR; no true CT is needed.
+class Images:
+    """A CT of a subject: the argument of CONSISTENCY and PAIRED metrics.
 
-    Args:
-        in_ct, in_mr: bool (slices, rows, columns), the outlines that they show.
+    Attributes:
+        hu: the CT, synthetic or, for its consistency, real: (slices, rows, columns).
+        subject: the MR with its outline and, where they are known, reference CT and
+            labels.
     """
-    return {
-        "outline_dice": surface.dice(in_ct, in_mr),
-        "outline_hd95": surface.hausdorff_95(in_ct, in_mr, spacing_mm),
-    }
+
+    def __init__(self, hu: np.ndarray, subject: EvaluationSubject):
+        self.hu, self.subject = hu, subject
+
+    @property
+    def reference_ct(self) -> np.ndarray:
+        return self.subject.reference_ct
+
+    @property
+    def body(self) -> np.ndarray:
+        return self.subject.body
+
+    @functools.cached_property
+    def ct_outline(self) -> np.ndarray:
+        """The body as the CT shows it: bool (slices, rows, columns)."""
+        slice_mm, row_mm, column_mm = self.subject.spacing_mm
+        # As if it were stored: int16, with a channel.
+        stored = np.round(self.hu).astype(np.int16)[..., None]
+        return body_mask(stored, "CT", (row_mm, column_mm, slice_mm))
+
+    @functools.cached_property
+    def errors(self) -> dict[str, float]:
+        return paired.errors(self.hu, self.reference_ct, self.body)
+
+    @functools.cached_property
+    def path_lengths(self) -> dict[str, float]:
+        return path_length.path_length_errors(
+            self.hu, self.reference_ct, self.body, self.subject.spacing_mm
+        )
+
+    @functools.cached_property
+    def bone(self) -> list[np.ndarray]:
+        """Bone of the synthetic and of the reference CT."""
+        return [surface.bone(hu, self.body) for hu in (self.hu, self.reference_ct)]
+
+    @property
+    def air(self) -> list[np.ndarray]:
+        """Gas and lung in the body of the synthetic and of the reference CT."""
+        limit = tissues.AERATED_BELOW_HU
+        return [self.body & (hu < limit) for hu in (self.hu, self.reference_ct)]
 
 
-def cycle_errors(
-    mr: np.ndarray, cycled: np.ndarray, body: np.ndarray, channels: Sequence[str]
-) -> dict[str, float]:
-    """What is lost from MR to CT and back, in % of the range that the network sees.
+def consistency_rows(method: str, images: Images) -> Iterator[Row]:
+    """Yield the metrics that need no reference CT."""
+    for name, metric in CONSISTENCY.items():
+        yield Row(images.subject.name, method, BODY, name, metric.compute(images))
+
+
+def cycle_rows(
+    method: str,
+    subject: EvaluationSubject,
+    network_input: np.ndarray,
+    cycled: np.ndarray,
+    channels: Sequence[str],
+) -> Iterator[Row]:
+    """Yield what is lost from MR to CT and back, in % of the input's range.
 
     Args:
-        mr, cycled: (slices, rows, columns, channels) in [-1, 1].
-        body: bool, (slices, rows, columns).
+        method: that made the CT.
+        subject: whose outline counts.
+        network_input, cycled: (slices, rows, columns, channels) in [-1, 1].
         channels: their names.
     """
-    if not body.any():
-        return dict.fromkeys([f"cycle_{name}" for name in channels], float("nan"))
+    body = subject.outline
     errors = [
         np.abs(one - other)[where].sum(axis=0, dtype=np.float64)
-        for one, other, where in zip(mr, cycled, body, strict=True)
+        for one, other, where in zip(network_input, cycled, body, strict=True)
     ]
     means = 50 * np.sum(errors, axis=0) / body.sum()
-    return {f"cycle_{n}": float(m) for n, m in zip(channels, means, strict=True)}
+    for channel, mean in zip(channels, means, strict=True):
+        yield Row(subject.name, method, BODY, f"cycle_{channel}", float(mean))
 
 
-def against_truth(
-    hu: np.ndarray, case: Case, label_names: Sequence[str], spacing_mm: Spacing
-) -> dict[str, Any]:
-    """Errors in the body, in its tissues, bands of HU and regions.
+def paired_rows(
+    method: str, images: Images, label_names: Sequence[str]
+) -> Iterator[Row]:
+    """Yield errors in the body, and MAE and ME of its tissues, HU bands and border.
 
-    Returns:
-        {body: name in catalogue.PAIRED -> value, tissues, bands, regions: name ->
-        {mae, me, voxels, true_mean} or None where it does not occur}; `error_counts`
-        of `paired.error_counts`.
+    Args:
+        method: that made the CT.
+        images: of a subject with a reference CT.
+        label_names: of all labels; label 0 is outside the body.
     """
-    truth, labels = case.truth, case.labels
-    body = labels > 0
-    found: dict[str, Any] = {
-        "body": paired.errors(hu, truth, body)
-        | {
-            "ssim": similarity.structural_similarity(hu, truth, body),
-            "ms_ssim": similarity.multiscale_structural_similarity(hu, truth, body),
-        }
-        | _thresholded(hu, truth, body, spacing_mm)
-        | _path_lengths(hu, truth, body, spacing_mm)
+    subject = images.subject
+    for name, metric in PAIRED.items():
+        yield Row(subject.name, method, BODY, name, metric.compute(images))
+    for region, errors in _errors_by_region(images, label_names).items():
+        for name in ("mae", "me"):
+            yield Row(subject.name, method, region, name, errors[name])
+
+
+def reference_rows(
+    subject: EvaluationSubject, label_names: Sequence[str]
+) -> Iterator[Row]:
+    """Yield size and mean HU of the regions, and the reference CT's own consistency."""
+    images = Images(subject.reference_ct, subject)
+    yield from consistency_rows(REFERENCE_CT, images)
+    for region, errors in _errors_by_region(images, label_names).items():
+        yield Row(subject.name, REFERENCE_CT, region, "voxels", float(errors["voxels"]))
+        kind, _, name = region.partition(":")
+        if kind == "tissue":
+            where = subject.labels == label_names.index(name)
+            mean = subject.reference_ct[where].mean(dtype=np.float64)
+            yield Row(subject.name, REFERENCE_CT, region, "mean_hu", float(mean))
+
+
+def _errors_by_region(
+    images: Images, label_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return {'mae', 'me', 'voxels'} of each region that the subject has."""
+    hu, reference_ct, body = images.hu, images.reference_ct, images.body
+    by_label = paired.by_label(
+        hu, reference_ct, images.subject.labels, count=len(label_names)
+    )
+    by_band = paired.by_band(hu, reference_ct, body, tissues.BANDS)
+    border = paired.fat_muscle_border(reference_ct, body).astype(np.int16)
+    by_border = paired.by_label(hu, reference_ct, border, count=2)
+    regions = {
+        f"tissue:{name}": errors
+        for name, errors in zip(label_names[1:], by_label[1:], strict=True)
     }
-    by_label = paired.by_label(hu, truth, labels, count=len(label_names))
-    # Label 0 is what is outside of the body.
-    found["tissues"] = {
-        name: _with_true_mean(one, truth, labels == label)
-        for label, (name, one) in enumerate(zip(label_names, by_label, strict=True))
-        if label
-    }
-    found["bands"] = paired.by_band(hu, truth, body, tissues.BANDS)
-    border = paired.fat_muscle_border(truth, body)
-    found["regions"] = {
-        "fat_muscle_border": paired.by_label(
-            hu, truth, border.astype(np.int16), count=2
-        )[1]
-    }
-    found["error_counts"] = paired.error_counts(hu, truth, body)
-    return found
-
-
-def _thresholded(
-    hu: np.ndarray, truth: np.ndarray, body: np.ndarray, spacing_mm: Spacing
-) -> dict[str, float]:
-    bones = [surface.bone(image, body) for image in (hu, truth)]
-    airs = [body & (image < tissues.AERATED_BELOW_HU) for image in (hu, truth)]
-    return {
-        "bone_dice": surface.dice(*bones),
-        "bone_hd95": surface.hausdorff_95(*bones, spacing_mm),
-        "air_dice": surface.dice(*airs),
-    }
-
-
-def _path_lengths(
-    hu: np.ndarray, truth: np.ndarray, body: np.ndarray, spacing_mm: Spacing
-) -> dict[str, float]:
-    found = path_length.path_length_errors(hu, truth, body, spacing_mm)
-    return {
-        "path_length_mae": found["mae_mm"],
-        "path_length_me": found["me_mm"],
-    }
-
-
-def _with_true_mean(
-    found: Mapping[str, float] | None, truth: np.ndarray, where: np.ndarray
-) -> dict[str, float] | None:
-    if found is None:
-        return None
-    return {**found, "true_mean": float(truth[where].mean(dtype=np.float64))}
+    regions |= {f"band:{name}": errors for name, errors in by_band.items()}
+    regions["border:fat_muscle"] = by_border[1]
+    return {region: errors for region, errors in regions.items() if errors}

@@ -1,285 +1,297 @@
-"""What an evaluation found: its schema, and its files.
+"""The numbers of an evaluation as one tidy table, and its files.
 
-metrics.json is a `Results` with "format" added. Numbers that are not finite (PSNR of
-equal images, a metric that needs what is not there) are null.
+Each number is a `Row`: subject, method, region, metric, value. metrics.csv is that
+table with units; metrics.json is a `Results`. Values that are not finite (the PSNR of
+equal images) are null in metrics.json and empty in metrics.csv.
 """
 
 import csv
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from synthct_jax.evaluation import metric_definitions
+from synthct_jax.evaluation.metric_definitions import BODY
 from synthct_jax.metrics import haar_features
+from synthct_jax.metrics.intervals import Interval, mean_interval
 
-FORMAT = 2
-MODEL = "model"
+FORMAT = 3
 
-ANSWERS = {
-    MODEL: "synthetic CT",
+NETWORK = "network"
+METHODS = {
+    NETWORK: "synthetic CT",
     "water": "water in the outline of the MR",
     "histogram": "MR mapped to the CT histogram",
-    "bulk": "true CT in three densities",
+    "bulk": "reference CT in three densities",
 }
-"""What is compared, and how it is called: the model; two that know no anatomy; and air,
-soft tissue and bone of the true CT at one density each, which no MR alone can give."""
-TRIVIAL = ("water", "histogram")
+"""Methods that give a CT, and their titles: the network; two baselines that know no
+anatomy; and air, soft tissue and bone of the reference CT at one density each, which no
+MR alone can give."""
+BASELINES = ("water", "histogram")
 
-PARTS = ("tissues", "bands", "regions")
+REFERENCE_CT = "reference_ct"
+"""In the place of a method: the subject's own reference CT."""
+REAL_VS_REAL = "real_vs_real"
+"""In the place of a method: one half of the real CT, compared with the other half."""
+
+ALL_SUBJECTS = ""
+
+
+class Row(NamedTuple):
+    """A number.
+
+    Attributes:
+        subject: its name, or ALL_SUBJECTS: a mean over subjects, or the value of a
+            distribution.
+        method: a name in METHODS, REFERENCE_CT or REAL_VS_REAL.
+        region: as `metric_definitions.BODY`.
+        metric: its name in `metric_definitions`.
+        value: NaN where it is not known.
+        low, high: of all subjects: the 95 % interval, of REAL_VS_REAL the extremes.
+        n: of all subjects: how many there are.
+    """
+
+    subject: str
+    method: str
+    region: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
-    """One evaluation, as in metrics.json.
-
-    An ANSWER is a key of ANSWERS; 'histogram' is absent without training subjects,
-    'bulk' where no truth is known. Metrics are those of `catalogue`. An INTERVAL is
-    {mean, low, high, n}: mean over n subjects and its 95 % percentile bootstrap
-    interval over subjects, null for one subject. A FLOOR is {mean, low, high,
-    subjects}: what the metric is between real CT (`collection.Floor`), or null.
+    """One evaluation.
 
     Attributes:
         made: time in UTC, ISO 8601.
-        paired: whether the truth is known, of at least one subject.
-        data: data_dir, source, split, real_ct_split (that of the real CT compared with:
+        data: data_dir, source, split, real_ct_split (of the real CT compared with:
             train where the split has none), size, spacing_mm, stored_mr_channels,
-            mr_subjects, mr_slices, ct_subjects, ct_slices, warnings.
+            mr_subjects and ct_subjects (name to number of slices), halves
+            (`distribution.sample_sizes`), warnings.
         provenance: what made the synthetic CT: step, config, versions, ...
-        distribution: ANSWER -> metric -> `collection.Comparison`: {value, low, high,
-            floor: FLOOR, outside, subjects: [synthetic, real], slices: [same]};
-            low and high of the model alone.
-        consistency: ANSWER -> metric -> INTERVAL, with floor: FLOOR, that of the true
-            CT with the outline of its MR, where known (low and high are the extreme
-            subjects), and outside: whether the mean is worse than all of them.
-        errors: ANSWER -> metric -> INTERVAL, in the body; null without a truth.
-        tissues, bands, regions: ANSWER -> name -> {voxels, mae: INTERVAL, me: INTERVAL,
-            and for tissues true_mean: INTERVAL}; or null. Bands are of the true HU.
-        subjects: of each {name, slices} and ANSWER -> {consistency: metric -> value}
-            and, where its truth is known, {body: metric -> value, tissues, bands,
-            regions: name -> {mae, me, voxels, true_mean} or null where it has none}.
+        rows: all numbers.
         histograms: start_hu and step_hu of the bins; counts in the body of `synthetic`
             and `real` CT.
-        error_histogram: start_hu, step_hu and counts of synthetic minus true CT in the
-            body; null without a truth.
+        error_histogram: start_hu, step_hu and, by method, counts of synthetic minus
+            reference CT in the body; None without reference CT.
         spectra: frequencies in cycles per pixel; log10 of the mean power of
             `synthetic` and `real` CT.
     """
 
     made: str
-    paired: bool
-    data: dict[str, Any]
-    provenance: dict[str, Any]
-    distribution: dict[str, dict[str, dict[str, Any]]]
-    consistency: dict[str, dict[str, dict[str, Any]]]
-    errors: dict[str, dict[str, dict[str, Any]]] | None
-    tissues: dict[str, dict[str, dict[str, Any]]] | None
-    bands: dict[str, dict[str, dict[str, Any]]] | None
-    regions: dict[str, dict[str, dict[str, Any]]] | None
-    subjects: list[dict[str, Any]]
-    histograms: dict[str, Any]
-    error_histogram: dict[str, Any] | None
-    spectra: dict[str, Any]
+    data: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    rows: Sequence[Row]
+    histograms: Mapping[str, Any]
+    error_histogram: Mapping[str, Any] | None
+    spectra: Mapping[str, Any]
+
+    @functools.cached_property
+    def _table(self) -> dict[tuple[str, str, str], dict[str, Row]]:
+        """Rows by method, region and metric, and then by subject."""
+        table: dict[tuple[str, str, str], dict[str, Row]] = {}
+        for row in self.rows:
+            table.setdefault((row.method, row.region, row.metric), {})[row.subject] = (
+                row
+            )
+        return table
+
+    def interval(
+        self, metric: str, method: str = NETWORK, region: str = BODY
+    ) -> Interval | None:
+        """Return the mean over subjects, or the value of a distribution; None: none."""
+        row = self._table.get((method, region, metric), {}).get(ALL_SUBJECTS)
+        if row is None:
+            return None
+        return Interval(value=row.value, low=row.low, high=row.high, n=row.n)
+
+    def values(
+        self, metric: str, method: str = NETWORK, region: str = BODY
+    ) -> dict[str, float]:
+        """Return the value of each subject that has one, by name."""
+        rows = self._table.get((method, region, metric), {})
+        return {name: row.value for name, row in rows.items() if name != ALL_SUBJECTS}
+
+    def metrics(self, group: str) -> list[str]:
+        """Return the network's metrics of a group (`metric_definitions.group`)."""
+        return [
+            metric
+            for method, region, metric in self._table
+            if (method, region) == (NETWORK, BODY)
+            and metric_definitions.group(metric) == group
+        ]
+
+    def regions(self, kind: str) -> list[str]:
+        """Return the regions of a kind: 'tissue', 'band' or 'border'."""
+        regions = dict.fromkeys(region for _, region, _ in self._table)
+        return [region for region in regions if region.startswith(f"{kind}:")]
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        return tuple(name for name in ANSWERS if name in self.distribution)
+    def methods(self) -> tuple[str, ...]:
+        there = {method for method, _, _ in self._table}
+        return tuple(method for method in METHODS if method in there)
 
-    def best_baseline(self) -> str:
-        """The better of the trivial answers: by MAE, or by Frechet distance."""
-        trivial = [name for name in self.answers if name in TRIVIAL]
-        if self.errors:
-            return min(trivial, key=lambda name: self.errors[name]["mae"]["mean"])
-        key = haar_features.NAME
-        return min(trivial, key=lambda name: self.distribution[name][key]["value"])
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(self.data["mr_subjects"])
 
-    def judged(self) -> int:
-        """How many metrics of collections are held against their floor."""
-        return sum(
-            entry["outside"] is not None for entry in self.distribution[MODEL].values()
+    @property
+    def paired(self) -> bool:
+        """Whether the reference CT of at least one subject is known."""
+        return self.interval("mae") is not None
+
+    def reference_range(self, metric: str) -> Interval | None:
+        """Return mean and extremes of a metric of, or between, real CT.
+
+        Those of distributions are between halves of real CT, those of consistency over
+        reference CT. `n` counts real subjects.
+        """
+        if metric_definitions.group(metric) == "distribution":
+            return self.interval(metric, REAL_VS_REAL)
+        return value_range(self.values(metric, REFERENCE_CT).values())
+
+    def is_outside(self, metric: str) -> bool | None:
+        """Tell whether the network is worse than all real CT; None: not known."""
+        return metric_definitions.named(metric).is_outside(
+            self.interval(metric).value, self.reference_range(metric)
         )
 
+    def judged(self) -> int:
+        """Return the number of distribution metrics with a range to judge by."""
+        judged = map(self.is_outside, self.metrics("distribution"))
+        return sum(outside is not None for outside in judged)
+
+    def outside(self) -> list[str]:
+        """Return the distribution metrics that are worse than between real CT."""
+        return [name for name in self.metrics("distribution") if self.is_outside(name)]
+
+    def best_baseline(self) -> str:
+        """Return the better baseline: by MAE, or else by Fréchet distance."""
+        metric = "mae" if self.paired else haar_features.NAME
+        there = [method for method in BASELINES if method in self.methods]
+        return min(there, key=lambda method: self.interval(metric, method).value)
+
     def people_in_common(self) -> str:
-        """Whether MR and real CT are of the same people: 'all', 'some' or 'none'."""
+        """Return whether MR and real CT are of the same people: all, some or none."""
         mr, ct = set(self.data["mr_subjects"]), set(self.data["ct_subjects"])
         if not mr & ct:
             return "none"
         return "all" if mr == ct else "some"
 
-    def outside(self) -> list[str]:
-        """Metrics in which the model is worse than real CT among themselves."""
-        return [
-            name for name, entry in self.distribution[MODEL].items() if entry["outside"]
-        ]
+
+def value_range(values: Iterable[float]) -> Interval | None:
+    """Return mean and extremes of the finite values; None without any."""
+    finite = [float(value) for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    mean = sum(finite) / len(finite)
+    return Interval(value=mean, low=min(finite), high=max(finite), n=len(finite))
+
+
+def mean_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return a row with mean and interval for each method, region and metric."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        key = row.method, row.region, row.metric
+        values.setdefault(key, []).append(row.value)
+    rows = []
+    for (method, region, metric), of_subjects in values.items():
+        limits = metric_definitions.named(metric).limits
+        interval = mean_interval(of_subjects, limits)
+        rows.append(all_subjects_row(method, region, metric, interval))
+    return rows
+
+
+def all_subjects_row(method: str, region: str, metric: str, interval: Interval) -> Row:
+    return Row(ALL_SUBJECTS, method, region, metric, *dataclasses.astuple(interval))
 
 
 def summary(results: Results) -> list[str]:
-    """A few lines for a terminal."""
+    """Return a few lines for a terminal."""
     best = results.best_baseline()
     lines = []
-    if results.errors:
-        mae = {name: results.errors[name]["mae"] for name in results.answers}
-        n = mae[MODEL]["n"]
-        interval = (
-            ""
-            if mae[MODEL]["low"] is None
-            else f" ({mae[MODEL]['low']:.1f} to {mae[MODEL]['high']:.1f})"
-        )
-        lines.append(
-            f"MAE in the body: {mae[MODEL]['mean']:.1f} HU{interval}, "
-            f"{n} subject{'' if n == 1 else 's'}"
-        )
-        lines += [
-            f"  {ANSWERS[name]}: {mae[name]['mean']:.1f} HU"
-            for name in results.answers[1:]
-        ]
-        lines.append(
-            f"  {mae[MODEL]['mean'] / mae[best]['mean']:.0%} of the better trivial one"
-        )
+    if results.paired:
+        mae = {m: results.interval("mae", m) for m in results.methods}
+        ours = mae.pop(NETWORK)
+        ends = "" if ours.low is None else f" ({ours.low:.1f} to {ours.high:.1f})"
+        subjects = f"{ours.n} subject{'' if ours.n == 1 else 's'}"
+        lines.append(f"MAE in the body: {ours.value:.1f} HU{ends}, {subjects}")
+        lines += [f"  {METHODS[m]}: {one.value:.1f} HU" for m, one in mae.items()]
+        ratio = ours.value / mae[best].value
+        lines.append(f"  {ratio:.0%} of the better baseline's")
     key = haar_features.NAME
-    entry = results.distribution[MODEL][key]
-    floor = entry["floor"]
+    real = results.reference_range(key)
+    halves = results.data["halves"]
     lines.append(
-        f"{metric_definitions.named(key).title}: {entry['value']:.3g}"
-        + (f", real against real {floor['mean']:.3g}" if floor else "")
-        + f" ({entry['slices'][0]} synthetic, {entry['slices'][1]} real slices)"
+        f"{metric_definitions.named(key).title}: {results.interval(key).value:.3g}"
+        + (f", real against real {real.value:.3g}" if real else "")
+        + f" ({halves['synthetic'][1]} synthetic, {halves['real'][1]} real slices)"
     )
-    lines.append(f"  {ANSWERS[best]}: {results.distribution[best][key]['value']:.3g}")
-    if results.judged():
-        count = len(results.outside())
+    lines.append(f"  {METHODS[best]}: {results.interval(key, best).value:.3g}")
+    if judged := results.judged():
         lines.append(
-            f"{count} of {results.judged()} such measures are worse than between "
+            f"{len(results.outside())} of {judged} such metrics are worse than between "
             "halves of the real CT"
         )
     return lines
 
 
+# --- files ----------------------------------------------------------------------------
+
+
 def write_json(path: Path, results: Results) -> None:
-    fields = {"format": FORMAT, **dataclasses.asdict(results)}
-    text = json.dumps(_finite(fields), indent=1, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    fields = {"format": FORMAT} | {
+        field.name: getattr(results, field.name)
+        for field in dataclasses.fields(results)
+    }
+    rows = [_json([_finite(x) for x in row]) for row in fields.pop("rows")]
+    header = _json(fields | {"columns": Row._fields}, indent=1).removesuffix("\n}")
+    lines = ",\n  ".join(rows)  # a row a line
+    text = f'{header},\n "rows": [\n  {lines}\n ]\n}}\n'
+    path.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Results:
-    """The results in a metrics.json.
+    """Read the results in a metrics.json.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not what this version writes; names the file.
+        ValueError: it is of another format; names the file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; evaluate first")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        found = fields.pop("format")
-        if found != FORMAT:
-            raise ValueError(f"format is {found}, expected {FORMAT}; evaluate again")
-        return Results(**fields)
+        if (number := fields.pop("format")) != FORMAT:
+            raise ValueError(f"format is {number}, expected {FORMAT}; evaluate again")
+        if fields.pop("columns") != list(Row._fields):
+            raise ValueError(f"expected columns {', '.join(Row._fields)}")
+        rows = [Row(*row) for row in fields.pop("rows")]
+        rows = [r._replace(value=math.nan) if r.value is None else r for r in rows]
+        return Results(rows=rows, **fields)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-_COLUMNS = (
-    "subject answer part name metric unit value low high floor_mean floor_low "
-    "floor_high outside subjects slices"
-).split()
-
-
 def write_csv(path: Path, results: Results) -> None:
-    """The numbers as one table, a value a row.
-
-    Columns: subject (empty: of all), answer, part (collection, consistency, body,
-    tissues, bands, regions), name (of the tissue, band or region), metric, unit, value,
-    low, high, floor_mean, floor_low, floor_high, outside, subjects (synthetic), slices
-    (synthetic).
-    """
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in to_rows(results):
-            row["unit"] = metric_definitions.named(row["metric"]).unit
-            writer.writerow({k: "" if v is None else v for k, v in row.items()})
-
-
-def to_rows(results: Results) -> Iterator[dict[str, Any]]:
-    """The rows of metrics.csv; what is empty is left out."""
-    for answer in results.answers:
-        for metric, entry in results.distribution[answer].items():
-            yield {
-                "answer": answer,
-                "part": "collection",
-                "metric": metric,
-                **{name: entry[name] for name in ("value", "low", "high", "outside")},
-                **_floor_columns(entry["floor"]),
-                "subjects": entry["subjects"][0],
-                "slices": entry["slices"][0],
-            }
-        for metric, entry in results.consistency.get(answer, {}).items():
-            yield {
-                "answer": answer,
-                "part": "consistency",
-                "metric": metric,
-                **_columns(entry, results.data["mr_slices"]),
-                **_floor_columns(entry["floor"]),
-                "outside": entry["outside"],
-            }
-        slices = sum(s["slices"] for s in results.subjects if "body" in s[MODEL])
-        for metric, entry in ((results.errors or {}).get(answer) or {}).items():
-            yield {
-                "answer": answer,
-                "part": "body",
-                "metric": metric,
-                **_columns(entry, slices),
-            }
-        for part in PARTS:
-            for name, entry in ((getattr(results, part) or {}).get(answer, {})).items():
-                for metric in ("mae", "me"):
-                    yield {
-                        "answer": answer,
-                        "part": part,
-                        "name": name,
-                        "metric": metric,
-                        **_columns(entry[metric], slices),
-                    }
-    for subject in results.subjects:
-        for answer in results.answers:
-            for part in ("consistency", "body"):
-                for metric, value in subject.get(answer, {}).get(part, {}).items():
-                    yield {
-                        "subject": subject["name"],
-                        "answer": answer,
-                        "part": part,
-                        "metric": metric,
-                        "value": value,
-                        "subjects": 1,
-                        "slices": subject["slices"],
-                    }
-
-
-def _columns(interval: dict[str, Any], slices: int) -> dict[str, Any]:
-    return {
-        "value": interval["mean"],
-        "low": interval["low"],
-        "high": interval["high"],
-        "subjects": interval["n"],
-        "slices": slices,
-    }
-
-
-def _floor_columns(floor: dict[str, Any] | None) -> dict[str, Any]:
-    return (
-        {f"floor_{name}": floor[name] for name in ("mean", "low", "high")}
-        if (floor)
-        else {}
-    )
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*Row._fields, "unit"])
+        for row in results.rows:
+            unit = metric_definitions.named(row.metric).unit
+            writer.writerow([*map(_finite, row), unit])  # None is written as empty
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json(value: Any, **options: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, **options)

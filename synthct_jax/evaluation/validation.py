@@ -8,7 +8,11 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import Prepared, load_prepared
-from synthct_jax.evaluation.subjects import read_cases, spread, translated
+from synthct_jax.evaluation.subjects import (
+    evenly_spaced,
+    read_subjects,
+    translate_checked,
+)
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
 
@@ -34,18 +38,18 @@ def validate(
         for domain, found in prepared.domains.items()
     }
     real = [
-        haar_features.haar_features(ct[spread(len(ct), share["ct"]), ..., 0])
+        haar_features.haar_features(ct[evenly_spaced(len(ct), share["ct"]), ..., 0])
         for _, ct in stream.read_subjects(data_dir, "ct", split)
     ]
     synthetic, errors = [], []
-    for case in read_cases(data_dir, prepared, split):
-        chosen = spread(len(case.mr), share["mr"])
-        hu = translated(translate, case.mr[chosen], case.name)
+    for subject in read_subjects(data_dir, prepared, split):
+        chosen = evenly_spaced(len(subject.mr), share["mr"])
+        hu = translate_checked(translate, subject.mr[chosen], subject.name)
         synthetic.append(haar_features.haar_features(hu))
-        if case.truth is not None:
-            body = case.labels[chosen] > 0
+        if subject.reference_ct is not None:
+            body = subject.body[chosen]
             if body.any():  # a few slices may be above or below everything
-                errors.append(paired.errors(hu, case.truth[chosen], body))
+                errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
     found = {
         "frechet_haar": frechet_distance(
             np.concatenate(synthetic), np.concatenate(real)

@@ -16,8 +16,7 @@ from absl import logging
 from input_pipeline import files
 from input_pipeline.dataset.manifest import load_prepared
 from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint
-from synthct_jax.evaluation import curve, curve_page
-from synthct_jax.evaluation import run as evaluate_run
+from synthct_jax.evaluation import curve, curve_page, evaluate
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime.preemption import Preemption
 
@@ -46,12 +45,12 @@ def watch(
         workdir: of the run; it need not be there yet.
         poll_seconds: between two looks for new checkpoints.
         data_dir: prepared data; by default those of the training.
-        split: of its subjects; by default as of `evaluate_run.evaluate_run`.
+        split: of its subjects; by default as of `evaluate.evaluate_run`.
         output_dir: holds a folder for each evaluation; by default WORKDIR/evaluation.
         inception: the network for FID and KID.
 
     Raises:
-        FileNotFoundError, ValueError: as of `evaluate_run.evaluate_run`, where nothing
+        FileNotFoundError, ValueError: as of `evaluate.evaluate_run`, where nothing
             can be evaluated; or the folder has evaluations on other data.
     """
     watcher = _Watcher(
@@ -142,9 +141,9 @@ class _Watcher:
 
     def _evaluate(self, key: _Key) -> None:
         step = key[0]
-        name = evaluate_run.folder_of(self._workdir, step, self._split).name
+        name = evaluate.default_folder(self._workdir, step, self._split).name
         try:
-            evaluate_run.evaluate_run(
+            evaluate.evaluate_run(
                 self._workdir,
                 step=step,
                 data_dir=self._data_dir,
@@ -213,7 +212,8 @@ class _Watcher:
         names = [subject.name for subject in prepared.domains["mr"].of_split(split)]
         asked = (prepared.source, prepared.size, split, names)
         for row in self._reader.rows():
-            has = tuple(row.data[n] for n in ("source", "size", "split", "mr_subjects"))
+            has = tuple(row.data[n] for n in ("source", "size", "split"))
+            has = (*has, list(row.data["mr_subjects"]))
             if has != asked:
                 raise ValueError(
                     f"{self._folder / row.folder} is on other data than "

@@ -19,7 +19,7 @@ from synthct_jax.evaluation.report.slice_figure import (
     add_colour_bar,
     around_body,
 )
-from synthct_jax.evaluation.subjects import Case, read_cases
+from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
 from synthct_jax.inference import translator
 from synthct_jax.inference.translator import LoadedModel, Translator
 from synthct_jax.sweep import plan_file as sweep_folder
@@ -95,9 +95,9 @@ def choose(translate, data_dir: Path, prepared: Prepared) -> list[Place]:
     """The places of `draw`, by what `translate` makes of stored MR."""
     found = []  # of each subject where the truth is known
     cases = []
-    for case in read_cases(data_dir, prepared, prepared.domains["mr"].held_out):
+    for case in read_subjects(data_dir, prepared, prepared.domains["mr"].held_out):
         cases.append((case.name, len(case.mr)))
-        if case.truth is not None:
+        if case.reference_ct is not None:
             found.append(_looked_at(translate, case, prepared))
     if not found:
         return [
@@ -126,10 +126,10 @@ def choose(translate, data_dir: Path, prepared: Prepared) -> list[Place]:
     ]
 
 
-def _looked_at(translate, case: Case, prepared: Prepared) -> dict:
+def _looked_at(translate, case: EvaluationSubject, prepared: Prepared) -> dict:
     """Of a subject: its error, and the slices of median error and of most liver."""
     body = case.labels > 0
-    errors = np.where(body, np.abs(translate(case.mr) - case.truth), 0)
+    errors = np.where(body, np.abs(translate(case.mr) - case.reference_ct), 0)
     voxels = body.sum(axis=(1, 2))
     filled = np.flatnonzero(voxels)
     each = errors.sum(axis=(1, 2))[filled] / voxels[filled]
@@ -140,7 +140,7 @@ def _looked_at(translate, case: Case, prepared: Prepared) -> dict:
         "mae": float(errors.sum(dtype=np.float64) / voxels.sum()),
         "median": int(filled[np.argsort(each, kind="stable")[len(filled) // 2]]),
         _LIVER: int(liver.sum(axis=(1, 2)).argmax()) if liver.any() else None,
-        "liver_hu": float(case.truth[liver].mean()) if liver.any() else None,
+        "liver_hu": float(case.reference_ct[liver].mean()) if liver.any() else None,
     }
 
 
@@ -172,7 +172,7 @@ def _views(
     """
     found: dict[Place, View] = {}
     channels = prepared.domains["mr"].channels
-    for case in read_cases(data_dir, prepared, prepared.domains["mr"].held_out):
+    for case in read_subjects(data_dir, prepared, prepared.domains["mr"].held_out):
         for place in places:
             if place.subject != case.name:
                 continue
@@ -186,7 +186,7 @@ def _views(
                     for name in seen["mr_channels"]
                 },
                 synthetic=translate(stored)[0],
-                truth=None if case.truth is None else case.truth[index],
+                truth=None if case.reference_ct is None else case.reference_ct[index],
             )
     return [found[place] for place in places]
 

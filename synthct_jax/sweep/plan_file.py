@@ -190,6 +190,7 @@ def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
     the format of this version.
     """
     from synthct_jax.evaluation import results
+    from synthct_jax.evaluation.nested import nested
 
     if not is_prepared(data):
         return None
@@ -206,12 +207,13 @@ def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
             has = (
                 fields["format"],
                 fields["provenance"]["step"],
-                *(of[name] for name in ("data_dir", "split", "mr_subjects")),
+                *(of[name] for name in ("data_dir", "split")),
+                list(of["mr_subjects"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue  # being replaced, or somebody else's
         if has == wanted and made > newest:
-            newest, found = made, fields
+            newest, found = made, vars(nested(results.read_json(path)))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synthct_jax.evaluation.results import ANSWERS, MODEL, TRIVIAL
+from synthct_jax.evaluation.nested import ANSWERS, MODEL, TRIVIAL
 from synthct_jax.metrics import haar_features, hierarchical
 from synthct_jax.metrics.hierarchical import Estimate, estimate
 from synthct_jax.sweep import plan_file as sweep_folder

@@ -14,6 +14,7 @@ from synthct_jax.evaluation import results
 from synthct_jax.evaluation.comparison import compare, measures
 from synthct_jax.evaluation.comparison.runs import read_runs
 from synthct_jax.evaluation.comparison.side_by_side import of_runs
+from synthct_jax.evaluation.results import Row
 
 
 @pytest.fixture
@@ -175,8 +176,8 @@ def test_without_a_truth_what_needs_none_is_compared(save, tmp_path):
 
 def test_a_metric_that_one_run_alone_has_is_shown_and_not_compared(save, tmp_path):
     first, second = make(people(varied())), make(people(varied()))
-    for entry in second.subjects:
-        entry["model"]["consistency"]["cycle_out_of_phase"] = 3.0
+    for subject in second.subjects:
+        second.rows.append(Row(subject, "network", "body", "cycle_out_of_phase", 3.0))
     paths = [save("a", first), save("b", second)]
     comparison = compare.compare(paths, tmp_path / "out")
     found = measure(comparison, "cycle_out_of_phase", "consistency")
@@ -249,8 +250,10 @@ def test_all_runs_are_compared_with_the_first(save, tmp_path):
 
 def test_numbers_that_are_not_there_are_left_out(save, tmp_path):
     found = make(people(varied()))
-    found.subjects[0]["model"]["body"]["ssim"] = float("nan")
-    found.distribution["model"]["share_air"]["value"] = float("nan")
+    for i, row in enumerate(found.rows):
+        missing = row.subject == found.subjects[0] and row.metric == "ssim"
+        if missing or row.metric == "share_air" and row.method == "network":
+            found.rows[i] = row._replace(value=float("nan"))
     paths = [save("a", make(people(varied()))), save("b", found)]
     comparison = compare.compare(paths, tmp_path / "out")
     assert measure(comparison, "ssim").difference("B").found.n == 11

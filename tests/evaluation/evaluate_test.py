@@ -10,9 +10,10 @@ from html_page import HtmlPage
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.manifest import Domain, Prepared, Subject
 from input_pipeline.intensity import mr_to_unit
-from synthct_jax.evaluation import evaluate, results, validation
-from synthct_jax.evaluation.evaluate import Model
+from synthct_jax.evaluation import evaluate, metric_definitions, results, validation
+from synthct_jax.evaluation.methods import Model
 from synthct_jax.metrics import haar_features
+from synthct_jax.metrics.intervals import Interval
 
 NAMES = ("outside", "fat", "muscle", "bone", "absent")
 HU = np.array([-1024, -100, 60, 700])
@@ -109,7 +110,7 @@ def data(monkeypatch, tmp_path):
 def model_of(translate, cycle=None) -> Model:
     return Model(
         translate=translate,
-        seen=lambda mr: mr_to_unit(mr[..., [1]]),
+        network_input=lambda mr: mr_to_unit(mr[..., [1]]),
         channels=("in_phase",),
         cycle=cycle,
     )
@@ -120,63 +121,67 @@ def run(translate, where, folder, *, cycle=None, **changed):
     return evaluate.evaluate(model_of(translate, cycle), output_dir=folder, **arguments)
 
 
-def test_a_perfect_translation_has_no_error(data, tmp_path):
+def test_perfect_translation_has_no_error(data, tmp_path):
     where, perfect = data()
     found = run(perfect, where, tmp_path / "out").results
-    errors = found.errors["model"]
-    assert [errors[name]["mean"] for name in ("mae", "rmse", "me")] == [0, 0, 0]
-    assert errors["psnr"]["mean"] == np.inf
-    assert errors["bone_dice"]["mean"] == 1 and errors["bone_hd95"]["mean"] == 0
-    assert errors["path_length_mae"]["mean"] == pytest.approx(0, abs=1e-6)
+    errors = {name: found.interval(name) for name in found.metrics("paired")}
+    assert [errors[name].value for name in ("mae", "rmse", "me")] == [0, 0, 0]
+    assert errors["psnr"].value == np.inf
+    assert errors["bone_dice"].value == 1 and errors["bone_hd95"].value == 0
+    assert errors["path_length_mae"].value == pytest.approx(0, abs=1e-6)
     # SSIM needs seven slices, these volumes have five.
-    assert errors["ssim"]["n"] == 0
+    assert errors["ssim"].n == 0
     assert not found.outside()
-    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert stored["errors"]["model"]["psnr"]["mean"] is None  # no infinity in JSON
-    assert results.read_json(tmp_path / "out" / "metrics.json").data == found.data
+    stored = results.read_json(tmp_path / "out" / "metrics.json")
+    assert np.isnan(stored.interval("psnr").value)  # no infinity in JSON
+    assert stored.data == found.data
 
 
-def test_a_planted_shift_of_30_hu_is_reported_as_such(data, tmp_path):
+def test_planted_shift_is_reported_in_every_tissue(data, tmp_path):
     where, perfect = data()
     found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
-    assert found.errors["model"]["me"] == {"mean": 30, "low": 30, "high": 30, "n": 3}
-    assert found.errors["model"]["mae"]["mean"] == 30
-    tissues = found.tissues["model"]
-    assert list(tissues) == ["fat", "muscle", "bone"]  # in nobody: left out
-    assert all(entry["me"]["mean"] == 30 for entry in tissues.values())
+    assert found.interval("me") == Interval(value=30, low=30, high=30, n=3)
+    assert found.interval("mae").value == 30
+    tissues = found.regions("tissue")
+    assert tissues == ["tissue:fat", "tissue:muscle", "tissue:bone"]  # in nobody: none
+    assert all(found.interval("me", region=one).value == 30 for one in tissues)
 
 
-def test_trivial_answers_stand_beside_it_and_can_be_beaten(data, tmp_path):
+def test_baselines_are_evaluated_beside_the_network(data, tmp_path):
     where, perfect = data()
     found = run(lambda mr: perfect(mr) + 20, where, tmp_path / "out").results
-    mae = {name: entry["mae"]["mean"] for name, entry in found.errors.items()}
-    assert mae["model"] == pytest.approx(20, abs=1e-3)
-    water = found.tissues["water"]
-    assert water["fat"]["mae"]["mean"] == pytest.approx(100, rel=0.02)
-    assert water["muscle"]["me"]["mean"] == pytest.approx(-60, rel=0.02)
+    mae = {method: found.interval("mae", method).value for method in found.methods}
+    assert mae["network"] == pytest.approx(20, abs=1e-3)
+    fat = found.interval("mae", "water", "tissue:fat")
+    assert fat.value == pytest.approx(100, rel=0.02)
+    muscle = found.interval("me", "water", "tissue:muscle")
+    assert muscle.value == pytest.approx(-60, rel=0.02)
     # Fat is bright on MR and dark on CT: the mapped histogram swaps it with bone.
-    assert found.tissues["histogram"]["fat"]["me"]["mean"] > 100
-    assert mae["model"] < min(mae["water"], mae["histogram"])
+    assert found.interval("me", "histogram", "tissue:fat").value > 100
+    assert mae["network"] < min(mae["water"], mae["histogram"])
     assert found.best_baseline() == "water"
     assert "MAE in the body: 20.0 HU (20.0 to 20.0), 3 subjects" in results.summary(
         found
     )
 
 
-def test_unpaired_data_get_no_errors_and_say_so(data, tmp_path):
+def test_unpaired_data_have_no_errors_and_the_report_says_so(data, tmp_path):
     where, _ = data(test=4, labels=False)
     evaluation = run(
         lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), where, tmp_path / "out"
     )
     found = evaluation.results
-    assert not found.paired and found.errors is None and found.tissues is None
-    assert "bulk" not in found.answers  # needs the truth
-    entry = found.distribution["model"][haar_features.NAME]
-    assert entry["value"] > 0 and entry["low"] is None
-    # Two real CT: one against the other is the floor, at that size is the value.
-    assert entry["subjects"] == (1, 1) and entry["slices"] == (5, 5)
-    assert entry["floor"]["subjects"] == (1, 1)
-    assert entry["outside"] is None and found.judged() == 0  # two people judge nothing
+    assert not found.paired and not found.metrics("paired")
+    assert not found.regions("tissue")
+    assert "bulk" not in found.methods  # needs the reference CT
+    distance = found.interval(haar_features.NAME)
+    assert distance.value > 0 and distance.low is None
+    # Two real CT: one against the other, and synthetic CT of as many.
+    halves = {"synthetic": [1, 5], "real": [1, 5], "first_real": 1}
+    assert found.data["halves"] == halves
+    assert found.reference_range(haar_features.NAME).n == 2
+    assert found.is_outside(haar_features.NAME) is None
+    assert found.judged() == 0  # two subjects judge nothing
     page = HtmlPage(evaluation.report)
     assert "MR and CT are of different subjects" in page.text
     assert "The real CT is of another subject" in page.text
@@ -184,7 +189,7 @@ def test_unpaired_data_get_no_errors_and_say_so(data, tmp_path):
     assert not any(row[0].startswith("MAE") for row in page.rows)
 
 
-def test_what_is_lost_on_the_way_back_is_reported_by_channel(data, tmp_path):
+def test_cycle_error_is_reported_by_channel(data, tmp_path):
     where, perfect = data()
     back = {}
 
@@ -197,43 +202,69 @@ def test_what_is_lost_on_the_way_back_is_reported_by_channel(data, tmp_path):
         return back[hu.tobytes()] - 0.1  # 5 % of [-1, 1]
 
     found = run(translate, where, tmp_path / "out", cycle=cycle).results
-    assert found.consistency["model"]["cycle_in_phase"]["mean"] == pytest.approx(5)
-    assert "cycle_in_phase" not in found.consistency["water"]
-    outline = found.consistency["model"]["outline_dice"]
-    assert outline["mean"] == outline["floor"]["mean"] > 0.9
+    assert found.interval("cycle_in_phase").value == pytest.approx(5)
+    assert found.interval("cycle_in_phase", "water") is None
+    outline = found.interval("outline_dice")
+    assert outline.value == pytest.approx(found.reference_range("outline_dice").value)
+    assert outline.value > 0.9
 
 
-def test_without_ct_in_the_split_those_of_training_are_taken_and_said(data, tmp_path):
+def test_split_without_ct_is_compared_with_training_ct(data, tmp_path):
     where, _ = data(test=1, labels=False)
     evaluation = run(lambda mr: mr[..., 0] * 0.0, where, tmp_path / "out")
     assert evaluation.results.data["real_ct_split"] == "train"
     assert "The test split has no CT" in HtmlPage(evaluation.report).text
 
 
-def test_files_hold_the_same_numbers(data, tmp_path):
+def test_json_and_csv_hold_the_same_numbers(data, tmp_path):
     where, perfect = data()
     found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["format"] == results.FORMAT
     assert stored["provenance"] == PROVENANCE
-    for name in ("mae", "rmse", "psnr", "path_length_mae"):
-        assert stored["errors"]["water"][name] == found.errors["water"][name]
-    assert stored["subjects"][0]["model"]["tissues"]["absent"] is None
+    read = results.read_json(tmp_path / "out" / "metrics.json")
+    assert read.interval("mae", "water") == found.interval("mae", "water")
+    assert [row[:4] for row in read.rows] == [row[:4] for row in found.rows]
     with (tmp_path / "out" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert len(rows) == len(found.rows)
     body = {
-        row["answer"]: float(row["value"])
+        row["method"]: float(row["value"])
         for row in rows
-        if row["metric"] == "mae" and row["part"] == "body" and not row["subject"]
+        if (row["subject"], row["region"], row["metric"]) == ("", "body", "mae")
     }
-    assert body == {name: entry["mae"]["mean"] for name, entry in found.errors.items()}
-    assert {"collection", "consistency", "tissues", "bands", "regions"} < {
-        row["part"] for row in rows
-    }
+    assert body == {m: found.interval("mae", m).value for m in found.methods}
+    assert {row["unit"] for row in rows if row["metric"] == "mae"} == {"HU"}
     assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
 
 
-def test_the_report_is_one_file_without_network(data, tmp_path):
+def test_mean_over_subjects_has_an_interval_within_the_limits(data, tmp_path):
+    where, perfect = data()
+    found = run(lambda mr: perfect(mr) + 0.2 * mr[..., 0] - 300, where, tmp_path / "o")
+    for row in found.results.rows:
+        low, high = metric_definitions.named(row.metric, row.region).limits
+        assert not row.value < low and not row.value > high
+        if row.low is not None:
+            assert low <= row.low <= row.high <= high, row
+    dice = found.results.interval("bone_dice")
+    values = list(found.results.values("bone_dice").values())
+    assert dice.value == pytest.approx(np.mean(values)) and dice.n == 3
+
+
+def test_new_metric_needs_only_its_definition(data, tmp_path, monkeypatch):
+    where, perfect = data()
+    definition = metric_definitions.Metric(
+        "Largest error", "HU", "lower", 0, (0.0, np.inf), "largest absolute error",
+        lambda one: float(np.abs(one.hu - one.reference_ct)[one.body].max()),
+    )  # fmt: skip
+    monkeypatch.setitem(metric_definitions.PAIRED, "largest_error", definition)
+    done = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out")
+    assert done.results.interval("largest_error").value == 30
+    assert "largest_error" in (tmp_path / "out" / "metrics.csv").read_text()
+    assert "Largest error" in done.report.read_text()
+
+
+def test_report_is_one_file_without_network(data, tmp_path):
     where, perfect = data()
     curves = [
         {"step": s, "cycle_ct": 3 / s, "cycle_mr": 2 / s, "learning_rate": 1e-4}
@@ -255,19 +286,18 @@ def test_the_report_is_one_file_without_network(data, tmp_path):
     assert len(page.pictures) == 6  # three slices, histograms, spectra, losses
 
 
-def test_an_evaluation_is_replaced_and_anything_else_is_not(data, tmp_path):
+def test_earlier_evaluation_is_replaced_and_other_files_are_not(data, tmp_path):
     where, perfect = data()
     run(lambda mr: perfect(mr) + 30, where, tmp_path / "out")
     again = run(perfect, where, tmp_path / "out")
-    stored = json.loads((again.folder / "metrics.json").read_text())
-    assert stored["errors"]["model"]["mae"]["mean"] == 0
+    assert results.read_json(again.folder / "metrics.json").interval("mae").value == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing left behind
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="thesis.tex"):
         run(perfect, where, tmp_path / "out")
 
 
-def test_a_failed_evaluation_leaves_the_old_one(data, tmp_path, monkeypatch):
+def test_failed_evaluation_leaves_the_earlier_one(data, tmp_path, monkeypatch):
     where, perfect = data()
     run(perfect, where, tmp_path / "out")
     before = (tmp_path / "out" / "metrics.json").read_bytes()
@@ -275,7 +305,7 @@ def test_a_failed_evaluation_leaves_the_old_one(data, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("no space left")
 
-    monkeypatch.setattr(evaluate.report, "render", fail)
+    monkeypatch.setattr(evaluate.evaluation_page, "render", fail)
     with pytest.raises(RuntimeError):
         run(perfect, where, tmp_path / "out")
     assert (tmp_path / "out" / "metrics.json").read_bytes() == before
@@ -289,14 +319,14 @@ def test_a_failed_evaluation_leaves_the_old_one(data, tmp_path, monkeypatch):
         (lambda mr: np.full(mr.shape[:3], np.nan), "person_4: .* not finite"),
     ],
 )
-def test_a_broken_translation_is_refused(data, tmp_path, translate, message):
+def test_broken_translation_is_refused(data, tmp_path, translate, message):
     where, _ = data()
     with pytest.raises(ValueError, match=message):
         run(translate, where, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_validation_is_light_and_ranks(data, monkeypatch):
+def test_validation_translates_few_slices_and_ranks_models(data, monkeypatch):
     where, perfect = data()
     monkeypatch.setattr(validation, "_SLICES", 6)
     seen = []
@@ -314,13 +344,13 @@ def test_validation_is_light_and_ranks(data, monkeypatch):
     assert best["frechet_haar"] < found["frechet_haar"]
 
 
-def test_validation_of_unpaired_data_has_the_frechet_distance(data):
+def test_validation_of_unpaired_data_has_only_the_frechet_distance(data):
     where, _ = data(test=4, labels=False)
     found = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
     assert list(found) == ["frechet_haar"]
 
 
-def test_validation_passes_over_slices_without_a_body(data, monkeypatch):
+def test_validation_skips_slices_without_a_body(data, monkeypatch):
     where, perfect = data()
     read, empty = stream.read_subjects, {"person_4"}
 

@@ -16,7 +16,6 @@ from made_up_results import make, people
 from synthct_jax import main
 from synthct_jax.checkpoint.manager import DamagedCheckpoint
 from synthct_jax.evaluation import evaluate, results, watch
-from synthct_jax.evaluation import run as evaluate_run
 
 LAST = 300
 # By step: the best is neither the first nor the last.
@@ -39,7 +38,7 @@ class Run:
         shutil.rmtree(self.workdir / "checkpoints" / str(step))
 
     def evaluate(self, workdir, *, step, output_dir, split=None, **_):
-        """In the place of `evaluate_run.evaluate_run`."""
+        """In the place of `evaluate.evaluate_run`."""
         self.before.get(step, lambda: None)()
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
@@ -64,7 +63,7 @@ class Run:
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     run = Run(tmp_path / "run")
-    monkeypatch.setattr(evaluate_run, "evaluate_run", run.evaluate)
+    monkeypatch.setattr(evaluate, "evaluate_run", run.evaluate)
 
     class OfRun:
         """In the place of `Checkpoints`: what the newest says of the last step."""
@@ -252,7 +251,7 @@ def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
         output_dir.mkdir(parents=True)
         results.write_json(output_dir / "metrics.json", found)
 
-    monkeypatch.setattr(evaluate_run, "evaluate_run", unpaired)
+    monkeypatch.setattr(evaluate, "evaluate_run", unpaired)
     run.watch()
     curve = run.curve()
     assert curve["best"]["metric"] == "frechet_haar_v1"

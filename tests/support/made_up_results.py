@@ -1,21 +1,30 @@
-"""Results of evaluations that never were, from the errors of each subject."""
+"""Made-up results of evaluations, from the MAE of each subject."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from synthct_jax.evaluation import summaries
-from synthct_jax.evaluation.results import MODEL, Results
-from synthct_jax.metrics.bootstrap import mean_over_subjects
+from synthct_jax.evaluation.metric_definitions import BODY
+from synthct_jax.evaluation.results import (
+    ALL_SUBJECTS,
+    NETWORK,
+    REAL_VS_REAL,
+    REFERENCE_CT,
+    Results,
+    Row,
+    mean_rows,
+)
 
-COLLECTION = {
+DISTANCES = {
     "frechet_haar_v1": (3.0, 1.0),
     "kl_real_synthetic": (0.05, 0.01),
     "wasserstein": (12.0, 6.0),
     "share_air": (0.9, 1.0),
 }
+"""By metric the value, and what it is between real CT."""
+REAL_SUBJECTS = 12
+REGIONS = ("tissue:muscle", "band:soft_tissue", "border:fat_muscle")
 
 
 def make(
@@ -29,32 +38,30 @@ def make(
     provenance: Mapping[str, Any] | None = None,
     true_hu: float = 60.0,
 ) -> Results:
-    """Results of subjects with this MAE; other errors follow it.
+    """Return results of subjects with this MAE; other errors follow it.
 
     Args:
-        worse: factor of distances between collections.
+        worse: factor of distances between distributions.
         data, provenance: fields that replace the made-up ones.
-        true_hu: mean of the muscle in everybody's true CT.
+        true_hu: mean of the muscle in everybody's reference CT.
     """
-    subjects = []
+    rows = []
     for name, error in mae.items():
-        entry = {"consistency": {"outline_dice": 0.97, "cycle_in_phase": error / 10}}
+        values = {"outline_dice": 0.97, "cycle_in_phase": error / 10}
         if paired:
-            part = {"mae": 2 * error, "me": -error, "voxels": 900}
-            entry |= {
-                "body": {"mae": error, "me": error - 40.0, "ssim": 0.9 - error / 1000},
-                "tissues": {
-                    "muscle": part | {"true_mean": true_hu},
-                    "lung": None,
-                },
-                "bands": {"soft_tissue": part},
-                "regions": {"fat_muscle_border": part},
-            }
-        subjects.append({"name": name, "slices": 5, MODEL: entry})
-    known = subjects if paired else []
+            values |= {"mae": error, "me": error - 40.0, "ssim": 0.9 - error / 1000}
+        rows += [Row(name, NETWORK, BODY, *one) for one in values.items()]
+        for region in REGIONS if paired else ():
+            rows += [
+                Row(name, NETWORK, region, "mae", 2 * error),
+                Row(name, NETWORK, region, "me", -error),
+                Row(name, REFERENCE_CT, region, "voxels", 900.0),
+            ]
+        if paired:
+            rows.append(Row(name, REFERENCE_CT, "tissue:muscle", "mean_hu", true_hu))
+    subjects = dict.fromkeys(mae, 5)
     return Results(
         made=made,
-        paired=paired,
         data={
             "data_dir": "/data/a",
             "source": "phantom",
@@ -63,10 +70,9 @@ def make(
             "size": 64,
             "spacing_mm": 4.0,
             "stored_mr_channels": ["in_phase"],
-            "mr_subjects": list(mae),
-            "mr_slices": 5 * len(mae),
-            "ct_subjects": list(mae),
-            "ct_slices": 5 * len(mae),
+            "mr_subjects": subjects,
+            "ct_subjects": subjects,
+            "halves": {"synthetic": [1, 5], "real": [1, 5], "first_real": 1},
             "warnings": [],
             **(data or {}),
         },
@@ -78,13 +84,7 @@ def make(
             "versions": {"synthct_jax": "0.1.0", "jax": "0.10.2"},
             **(provenance or {}),
         },
-        distribution={MODEL: _distribution(worse, len(mae))},
-        consistency=summaries.consistency(subjects, []),
-        errors=summaries.errors(known),
-        tissues=summaries.part(known, "tissues"),
-        bands=summaries.part(known, "bands"),
-        regions=summaries.part(known, "regions"),
-        subjects=subjects,
+        rows=[*mean_rows(rows), *_distribution_rows(worse), *rows],
         histograms={},
         error_histogram=None,
         spectra={},
@@ -92,26 +92,18 @@ def make(
 
 
 def people(values: np.ndarray | list[float]) -> dict[str, float]:
-    """A value for each of as many subjects, by made-up names."""
+    """Return the values by made-up names of subjects."""
     return {f"person_{i}": float(value) for i, value in enumerate(values)}
 
 
-def _distribution(worse: float, n: int) -> dict[str, dict[str, Any]]:
-    found = {}
-    for name, (value, floor) in COLLECTION.items():
-        entry = dataclasses.asdict(mean_over_subjects([worse * value]))
-        found[name] = {
-            "value": entry["mean"],
-            "low": 0.9 * entry["mean"],
-            "high": 1.1 * entry["mean"],
-            "floor": {
-                "mean": floor,
-                "low": 0.5 * floor,
-                "high": 1.5 * floor,
-                "subjects": [n // 2, n // 2],
-            },
-            "outside": bool(worse * value > 1.5 * floor),
-            "subjects": [n // 2, n // 2],
-            "slices": [5 * n // 2, 5 * n // 2],
-        }
-    return found
+def _distribution_rows(worse: float) -> list[Row]:
+    rows = []
+    for metric, (value, real) in DISTANCES.items():
+        value *= worse
+        ends = {REAL_VS_REAL: (real, 0.5 * real, 1.5 * real)}
+        ends[NETWORK] = (value, 0.9 * value, 1.1 * value)
+        rows += [
+            Row(ALL_SUBJECTS, method, BODY, metric, *of, REAL_SUBJECTS)
+            for method, of in ends.items()
+        ]
+    return rows

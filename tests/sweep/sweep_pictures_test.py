@@ -10,7 +10,7 @@ import pytest
 from configs import phantom
 from input_pipeline.dataset.manifest import load_prepared
 from input_pipeline.preparation import prepare
-from synthct_jax.evaluation.subjects import read_cases
+from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.sweep import pictures as sweep_pictures
 from synthct_jax.sweep.pictures import Place, View
 
@@ -33,13 +33,14 @@ def water(mr):
 def test_the_slices_are_those_of_the_median_error_and_of_the_livers(data):
     prepared = load_prepared(data)
     places = sweep_pictures.choose(water, data, prepared)
-    cases = {case.name: case for case in read_cases(data, prepared, "test")}
+    cases = {case.name: case for case in read_subjects(data, prepared, "test")}
     errors = {
-        name: np.abs(case.truth)[case.labels > 0].mean() for name, case in cases.items()
+        name: np.abs(case.reference_ct)[case.labels > 0].mean()
+        for name, case in cases.items()
     }
     assert places[0].subject == sorted(errors, key=errors.get)[1] == places[1].subject
     label = prepared.label_names.index("liver")
-    hu = {name: c.truth[c.labels == label].mean() for name, c in cases.items()}
+    hu = {name: c.reference_ct[c.labels == label].mean() for name, c in cases.items()}
     darkest = min(hu, key=hu.get)
     assert (places[-1].subject, len(places)) in ((darkest, 3), (places[0].subject, 2))
 
@@ -48,7 +49,7 @@ def test_the_slices_are_those_of_the_median_error_and_of_the_livers(data):
     )
     case = cases[places[1].subject]
     most = (case.labels == label).sum(axis=(1, 2)).argmax()
-    np.testing.assert_array_equal(views[1].truth, case.truth[most])
+    np.testing.assert_array_equal(views[1].truth, case.reference_ct[most])
     assert list(views[1].mr) == ["in_phase"] and views[1].synthetic.shape == (32, 32)
 
 
@@ -61,16 +62,16 @@ def test_another_grid_shows_the_slice_at_the_same_height(data):
     (view,) = sweep_pictures._views(
         water, data, prepared, [place], {"mr_channels": ("in_phase",)}
     )
-    case = next(read_cases(data, prepared, "test"))
-    np.testing.assert_array_equal(view.truth, case.truth[5])
+    case = next(read_subjects(data, prepared, "test"))
+    np.testing.assert_array_equal(view.truth, case.reference_ct[5])
 
 
 def test_without_a_truth_the_middle_slices_are_shown(data, monkeypatch):
     def unknown(*arguments):
-        for case in read_cases(*arguments):
-            yield dataclasses.replace(case, truth=None, labels=None)
+        for case in read_subjects(*arguments):
+            yield dataclasses.replace(case, reference_ct=None, labels=None)
 
-    monkeypatch.setattr(sweep_pictures, "read_cases", unknown)
+    monkeypatch.setattr(sweep_pictures, "read_subjects", unknown)
     prepared = load_prepared(data)
     places = sweep_pictures.choose(water, data, prepared)
     names = [subject.name for subject in prepared.domains["mr"].of_split("test")]

@@ -8,6 +8,7 @@ import sys
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from made_up_results import make
 from paths import REPOSITORY
 
 from input_pipeline.dataset.manifest import Domain, Prepared, Subject
@@ -102,18 +103,10 @@ def a_checkpoint(work, step, config, **metrics):
 def an_evaluation(work, data, *, step, **fields):
     folder = work / "evaluation" / f"{step:06d}"
     folder.mkdir(parents=True)
-    found = {
-        "format": results.FORMAT,
-        "provenance": {"step": step},
-        "data": {
-            "data_dir": str(data.resolve()),
-            "split": "test",
-            "mr_subjects": ["p1"],
-        },
-        "distribution": {},
-        "subjects": [{"name": "p1", "model": {"body": {"mae": 70.0}}}],
-    }
-    (folder / "metrics.json").write_text(json.dumps(found | fields))
+    results.write_json(
+        folder / "metrics.json",
+        make({"p1": 70.0}, step=step, data={"data_dir": str(data.resolve())} | fields),
+    )
 
 
 def a_plan(variants="in_out,in", seeds="0,1", **overrides):

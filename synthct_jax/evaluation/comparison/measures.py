@@ -64,9 +64,9 @@ class Measure:
     @property
     def best_value(self) -> float | None:
         """Where both sides are wrong: what differences are of the distance from."""
-        if not metric_definitions.two_sided(self.metric):
+        if not self.about.better.startswith("near"):
             return None
-        return float(self.about.better.removeprefix("near "))
+        return self.about.best
 
     def mean(self, letter: str) -> Interval | None:
         values = self.values.get(letter)

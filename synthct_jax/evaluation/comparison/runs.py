@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import logging
 
 from synthct_jax.evaluation import results
+from synthct_jax.evaluation.nested import nested
 from synthct_jax.evaluation.results import Results
 
 FIRST = "A"  # what others are compared with
@@ -64,13 +65,13 @@ def find_evaluation(path: Path) -> tuple[Path, Results]:
         FileNotFoundError, ValueError: there is none that can be read; names the folder.
     """
     if (path / "metrics.json").is_file():
-        return path, results.read_json(path / "metrics.json")
+        return path, nested(results.read_json(path / "metrics.json"))
     if not path.is_dir():
         raise FileNotFoundError(f"--runs: there is no folder {path}")
     found, error = {}, None
     for file in sorted((path / "evaluation").glob("*/metrics.json")):
         try:
-            found[file.parent] = results.read_json(file)
+            found[file.parent] = nested(results.read_json(file))
         except (OSError, ValueError) as reason:  # of another version, or being replaced
             logging.warning("Left out: %s", error := reason)
     if not found:

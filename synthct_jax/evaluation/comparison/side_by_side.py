@@ -8,7 +8,7 @@ from typing import Any
 from synthct_jax.evaluation.comparison.measures import Measure, measures
 from synthct_jax.evaluation.comparison.runs import Run
 from synthct_jax.evaluation.comparison.subjects import common
-from synthct_jax.evaluation.results import MODEL
+from synthct_jax.evaluation.nested import MODEL
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

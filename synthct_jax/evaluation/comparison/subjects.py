@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from synthct_jax.evaluation.comparison.measures import FEWEST
 from synthct_jax.evaluation.comparison.runs import Run
+from synthct_jax.evaluation.nested import MODEL
 from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
-from synthct_jax.evaluation.results import MODEL, Results
+from synthct_jax.evaluation.results import Results
 
 
 def common(runs: Sequence[Run]) -> tuple[tuple[str, ...], list[str]]:

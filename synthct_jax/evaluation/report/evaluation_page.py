@@ -5,8 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synthct_jax.evaluation.distribution import HALVES, LEAST_PEOPLE
-from synthct_jax.evaluation.report import charts, figures, results_view, slice_figure
+from synthct_jax.evaluation.distribution import HALVES
+from synthct_jax.evaluation.metric_definitions import FEWEST_REAL_SUBJECTS, named
+from synthct_jax.evaluation.report import charts, figures, slice_figure
 from synthct_jax.evaluation.report.example_slices import Slice
 from synthct_jax.evaluation.report.formatting import (
     FEW_SUBJECTS,
@@ -15,16 +16,7 @@ from synthct_jax.evaluation.report.formatting import (
     list_names,
 )
 from synthct_jax.evaluation.report.rendering import render_page
-from synthct_jax.evaluation.report.results_view import (
-    CONSISTENCY,
-    DISTRIBUTION,
-    HEADLINES,
-    METHODS,
-    NETWORK,
-    PAIRED,
-    named,
-)
-from synthct_jax.evaluation.results import Results
+from synthct_jax.evaluation.results import METHODS, NETWORK, REFERENCE_CT, Results
 from synthct_jax.metrics import haar_features
 
 _MANY_REAL = 12  # real CT with which chance is as docs/planted_faults.md says
@@ -48,11 +40,10 @@ def render(
         slices: examples to show.
         curves: losses of the training, rows of metrics.jsonl; may be empty.
     """
-    results = results_view.ResultsView(results)
     step = results.provenance.get("step")
     distribution = [
         name
-        for name in results.metrics(DISTRIBUTION)
+        for name in results.metrics("distribution")
         # Without a value or a range there were too few subjects.
         if results.reference_range(name) or _is_number(results.interval(name).value)
     ]
@@ -68,11 +59,11 @@ def render(
         best_baseline=results.best_baseline(),
         frechet=haar_features.NAME,
         halves=HALVES,
-        headlines=[name for name in distribution if name in HEADLINES],
+        headlines=[name for name in distribution if named(name).headline],
         distribution=distribution,
-        consistency=results.metrics(CONSISTENCY),
-        paired_metrics=results.metrics(PAIRED),
-        best_methods={n: _best_method(results, n) for n in results.metrics(PAIRED)},
+        consistency=results.metrics("consistency"),
+        paired_metrics=results.metrics("paired"),
+        best_methods={n: _best_method(results, n) for n in results.metrics("paired")},
         copied=_COPIED_FROM_REFERENCE,
         mae_chart=_mae_chart(results),
         region_tables=_region_tables(results),
@@ -92,7 +83,7 @@ def render(
 # --- text -----------------------------------------------------------------------------
 
 
-def _subtitle(results) -> str:
+def _subtitle(results: Results) -> str:
     data, step = results.data, results.provenance.get("step")
     parts = [
         f"{data['source']} data, {data['split']} split",
@@ -103,7 +94,7 @@ def _subtitle(results) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _notes(results) -> list[str]:
+def _notes(results: Results) -> list[str]:
     """Return the warnings that a reader must see first."""
     data = results.data
     real = len(data["ct_subjects"])
@@ -135,7 +126,7 @@ def _notes(results) -> list[str]:
             "There is a single real CT: how much real CT differ from each other is "
             "unknown."
         )
-    elif real < LEAST_PEOPLE:
+    elif real < FEWEST_REAL_SUBJECTS:
         notes.append(
             f"Real CT are of only {real} subjects: how much they differ from each "
             "other is hardly known, so no measure is judged by it."
@@ -152,7 +143,7 @@ def _caption(example: Slice) -> str:
     caption = f"{example.subject}, slice {example.index + 1} of {example.slices}"
     if example.rank:
         caption = f"{example.rank}: {caption}"
-    if example.truth is not None:
+    if example.reference_ct is not None:
         return f"{caption}, MAE of the slice {format_number(example.score, 0)} HU"
     if example.score is not None:
         caption += f", mean cycle residual {format_number(50 * example.score, 1)} %"
@@ -162,7 +153,7 @@ def _caption(example: Slice) -> str:
     )
 
 
-def _facts(results) -> dict[str, str]:
+def _facts(results: Results) -> dict[str, str]:
     """Return what was evaluated, by heading; facts that are not known are left out."""
     data, provenance = results.data, results.provenance
     config = provenance.get("config") or {}
@@ -198,7 +189,7 @@ def _volumes(slices: Mapping[str, int]) -> str:
     return f"{subjects}, {sum(slices.values())} slices: {list_names(slices)}"
 
 
-def _config_text(results) -> str:
+def _config_text(results: Results) -> str:
     config = results.provenance.get("config")
     return json.dumps(config, indent=1, ensure_ascii=False) if config else ""
 
@@ -210,7 +201,7 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _mae_chart(results) -> charts.DotChart | None:
+def _mae_chart(results: Results) -> charts.DotChart | None:
     """Return MAE in the body by subject, a row for each method."""
     rows = [
         charts.DotRow(
@@ -225,7 +216,7 @@ def _mae_chart(results) -> charts.DotChart | None:
     return charts.dot_chart(rows, include_zero=True) if rows else None
 
 
-def _best_method(results, metric: str) -> str | None:
+def _best_method(results: Results, metric: str) -> str | None:
     """Return the method with the best mean of a metric.
 
     None for a signed error: a mean near 0 may be errors that cancel.
@@ -243,21 +234,20 @@ def _best_method(results, metric: str) -> str | None:
     return choose(means, key=means.get) if means else None
 
 
-def _region_tables(results) -> list[dict[str, Any]]:
+def _region_tables(results: Results) -> list[dict[str, Any]]:
     """Return tables of errors by HU band, region and tissue, without empty ones."""
-    body_voxels = sum(
-        sum(results.values("voxels", region=region).values())
-        for region in results.regions("band")
-    )
+
+    def voxels(region: str) -> float:
+        return sum(results.values("voxels", REFERENCE_CT, region).values())
+
+    body_voxels = sum(map(voxels, results.regions("band")))
     tables = []
     for kind, title in _REGION_TABLES.items():
         rows = [
             {
                 "name": region.partition(":")[2].replace("_", " "),
                 "region": region,
-                "percent": 100
-                * sum(results.values("voxels", region=region).values())
-                / max(body_voxels, 1),
+                "percent": 100 * voxels(region) / max(body_voxels, 1),
                 "mae": results.interval("mae", region=region),
                 "me": results.interval("me", region=region),
             }

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from synthct_jax.evaluation.subjects import Case
+from synthct_jax.evaluation.subjects import EvaluationSubject
 
 _LEAST_BODY = 0.25  # of the largest slice's: less says little about a translation
 
@@ -26,14 +26,15 @@ class Slice:
         rank: 'Best', 'Median', 'Worst', or empty.
         subject: its name.
         index, slices: which of how many slices, from inferior.
-        mr: (rows, columns, channels) in [-1, 1], what the network saw.
+        mr: (rows, columns, channels) in [-1, 1], the network's input.
         channels: their names.
         synthetic: (rows, columns) HU.
         score: of the slice, what it was ranked by; None where it was not.
-        cycled: (rows, columns, channels), MR to CT and back, where there is a way back.
-        truth: (rows, columns) HU of the same subject, where known.
-        other, other_subject: where the truth is not known, HU of somebody else's CT,
-            for the looks.
+        cycled: (rows, columns, channels), MR to CT and back by the inverse generator,
+            if there is one.
+        reference_ct: (rows, columns) HU of the same subject, where known.
+        other, other_subject: where it is not known, HU of somebody else's CT, for the
+            looks.
     """
 
     rank: str
@@ -45,46 +46,39 @@ class Slice:
     synthetic: np.ndarray
     score: float | None
     cycled: np.ndarray | None = None
-    truth: np.ndarray | None = None
+    reference_ct: np.ndarray | None = None
     other: np.ndarray | None = None
     other_subject: str = ""
 
 
 def rank(
-    case: Case, hu: np.ndarray, body: np.ndarray, residual: np.ndarray | None
+    subject: EvaluationSubject, hu: np.ndarray, residual: np.ndarray | None
 ) -> list[Ranked]:
-    """Each slice of a subject that shows enough of the body, with its score.
+    """Score each slice of a subject that shows enough of the body.
 
-    The score is the mean absolute error in the body where the truth is known, else the
-    mean cycle residual; without either the distance from the middle of the body.
+    The score is the mean absolute error in the body where the reference CT is known,
+    else the mean cycle residual; without either the distance from the middle slice.
 
     Args:
+        subject: with the outline or labels of the body.
         hu: synthetic, (slices, rows, columns).
-        body: bool, the outline that the MR shows.
         residual: |MR - cycled MR|, mean over channels, (slices, rows, columns).
     """
-    inside = body if case.truth is None else case.labels > 0
-    voxels = inside.sum(axis=(1, 2))
+    voxels = subject.body.sum(axis=(1, 2))
     shown = np.flatnonzero(voxels > _LEAST_BODY * max(voxels.max(), 1))
     if not len(shown):
-        return [Ranked(score=0.0, subject=case.name, index=len(hu) // 2)]
-    if case.truth is not None:
-        off = np.abs(hu - case.truth)
-    elif residual is not None:
-        off = residual
-    else:
-        middle = shown[len(shown) // 2]
-        return [
-            Ranked(score=float(abs(i - middle)), subject=case.name, index=int(i))
-            for i in shown
-        ]
+        return [Ranked(score=0.0, subject=subject.name, index=len(hu) // 2)]
+    if subject.reference_ct is not None:
+        residual = np.abs(hu - subject.reference_ct)
+
+    def score(index: int) -> float:
+        if residual is None:
+            return float(abs(index - shown[len(shown) // 2]))
+        return float(residual[index][subject.body[index]].mean(dtype=np.float64))
+
     return [
-        Ranked(
-            score=float(off[i][inside[i]].mean(dtype=np.float64)),
-            subject=case.name,
-            index=int(i),
-        )
-        for i in shown
+        Ranked(score=score(index), subject=subject.name, index=int(index))
+        for index in shown
     ]
 
 

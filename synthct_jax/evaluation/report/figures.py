@@ -9,7 +9,7 @@ import matplotlib.ticker
 import numpy as np
 
 from synthct_jax.evaluation import metric_definitions
-from synthct_jax.evaluation.results import MODEL
+from synthct_jax.evaluation.results import NETWORK
 from synthct_jax.metrics import histogram
 
 _SYNTHETIC, _REAL = "#e8743b", "#3b8fd6"
@@ -79,7 +79,7 @@ def spectra_figure(
     for axis in (power, ratio):
         axis.set_xlabel("cycles per pixel")
     for axis in rest:
-        counts = np.asarray(errors[MODEL], np.float64)
+        counts = np.asarray(errors[NETWORK], np.float64)
         start, step = errors["start_hu"], errors["step_hu"]
         edges = start + step * np.arange(len(counts) + 1)
         share = 100 * counts / max(counts.sum(), 1)

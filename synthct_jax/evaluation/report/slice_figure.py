@@ -32,8 +32,8 @@ def slice_figure(example: Slice) -> bytes:
     back. Middle: the synthetic CT above, and below it the reference CT (or the CT of
     another subject) in three windows. Right: the error map, if there is a reference CT.
     """
-    paired = example.truth is not None
-    real = example.truth if paired else example.other
+    paired = example.reference_ct is not None
+    real = example.reference_ct if paired else example.other
     real_title = "reference CT" if paired else "CT of another subject"
     zoom = around_body(example.mr, real)
     channels = [name.replace("_", " ") for name in example.channels]

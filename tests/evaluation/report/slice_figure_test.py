@@ -30,7 +30,7 @@ def draw(monkeypatch):
                 synthetic=ct + error_hu,
                 score=0.0,
                 cycled=mr + np.float32(residual) if cycled else None,
-                truth=ct if paired else None,
+                reference_ct=ct if paired else None,
                 other=None if paired else ct,
                 other_subject="" if paired else "somebody",
             )

@@ -1,13 +1,13 @@
-"""Collections of volumes that are only summaries: no image is needed."""
+"""Distributions of made-up summaries of volumes: no image is needed."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from synthct_jax.evaluation import distribution
+from synthct_jax.evaluation import distribution, metric_definitions
 from synthct_jax.evaluation.distribution import Reference
-from synthct_jax.evaluation.distribution_metrics import Summary, Table
+from synthct_jax.evaluation.volume_summary import Volumes, VolumeSummary
 from synthct_jax.metrics import haar_features, histogram
 from synthct_jax.metrics.frechet import frechet_distance
 from synthct_jax.metrics.kernel import kernel_distance
@@ -17,39 +17,38 @@ FRECHET, KERNEL = haar_features.NAME, f"kernel_haar_v{haar_features.VERSION}"
 
 def person(
     name: str, seed: int, *, slices: int = 8, offset: float = 0.0, slice_mm=6.0
-) -> Summary:
+) -> VolumeSummary:
     rng = np.random.default_rng(seed)
     own = rng.normal(0, 0.3, 6)  # slices of a person are alike
     bins = len(histogram.CENTRES_HU)
-    return Summary(
+    return VolumeSummary(
         name=name,
-        voxels=1000,
         slice_mm=slice_mm,
         counts=rng.integers(100, 120, bins),
         features={"haar": offset + own + rng.normal(size=(slices, 6))},
         spectra=np.abs(rng.normal(1, 0.1, (slices, 24))),
         checkerboard=rng.normal(size=slices),
-        jumps=rng.uniform(1, 2, slices - 1),
+        slice_differences=rng.uniform(1, 2, slices - 1),
     )
 
 
-def people(count: int, *, start: int = 0, **changed) -> list[Summary]:
+def people(count: int, *, start: int = 0, **changed) -> list[VolumeSummary]:
     return [person(f"p{i}", i, **changed) for i in range(start, start + count)]
 
 
-def test_the_same_ct_are_inside_and_others_outside_of_the_floor():
+def test_real_ct_are_inside_and_others_outside_the_real_vs_real_range():
     real = people(8)
     reference = Reference(real)
     perfect = distribution.compare(real, reference)
-    assert not any(comparison.outside for comparison in perfect.values())
+    assert not any(distance.is_outside for distance in perfect.values())
     wrong = distribution.compare(people(8, offset=3.0), reference)
-    assert wrong[FRECHET].outside and wrong[KERNEL].outside
-    assert wrong[FRECHET].floor == perfect[FRECHET].floor
+    assert wrong[FRECHET].is_outside and wrong[KERNEL].is_outside
+    assert wrong[FRECHET].real_vs_real == perfect[FRECHET].real_vs_real
     # The histograms are the same ones.
-    assert not wrong["wasserstein"].outside
+    assert not wrong["wasserstein"].is_outside
 
 
-def test_value_and_floor_are_of_the_same_sizes_and_nobody_is_on_both_sides():
+def test_halves_have_equal_sizes_and_nobody_is_on_both_sides():
     real = people(9)
     halves = Reference(real).halves(people(9, offset=1.0))
     assert len(halves) == distribution.HALVES
@@ -61,22 +60,21 @@ def test_value_and_floor_are_of_the_same_sizes_and_nobody_is_on_both_sides():
     # Fewer synthetic CT, of other people: the first real half is as small.
     (half, *_) = Reference(real).halves(people(2, start=100))
     assert len(half.synthetic) == len(half.first) == 2 and len(half.second) == 4
-    found = distribution.compare(people(2, start=100), Reference(real))[FRECHET]
-    assert found.subjects == (2, 4) and found.slices == (16, 32)
-    assert found.floor.subjects == (2, 4)
+    sizes = distribution.sample_sizes(people(2, start=100), Reference(real))
+    assert sizes == {"synthetic": [2, 16], "real": [4, 32], "first_real": 2}
 
 
-def test_who_is_in_both_only_in_part_is_not_compared_with_himself():
+def test_subjects_with_mr_and_ct_are_not_compared_with_themselves():
     real, synthetic = people(8), people(7)
     for half in Reference(real).halves(synthetic):
         first = {synthetic[i].name for i in half.synthetic}
         assert first and not first & {real[i].name for i in half.second}
         assert len(half.synthetic) == len(half.first)
     alike = distribution.compare(synthetic, Reference(real))
-    assert not any(comparison.outside for comparison in alike.values())
+    assert not any(distance.is_outside for distance in alike.values())
 
 
-def test_a_tissue_that_some_people_lack_is_no_fault():
+def test_tissue_that_some_subjects_lack_is_no_fault():
     real = []
     for i, one in enumerate(people(8)):
         counts = one.counts.copy()
@@ -84,45 +82,52 @@ def test_a_tissue_that_some_people_lack_is_no_fault():
             counts[histogram.CENTRES_HU < -900] = 0
         real.append(dataclasses.replace(one, counts=counts))
     perfect = distribution.compare(real, Reference(real))
-    assert np.isfinite(perfect["share_air"].value)
-    assert not any(comparison.outside for comparison in perfect.values())
+    assert np.isfinite(perfect["share_air"].interval.value)
+    assert not any(distance.is_outside for distance in perfect.values())
     airless = [
         dataclasses.replace(one, counts=np.where(histogram.CENTRES_HU < -900, 0, 100))
         for one in real
     ]
-    assert distribution.compare(airless, Reference(real))["wasserstein_air"].outside
+    assert distribution.compare(airless, Reference(real))["wasserstein_air"].is_outside
 
 
-def test_a_few_real_people_judge_nothing():
+def test_few_real_subjects_judge_nothing():
     found = distribution.compare(people(5, offset=9.0), Reference(people(5)))
-    assert all(comparison.outside is None for comparison in found.values())
-    assert found[FRECHET].floor is not None
+    assert all(comparison.is_outside is None for comparison in found.values())
+    assert found[FRECHET].real_vs_real is not None
 
 
-def test_jumps_of_other_slice_distances_are_not_compared():
+def test_slice_differences_of_other_spacings_are_not_compared():
     found = distribution.compare(
         people(6), Reference(people(6, start=50, slice_mm=3.0))
     )
-    assert "jumps_median" not in found and "jumps_least" in found
+    assert (
+        "slice_difference_median" not in found and "slice_difference_smallest" in found
+    )
 
 
-def test_intervals_are_as_wide_as_people_differ():
+def test_intervals_are_as_wide_as_subjects_differ():
     """Even where synthetic and real CT are the same: other people give other values."""
     draws = [
         distribution.compare(drawn, Reference(drawn), intervals=number < 2)
         for number, drawn in enumerate(people(10, start=1000 * k) for k in range(1, 13))
     ]
     for name in (FRECHET, "wasserstein"):
-        spread = np.std([found[name].value for found in draws], ddof=1)
+        spread = np.std([found[name].interval.value for found in draws], ddof=1)
         for found in draws[:2]:
-            width = found[name].high - found[name].low
+            interval = found[name].interval
+            width = interval.high - interval.low
             assert 1.5 * spread < width < 12 * spread, (name, spread, width)
 
 
-def test_a_single_person_has_neither_interval_nor_floor():
-    found = distribution.compare(people(1), Reference(people(1, start=5)))[FRECHET]
-    assert found.low is found.high is found.floor is found.outside is None
-    assert found.slices == (8, 8) and found.value > 0
+def test_single_subject_has_neither_interval_nor_range():
+    reference = Reference(people(1, start=5))
+    found = distribution.compare(people(1), reference)[FRECHET]
+    assert found.interval.low is found.interval.high is None
+    assert found.real_vs_real is found.is_outside is None
+    assert found.interval.value > 0
+    sizes = distribution.sample_sizes(people(1), reference)
+    assert sizes == {"synthetic": [1, 8], "real": [1, 8], "first_real": None}
 
 
 def test_intervals_are_about_the_value_and_the_same_each_time():
@@ -131,13 +136,22 @@ def test_intervals_are_about_the_value_and_the_same_each_time():
     )
     assert first == second
     for name in (FRECHET, "wasserstein", "high_frequencies"):
-        assert first[name].low < first[name].value < first[name].high
+        interval = first[name].interval
+        assert interval.low < interval.value < interval.high
 
 
-def test_a_table_gives_what_the_distances_themselves_give():
+def test_intervals_end_at_the_limits_of_their_metric():
+    distances = distribution.compare(people(3), Reference(people(4)))
+    for name, distance in distances.items():
+        low, high = metric_definitions.named(name).limits
+        if distance.interval.low is not None:
+            assert low <= distance.interval.low <= distance.interval.high <= high
+
+
+def test_metrics_are_the_distances_of_the_chosen_volumes():
     synthetic, real = people(3, offset=0.5), people(4)
-    table = Table(synthetic, real)
-    found = table.metrics(np.array([0, 2]), 3 + np.array([1, 3]))
+    volumes = Volumes(synthetic, real)
+    found = volumes.metrics(np.array([0, 2]), 3 + np.array([1, 3]))
     a, b = (
         np.concatenate([one.features["haar"] for one in each])
         for each in ([synthetic[0], synthetic[2]], [real[1], real[3]])
@@ -148,7 +162,7 @@ def test_a_table_gives_what_the_distances_themselves_give():
     assert found[KERNEL] == pytest.approx(expected)
 
 
-def test_nothing_to_compare_is_refused():
+def test_missing_ct_is_refused():
     with pytest.raises(ValueError, match="no real CT"):
         Reference([])
     with pytest.raises(ValueError, match="no synthetic CT"):

@@ -1,0 +1,96 @@
+"""Methods that give a CT: the network of a checkpoint, and baselines beside it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import Prepared
+from input_pipeline.preparation.statistics import count_values
+from synthct_jax.evaluation import baselines
+from synthct_jax.evaluation.results import NETWORK
+from synthct_jax.evaluation.subjects import (
+    EvaluationSubject,
+    outline,
+    spacing_mm,
+    translate_checked,
+)
+from synthct_jax.inference.translator import LoadedModel, Translator
+from synthct_jax.metrics import path_length
+
+Method = Callable[[EvaluationSubject], np.ndarray | None]
+"""A function from a subject to HU; None where it cannot give them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """The functions of a translation that is evaluated.
+
+    Attributes:
+        translate: stored MR, int16 (slices, rows, columns, channels), to HU (slices,
+            rows, columns).
+        network_input: stored MR to the network's input, (slices, rows, columns,
+            channels) in [-1, 1].
+        channels: of the network's input.
+        cycle: HU back to such an input; None without an inverse generator.
+    """
+
+    translate: Callable[[np.ndarray], np.ndarray]
+    network_input: Callable[[np.ndarray], np.ndarray]
+    channels: tuple[str, ...]
+    cycle: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def model_of_checkpoint(loaded: LoadedModel, prepared: Prepared) -> Model:
+    """Return the functions of a checkpoint on prepared data."""
+    translator = Translator(
+        loaded.gan, loaded.data, stored_channels=prepared.domains["mr"].channels
+    )
+    return Model(
+        translate=lambda mr: translator(loaded.params, mr),
+        network_input=translator.seen,
+        channels=tuple(loaded.data["mr_channels"]),
+        cycle=None
+        if loaded.params_back is None
+        else lambda hu: translator.back(loaded.params_back, hu),
+    )
+
+
+def by_name(
+    model: Model, data_dir: Path, prepared: Prepared
+) -> tuple[dict[str, Method], list[str]]:
+    """Return the network and the baselines by name, and warnings."""
+    methods: dict[str, Method] = {
+        NETWORK: lambda one: translate_checked(model.translate, one.mr, one.name),
+        "water": lambda one: baselines.water(one.outline),
+    }
+    warnings = []
+    if all(prepared.domains[domain].of_split("train") for domain in ("mr", "ct")):
+        methods["histogram"] = _fit_histogram_map(data_dir, prepared)
+    else:
+        warnings = [
+            "There are no training subjects of both kinds, to map histograms by"
+        ]
+    methods["bulk"] = lambda one: (
+        None
+        if one.reference_ct is None
+        else path_length.bulk_density(one.reference_ct, one.body)
+    )
+    return methods, warnings
+
+
+def _fit_histogram_map(data_dir: Path, prepared: Prepared) -> Method:
+    channels = prepared.domains["mr"].channels
+    channel = channels.index("in_phase") if "in_phase" in channels else 0
+    counts = []
+    for domain in ("mr", "ct"):
+        total = 0
+        for name, images in stream.read_subjects(data_dir, domain, "train"):
+            body = outline(images, domain.upper(), spacing_mm(name, domain, prepared))
+            mapped = images[..., [channel if domain == "mr" else 0]]
+            total = total + count_values(mapped, body)[0]
+        counts.append(total)
+    histogram_map = baselines.fit_histogram_map(*counts)
+    return lambda one: histogram_map(one.mr[..., channel], one.outline)

@@ -1,0 +1,209 @@
+"""Small summaries of CT volumes, and pairs of samples of them for distribution metrics.
+
+Metrics of distributions are computed many times, between many choices of volumes. They
+read summaries of volumes, which are small whatever the number of pixels.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from synthct_jax.evaluation.metric_definitions import DISTRIBUTION
+from synthct_jax.metrics import continuity, haar_features, histogram, spectrum
+from synthct_jax.metrics.frechet import frechet_distance, frechet_distance_infinite
+from synthct_jax.metrics.inception import Inception
+from synthct_jax.metrics.kernel import KernelSums
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VolumeSummary:
+    """What distribution metrics need of a volume of synthetic or real CT.
+
+    Attributes:
+        name: of the subject.
+        slice_mm: distance between slices.
+        counts: of HU in the body (`histogram.count_hu`).
+        features: of each slice, (slices, features), by kind: 'haar', and
+            `Inception.name` where its weights are given.
+        spectra: (slices, bins), `spectrum.radial_power`.
+        checkerboard: (slices,), `spectrum.checkerboard_energy`.
+        slice_differences: (slices - 1,), `continuity.slice_jumps`.
+    """
+
+    name: str
+    slice_mm: float
+    counts: np.ndarray
+    features: Mapping[str, np.ndarray]
+    spectra: np.ndarray
+    checkerboard: np.ndarray
+    slice_differences: np.ndarray
+
+    @property
+    def slices(self) -> int:
+        return len(self.spectra)
+
+
+def summarise(
+    name: str,
+    hu: np.ndarray,
+    body: np.ndarray,
+    *,
+    slice_mm: float,
+    inception: Inception | None = None,
+) -> VolumeSummary:
+    """Return the summary of a volume.
+
+    Args:
+        name: of the subject.
+        hu: (slices, rows, columns) HU.
+        body: bool of that shape.
+        slice_mm: distance between slices.
+        inception: the network, where FID is wanted.
+    """
+    features = {"haar": haar_features.haar_features(hu)}
+    if inception is not None:
+        features[inception.name] = inception.features(hu)
+    return VolumeSummary(
+        name=name,
+        slice_mm=slice_mm,
+        counts=histogram.count_hu(hu, body),
+        features=features,
+        spectra=spectrum.radial_power(hu),
+        checkerboard=spectrum.checkerboard_energy(hu),
+        slice_differences=continuity.slice_jumps(hu, body),
+    )
+
+
+class Sample:
+    """Several volumes, one of them perhaps several times, as one sample."""
+
+    def __init__(self, volumes: Sequence[VolumeSummary]):
+        self.volumes = volumes
+
+    def features(self, kind: str) -> np.ndarray:
+        """Features of all slices, (slices, features)."""
+        return np.concatenate([one.features[kind] for one in self.volumes])
+
+    @property
+    def subject_of_slices(self) -> np.ndarray:
+        """The subject's name of each slice."""
+        names = [one.name for one in self.volumes]
+        return np.repeat(names, [one.slices for one in self.volumes])
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """Counts of HU in the body, summed over volumes."""
+        return sum(one.counts for one in self.volumes)
+
+    @functools.cached_property
+    def spectra(self) -> np.ndarray:
+        """Spectra of all slices, (slices, bins)."""
+        return np.concatenate([one.spectra for one in self.volumes])
+
+    @property
+    def checkerboard(self) -> float:
+        """Mean checkerboard energy over slices."""
+        return float(np.concatenate([one.checkerboard for one in self.volumes]).mean())
+
+    @functools.cached_property
+    def slice_differences(self) -> dict[str, float]:
+        """Means over volumes of `continuity.jump_statistics`."""
+        each = [
+            continuity.jump_statistics(one.slice_differences) for one in self.volumes
+        ]
+        return {name: mean_of_finite([one[name] for one in each]) for name in each[0]}
+
+
+class SamplePair:
+    """A synthetic and a real sample: the argument of DISTRIBUTION metrics."""
+
+    def __init__(self, volumes: "Volumes", synthetic: np.ndarray, real: np.ndarray):
+        """Choose two samples of volumes by their indices, which may repeat."""
+        self._volumes, self._indices = volumes, (synthetic, real)
+        self.synthetic = Sample([volumes.all[i] for i in synthetic])
+        self.real = Sample([volumes.all[i] for i in real])
+        self._samples = self.synthetic, self.real
+
+    def frechet(self, kind: str) -> float:
+        """Fréchet distance between features of slices."""
+        return frechet_distance(self.synthetic.features(kind), self.real.features(kind))
+
+    def frechet_infinite(self, kind: str) -> float:
+        """Fréchet distance extrapolated to infinitely many subjects."""
+        return frechet_distance_infinite(
+            self.synthetic.features(kind),
+            self.real.features(kind),
+            groups_a=self.synthetic.subject_of_slices,
+            groups_b=self.real.subject_of_slices,
+        )
+
+    def kernel_distance(self, kind: str) -> float:
+        """Kernel distance between features of slices."""
+        return self._volumes.kernels[kind].distance(*self._indices)
+
+    @property
+    def spectra(self) -> tuple[np.ndarray, np.ndarray]:
+        """Spectra of all slices, synthetic and real: (slices, bins)."""
+        return self.synthetic.spectra, self.real.spectra
+
+    def separability(self) -> float:
+        """Accuracy of a classifier that tells synthetic from real CT by spectra."""
+        spectra, names = (
+            [[getattr(one, name) for one in sample.volumes] for sample in self._samples]
+            for name in ("spectra", "name")
+        )
+        return spectrum.separability(
+            *spectra, groups_synthetic=names[0], groups_real=names[1]
+        )
+
+    def share_ratio(self, band: str) -> float:
+        """Share of the body in a band of HU, synthetic over real; NaN without real."""
+        return _ratio(*(histogram.share(one.counts, band) for one in self._samples))
+
+    def wasserstein_of_band(self, band: str) -> float:
+        """Wasserstein-1 distance of HU within a band; NaN where a sample has none."""
+        counts = [histogram.of_band(one.counts, band) for one in self._samples]
+        if not all(each.sum() for each in counts):
+            return float("nan")
+        return histogram.wasserstein(*counts)
+
+    def slice_difference_ratio(self, name: str) -> float:
+        """A summary of differences between slices, synthetic over real."""
+        return _ratio(*(one.slice_differences[name] for one in self._samples))
+
+
+class Volumes:
+    """Synthetic and real volumes one after another, to choose pairs of samples from."""
+
+    def __init__(
+        self, synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
+    ):
+        self.all = [*synthetic, *real]
+        self.names = np.array([one.name for one in self.all])
+        self.synthetic = np.arange(len(synthetic))
+        self.real = len(synthetic) + np.arange(len(real))
+        self.kernels = {
+            kind: KernelSums([one.features[kind] for one in self.all], self.names)
+            for kind in real[0].features
+        }
+
+    def metrics(self, synthetic: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        """Return all DISTRIBUTION metrics between two choices of volumes, by index."""
+        pair = SamplePair(self, synthetic, real)
+        return {
+            name: metric.compute(pair)
+            for name, metric in DISTRIBUTION.items()
+            if not metric.features or metric.features in self.kernels
+        }
+
+
+def mean_of_finite(values: Sequence[float]) -> float:
+    """Return the mean of the finite values; NaN where there is none."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")
+
+
+def _ratio(a: float, b: float) -> float:
+    return float(a / b) if b > 0 else float("nan")
