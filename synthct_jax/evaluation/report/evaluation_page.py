@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthct_jax.evaluation.distribution import HALVES
-from synthct_jax.evaluation.metric_definitions import FEWEST_REAL_SUBJECTS, named
+from synthct_jax.evaluation.metric_definitions import (
+    FEWEST_REAL_SUBJECTS,
+    named,
+    region_title,
+)
 from synthct_jax.evaluation.report import charts, figures, slice_figure
 from synthct_jax.evaluation.report.example_slices import Slice
 from synthct_jax.evaluation.report.formatting import (
@@ -236,22 +240,24 @@ def _best_method(results: Results, metric: str) -> str | None:
 
 def _region_tables(results: Results) -> list[dict[str, Any]]:
     """Return tables of errors by HU band, region and tissue, without empty ones."""
-
-    def voxels(region: str) -> float:
-        return sum(results.values("voxels", REFERENCE_CT, region).values())
-
-    body_voxels = sum(map(voxels, results.regions("band")))
+    voxels = {
+        region: sum(results.values("voxels", REFERENCE_CT, region).values())
+        for kind in _REGION_TABLES
+        for region in results.regions(kind)
+    }
+    body_voxels = sum(voxels[region] for region in results.regions("band"))
     tables = []
     for kind, title in _REGION_TABLES.items():
         rows = [
             {
-                "name": region.partition(":")[2].replace("_", " "),
+                "name": region_title(region),
                 "region": region,
-                "percent": 100 * voxels(region) / max(body_voxels, 1),
+                "percent": 100 * voxels[region] / max(body_voxels, 1),
                 "mae": results.interval("mae", region=region),
                 "me": results.interval("me", region=region),
             }
             for region in results.regions(kind)
+            if results.interval("mae", region=region)
         ]
         if kind == "tissue":
             rows.sort(key=lambda row: -row["percent"])
