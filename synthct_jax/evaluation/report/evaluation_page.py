@@ -67,6 +67,7 @@ def render(
         distribution=distribution,
         consistency=results.metrics("consistency"),
         paired_metrics=results.metrics("paired"),
+        paired_headlines=[n for n in results.metrics("paired") if named(n).headline],
         best_methods={n: _best_method(results, n) for n in results.metrics("paired")},
         copied=_COPIED_FROM_REFERENCE,
         mae_chart=_mae_chart(results),
