@@ -10,8 +10,8 @@ class HtmlPage(HTMLParser):
     """A parsed page.
 
     Attributes:
-        text: visible text, white space collapsed.
-        folded: the part of it that is visible only after unfolding.
+        text: all text, white space collapsed.
+        visible, folded: the parts of it that are visible at once, or after unfolding.
         rows: cells of each table row, as texts.
         links: targets of `href`.
         sources: targets of `src`.
@@ -21,14 +21,15 @@ class HtmlPage(HTMLParser):
     def __init__(self, source: str | Path):
         super().__init__()
         self.links, self.sources, self.pictures, self.rows = [], [], [], []
-        self._open, self._texts, self._folded = [], [], []
+        self._open, self._texts, self._visible, self._folded = [], [], [], []
         if isinstance(source, Path):
             source = source.read_text(encoding="utf-8")
         assert "<script" not in source and "@import" not in source
         self.feed(source)
         assert not self._open, f"never closed: {self._open}"
-        self.text, self.folded = (
-            " ".join(" ".join(texts).split()) for texts in (self._texts, self._folded)
+        self.text, self.visible, self.folded = (
+            " ".join(" ".join(texts).split())
+            for texts in (self._texts, self._visible, self._folded)
         )
         self.rows = [[" ".join(c.split()) for c in row] for row in self.rows]
 
@@ -59,7 +60,8 @@ class HtmlPage(HTMLParser):
         if "style" in tags:
             return
         self._texts.append(data)
-        if ("details", False) in self._open and "summary" not in tags:
-            self._folded.append(data)
+        # The summary of details is seen, unless these are folded away themselves.
+        folds = self._open.count(("details", False)) - ("summary" in tags)
+        (self._folded if folds > 0 else self._visible).append(data)
         if "td" in tags or "th" in tags:
             self.rows[-1][-1] += data
