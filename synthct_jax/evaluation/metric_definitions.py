@@ -56,7 +56,8 @@ class Metric:
         limits: least and largest value it can have.
         definition: a sentence for the report.
         compute: see above; None where something else computes it.
-        headline: whether a report shows it without unfolding.
+        headline: what it tells, in plain words; a report shows a metric that has one
+            without unfolding.
         features: slice features that it needs; empty for none.
     """
 
@@ -68,7 +69,7 @@ class Metric:
     definition: str
     compute: Callable[[Any], float] | None = None
     _: dataclasses.KW_ONLY
-    headline: bool = False
+    headline: str = ""
     features: str = ""
 
     @property
@@ -131,7 +132,8 @@ DISTRIBUTION = {
     haar_features.NAME: Metric(
         "Fréchet distance, Haar features", "", "lower", None, AT_LEAST_0,
         f"{_HAAR}; it grows as slices become fewer",
-        lambda pair: pair.frechet("haar"), features="haar", headline=True),
+        lambda pair: pair.frechet("haar"), features="haar",
+        headline="Overall appearance of the slices"),
     f"{haar_features.NAME}_infinite": Metric(
         "... extrapolated to infinitely many subjects", "", "lower", None, UNLIMITED,
         "Chong & Forsyth 2020, by subjects: corrects the bias of few of them; below 0 "
@@ -163,7 +165,7 @@ DISTRIBUTION = {
         "KL(real ‖ synthetic)", "nats", "lower", None, AT_LEAST_0,
         f"Kullback-Leibler divergence of histograms: {_BINS}; half a count added",
         lambda pair: histogram.kl_divergence(pair.real.counts, pair.synthetic.counts),
-        headline=True),
+        headline="HU values in the body"),
     "kl_synthetic_real": Metric(
         "KL(synthetic ‖ real)", "nats", "lower", None, AT_LEAST_0,
         "the same, the other way round",
@@ -188,7 +190,8 @@ DISTRIBUTION |= {
         "Spectral distance", "log10", "lower", 3, AT_LEAST_0,
         "mean absolute log-ratio over frequencies of azimuthally averaged power "
         "spectra of slices (Durall et al. 2020)",
-        lambda pair: spectrum.spectral_distance(*pair.spectra), headline=True),
+        lambda pair: spectrum.spectral_distance(*pair.spectra),
+        headline="Sharpness and noise within slices"),
     "high_frequencies": Metric(
         "High frequencies", "log10", "near 0", 3, UNLIMITED,
         "mean log-ratio of power above half of the Nyquist frequency: below 0 blurred, "
@@ -213,7 +216,8 @@ DISTRIBUTION |= {
         "Differences between slices, ratio", "", "near 1", 2, AT_LEAST_0,
         "median difference of neighbouring slices in the body, mean over subjects, "
         "synthetic over real",
-        lambda pair: pair.slice_difference_ratio("median"), headline=True),
+        lambda pair: pair.slice_difference_ratio("median"),
+        headline="Continuity from slice to slice"),
     "slice_difference_smallest": Metric(
         "Smallest difference between slices, ratio", "", "near 1", 2, AT_LEAST_0,
         "smallest difference over those beside it, mean over subjects, synthetic over "
@@ -232,13 +236,14 @@ CONSISTENCY = {
     "outline_dice": Metric(
         "Outline: Dice", "", "higher", 3, SHARE,
         "overlap of the body in the synthetic CT with that in the MR",
-        lambda one: surface.dice(one.ct_outline, one.subject.outline), headline=True),
+        lambda one: surface.dice(one.ct_outline, one.subject.outline),
+        headline="Overlap of the body outlines"),
     "outline_hd95": Metric(
         "Outline: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         "95th percentile of the distance between both outlines",
         lambda one: surface.hausdorff_95(
             one.ct_outline, one.subject.outline, one.subject.spacing_mm),
-        headline=True),
+        headline="Distance of the body outlines"),
 }
 _CYCLE = "cycle_"  # and the name of an MR channel
 _CYCLE_METRIC = Metric(
@@ -252,12 +257,12 @@ _MULTISCALE_RANGE = " to ".join(f"{hu:g}" for hu in similarity.MULTISCALE_RANGE_
 
 PAIRED = {
     "mae": Metric("MAE", "HU", "lower", 1, AT_LEAST_0, "mean absolute error",
-        lambda one: one.errors["mae"], headline=True),
+        lambda one: one.errors["mae"], headline="Size of the HU errors"),
     "rmse": Metric("RMSE", "HU", "lower", 1, AT_LEAST_0, "root mean squared error",
         lambda one: one.errors["rmse"]),
     "me": Metric("ME", "HU", "near 0", 1, UNLIMITED,
         "mean of synthetic minus reference CT",
-        lambda one: one.errors["me"], headline=True),
+        lambda one: one.errors["me"], headline="Bias of the HU"),
     "psnr": Metric("PSNR", "dB", "higher", 1, UNLIMITED,
         f"peak signal-to-noise ratio over {_RANGE}, to which both are clipped",
         lambda one: one.errors["psnr"]),
@@ -272,10 +277,10 @@ PAIRED = {
         "repeating their ends, so of few slices the end ones weigh most",
         lambda one: similarity.multiscale_structural_similarity(
             one.hu, one.reference_ct, one.body),
-        headline=True),
+        headline="Structure of the image"),
     "bone_dice": Metric("Bone: Dice", "", "higher", 3, SHARE,
         f"of voxels {tissues.describe('bone')}",
-        lambda one: surface.dice(*one.bone), headline=True),
+        lambda one: surface.dice(*one.bone), headline="Overlap of bone"),
     "bone_hd95": Metric("Bone: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         f"of the surfaces of voxels {tissues.describe('bone')}",
         lambda one: surface.hausdorff_95(*one.bone, one.subject.spacing_mm)),
@@ -286,7 +291,7 @@ PAIRED = {
         "Path length: MAE", "mm of water", "lower", 2, AT_LEAST_0,
         "mean absolute error of the water-equivalent path length of protons, along "
         "rays through the body from all sides",
-        lambda one: one.path_lengths["mae_mm"], headline=True),
+        lambda one: one.path_lengths["mae_mm"], headline="Path lengths of protons"),
     "path_length_me": Metric(
         "Path length: ME", "mm of water", "near 0", 2, UNLIMITED,
         "its mean, synthetic minus reference",
