@@ -1,1 +1,1 @@
-"""Results as pages that need no network: `page` is the report of one evaluation."""
+"""The report of an evaluation, and the page kit that all reports share."""

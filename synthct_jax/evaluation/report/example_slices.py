@@ -1,4 +1,4 @@
-"""Which slices a report shows: the best, the median and the worst."""
+"""The example slices of a report: the best, the median and the worst."""
 
 import dataclasses
 
@@ -6,12 +6,13 @@ import numpy as np
 
 from synthct_jax.evaluation.subjects import EvaluationSubject
 
-_LEAST_BODY = 0.25  # of the largest slice's: less says little about a translation
+# Slices that show less of the body than this share of the fullest slice are left out.
+_LEAST_BODY = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A slice and how far off it is: by `score`, lower is better."""
+    """A slice and its `score`; lower is better."""
 
     score: float
     subject: str
@@ -20,21 +21,22 @@ class Ranked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slice:
-    """A slice of a subject to look at.
+    """An example slice of a subject.
 
     Attributes:
         rank: 'Best', 'Median', 'Worst', or empty.
-        subject: its name.
-        index, slices: which of how many slices, from inferior.
+        subject: name of the subject.
+        index: number of the slice, from inferior, from 0.
+        slices: number of slices of the subject.
         mr: (rows, columns, channels) in [-1, 1], the network's input.
-        channels: their names.
+        channels: names of the MR channels.
         synthetic: (rows, columns) HU.
-        score: of the slice, what it was ranked by; None where it was not.
+        score: number by which the slice was ranked; None if it was not ranked.
         cycled: (rows, columns, channels), MR to CT and back by the inverse generator,
             if there is one.
-        reference_ct: (rows, columns) HU of the same subject, where known.
-        other, other_subject: where it is not known, HU of somebody else's CT, for the
-            looks.
+        reference_ct: (rows, columns) HU of the same subject, if known.
+        other: (rows, columns) HU of another subject's CT, if there is no reference CT.
+        other_subject: name of that subject.
     """
 
     rank: str
@@ -56,13 +58,14 @@ def rank(
 ) -> list[Ranked]:
     """Score each slice of a subject that shows enough of the body.
 
-    The score is the mean absolute error in the body where the reference CT is known,
-    else the mean cycle residual; without either the distance from the middle slice.
+    The score is the mean absolute error in the body or, without a reference CT, the
+    mean cycle residual or, without an inverse generator, the distance from the middle
+    slice.
 
     Args:
-        subject: with the outline or labels of the body.
-        hu: synthetic, (slices, rows, columns).
-        residual: |MR - cycled MR|, mean over channels, (slices, rows, columns).
+        hu: synthetic CT, (slices, rows, columns).
+        residual: (slices, rows, columns), |MR - cycled MR| as a mean over channels; or
+            None.
     """
     voxels = subject.body.sum(axis=(1, 2))
     shown = np.flatnonzero(voxels > _LEAST_BODY * max(voxels.max(), 1))
@@ -83,8 +86,8 @@ def rank(
 
 
 def choose(ranked: list[Ranked]) -> dict[str, Ranked]:
-    """Best, median and worst; fewer where there are fewer slices."""
-    order = sorted(ranked, key=lambda one: (one.score, one.subject, one.index))
+    """Return the best, the median and the worst slice, or fewer of fewer slices."""
+    order = sorted(ranked, key=lambda s: (s.score, s.subject, s.index))
     if len(order) == 1:
         return {"The only slice": order[0]}
     chosen = {"Best": order[0], "Median": order[len(order) // 2], "Worst": order[-1]}
@@ -94,6 +97,10 @@ def choose(ranked: list[Ranked]) -> dict[str, Ranked]:
 
 
 def middle(body: np.ndarray) -> int:
-    """The middle one of the slices (slices, rows, columns) that show the body."""
+    """Return the index of the middle one of the slices that show the body.
+
+    Args:
+        body: bool (slices, rows, columns).
+    """
     filled = np.flatnonzero(body.any(axis=(1, 2)))
     return int(filled[len(filled) // 2]) if len(filled) else len(body) // 2
