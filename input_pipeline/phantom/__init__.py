@@ -1,8 +1,8 @@
-"""Random abdomens with both modalities: the only source of truth for accuracy.
+"""Random abdomens with MR and CT of the same anatomy, to measure accuracy by.
 
-`anatomy` draws organs as smooth shapes, `tissues` lists what each tissue is made of,
-`mr` and `ct` turn the same anatomy into scans by the physics of each machine. The
-order of reading is that of `subject.draw_subject`.
+`anatomy` draws organs as smooth shapes, `tissues` lists the properties of each tissue,
+and `mr` and `ct` simulate a scan of the same anatomy by the physics of each machine.
+Read the modules in the order of `subject.draw_subject`.
 """
 
 from input_pipeline.phantom.subject import PhantomSubject, draw_subject

@@ -1,7 +1,7 @@
 """Random abdomens: the body wall, the chest, and the order of painting.
 
-All positions are mm about the centre of the volume: z to superior, y to posterior, x to
-the patient's left. The centre lies near the first lumbar vertebra, so that 144 mm hold
+All positions are in mm about the centre of the volume: z to superior, y to posterior, x
+to the patient's left. The centre is near the first lumbar vertebra, so that 144 mm hold
 the lung bases above and the lower poles of the kidneys below.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from input_pipeline.phantom import organs, shapes, skeleton
-from input_pipeline.phantom.build import Build, Frame
+from input_pipeline.phantom.build import BodyFrame, Build
 from input_pipeline.phantom.tissues import LABELS
 
 SKIN_MM = 2.0
@@ -21,9 +21,17 @@ def draw_labels(
     build: Build,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Labels (z, y, x) uint8 of a subject on the grid of `axes`.
+    """Return the labels of a subject's tissues on a grid.
 
-    What is painted first stays: organs go where visceral fat still is.
+    Tissues painted first stay: organs are painted only over visceral fat.
+
+    Args:
+        rng: random number generator.
+        build: the subject's measures.
+        axes: positions (z, y, x) of the grid in mm.
+
+    Returns:
+        (z, y, x) uint8.
     """
     canvas = shapes.Canvas(rng, axes)
     frame = _paint_wall(canvas, build)
@@ -43,12 +51,12 @@ def draw_labels(
     return canvas.labels
 
 
-def _paint_wall(canvas: shapes.Canvas, build: Build) -> Frame:
-    """Skin, fat, muscle and the cavity, which starts full of visceral fat."""
+def _paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
+    """Paint skin, fat, muscle, and the cavity, which starts full of visceral fat."""
     everywhere = canvas.everywhere()
     z, y, x = canvas.z, canvas.y, canvas.x
     power = float(canvas.rng.uniform(2.15, 2.45))
-    # The cavity narrows towards the chest a little, and towards the waist.
+    # The cavity narrows a little towards the chest and towards the waist.
     waist = 1 - 0.05 * np.exp(-(((z + 25) / 45) ** 2)) - 0.0006 * np.clip(z, 0, None)
     share = (
         np.abs(x / (build.half_width_mm * waist)) ** power
@@ -74,11 +82,16 @@ def _paint_wall(canvas: shapes.Canvas, build: Build) -> Frame:
     paint(everywhere, beyond < 0, LABELS["visceral_fat"])
 
     above = _above_diaphragm_mm(canvas, build, angle, share)
-    return Frame(angle=angle, beyond_mm=beyond, inside=share, above_mm=above)
+    return BodyFrame(angle=angle, beyond_mm=beyond, inside=share, above_mm=above)
 
 
 def _muscle_mm(build: Build, turn: np.ndarray) -> np.ndarray:
-    """Thickness of the muscle wall at an angle from posterior (radians)."""
+    """Return the thickness of the muscle wall by the angle from posterior, in mm.
+
+    Args:
+        build: the subject's measures.
+        turn: radians from posterior, 0 to pi.
+    """
     wall = build.wall_mm
     muscle = wall * np.ones_like(turn)
     # Erector spinae at the back, the flatter rectus in front.
@@ -93,7 +106,10 @@ def _muscle_mm(build: Build, turn: np.ndarray) -> np.ndarray:
 def _subcutaneous_fat_mm(
     canvas: shapes.Canvas, build: Build, turn: np.ndarray
 ) -> np.ndarray:
-    """Thickness of the fat under the skin: most at the flanks, less over the ribs."""
+    """Return the thickness of the fat under the skin by the angle, in mm.
+
+    It is thickest at the flanks and thinner over the ribs.
+    """
     fat = build.fat_mm * (
         0.8
         + 0.35 * np.exp(-(((turn - 0.95) / 0.45) ** 2))
@@ -109,19 +125,22 @@ def _subcutaneous_fat_mm(
 def _above_diaphragm_mm(
     canvas: shapes.Canvas, build: Build, angle: np.ndarray, share: np.ndarray
 ) -> np.ndarray:
-    """Height over two domes that fall towards the wall, deepest at the back."""
+    """Return the height above the diaphragm in mm.
+
+    Its two domes fall towards the wall, most at the back.
+    """
     x, y = canvas.x, canvas.y
     drop = 36 + 14 * np.cos(angle)
     above = canvas.z - build.dome_mm + drop * np.minimum(share, 1) ** 3.5
-    # The left dome is lower, and the heart weighs on the middle.
+    # The left dome is lower, and the heart presses on the middle.
     above += 9 * expit((x - 5) / 12)
     above += 3 * canvas.noise(canvas.everywhere(), 60.0)
     pit = ((x - 18) / 34) ** 2 + ((y + 0.3 * build.half_depth_mm) / 30) ** 2
     return above + 24 * np.exp(-pit)
 
 
-def _paint_chest(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
-    """Lungs over the diaphragm, the mediastinum's fat and the base of the heart."""
+def _paint_chest(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
+    """Paint the lungs, the fat of the mediastinum and the base of the heart."""
     everywhere = canvas.everywhere()
     free = canvas.labels == LABELS["visceral_fat"]
     over = free & (frame.above_mm > 0)

@@ -1,6 +1,6 @@
-"""Who the subject is, and where the wall round the organs lies.
+"""A subject's measures, and coordinates of the body wall.
 
-Sizes are chosen for the phantom, to look like adults of different build.
+Sizes are chosen for the phantom, so that it looks like adults of different build.
 """
 
 import dataclasses
@@ -13,13 +13,13 @@ class Build:
     """A subject's measures, drawn before any shape.
 
     Attributes:
-        fatness: 0 thin to 1 obese.
-        half_width_mm, half_depth_mm: of the cavity inside the muscle wall.
+        fatness: 0 (thin) to 1 (obese).
+        half_width_mm, half_depth_mm: half axes of the cavity inside the muscle wall.
         fat_mm: mean thickness of the subcutaneous fat.
         wall_mm: thickness of the lateral muscle wall.
         dome_mm: height of the right diaphragm dome.
-        spine_mm: y of the middle of the vertebral bodies.
-        organ_scale: size of the solid organs.
+        spine_mm: y coordinate of the middle of the vertebral bodies.
+        organ_scale: size of the solid organs relative to the average.
         liver_fat_fraction, marrow_fat_fraction: proton density fat fractions.
     """
 
@@ -36,7 +36,7 @@ class Build:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """One subject's measures. Fat livers are commoner among the obese."""
+    """Draw one subject's measures; fatty livers are commoner among the obese."""
     fatness = float(rng.beta(1.4, 1.8))
     half_width = float(np.clip(rng.normal(116, 6) + 14 * fatness, 100, 140))
     half_depth = float(np.clip(rng.normal(74, 4) + 26 * fatness, 64, 108))
@@ -59,13 +59,13 @@ def draw_build(rng: np.random.Generator) -> Build:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Frame:
-    """The body wall in polar coordinates about the cavity's axis, one value a voxel.
+class BodyFrame:
+    """Polar coordinates about the cavity's axis, one value per voxel.
 
     Attributes:
         angle: radians from posterior, positive to the patient's left.
         beyond_mm: distance outwards from the cavity's surface, along the ray.
-        inside: radius as a share of the cavity's, 1 on its surface.
+        inside: radius relative to the cavity's, 1 on its surface.
         above_mm: height above the diaphragm.
     """
 

@@ -1,4 +1,4 @@
-"""The CT scanner: tissue to Hounsfield units, texture, partial volume, noise."""
+"""CT scanner: Hounsfield units of tissues, texture, partial volume and noise."""
 
 import numpy as np
 import scipy.ndimage
@@ -9,28 +9,32 @@ CONTRASTS = ("non_contrast", "portal_venous")
 
 
 def liver_hu(fat_fraction: float) -> float:
-    """Unenhanced CT number of a liver with this fat fraction (0 to 1).
+    """Return the unenhanced HU of a liver with a fat fraction of 0 to 1.
 
-    Pickhardt PJ et al., Quantification of liver fat content with unenhanced MDCT, AJR
-    2018; 211:W151-W157: fat fraction in % = 38.2 - 0.58 HU, solved for HU.
+    Source: Pickhardt PJ et al., Quantification of liver fat content with unenhanced
+    MDCT, AJR 2018; 211:W151-W157: fat fraction in % = 38.2 - 0.58 HU, solved for HU.
     """
     return (38.2 - 100 * fat_fraction) / 0.58
 
 
 def marrow_hu(fat_fraction: float) -> float:
-    """CT number of spongy bone: the more fat, the fewer trabeculae. Chosen."""
+    """Return the HU of spongy bone, chosen: more fat means fewer trabeculae."""
     return 245 - 240 * fat_fraction
 
 
 def tissue_hu(
     rng: np.random.Generator, fat_fractions: dict[str, float], contrast: str
 ) -> np.ndarray:
-    """CT number of each label; subjects enhance more or less than each other."""
+    """Return the HU of each label, (labels,) float32.
+
+    The strength of the enhancement differs between subjects.
+    """
     plain = tissues.by_label("hu")
     enhancement = tissues.by_label("hu_enhanced") - plain
     plain[tissues.LABELS["liver"]] = liver_hu(fat_fractions["liver"])
     plain[tissues.LABELS["marrow"]] = marrow_hu(fat_fractions["marrow"])
-    strength = rng.uniform(0.85, 1.15)  # drawn for either: the noise stays the same
+    # Drawn for either contrast, so that the noise after it is the same.
+    strength = rng.uniform(0.85, 1.15)
     if contrast == "portal_venous":
         plain += strength * enhancement
     return plain.astype(np.float32)
@@ -45,22 +49,23 @@ def acquire(
     fat_fractions: dict[str, float],
     contrast: str,
 ) -> np.ndarray:
-    """One CT of the fine labels.
+    """Return one CT of an anatomy.
 
     Args:
-        labels: (z, y, x) fine labels.
-        factors: sub-voxels of a voxel along each axis.
-        texture: (slices, rows, columns) texture of unit deviation.
-        fat_fractions: the subject's own, of 'liver' and 'marrow'.
+        rng: random number generator.
+        labels: labels of sub-voxels, (z, y, x).
+        factors: sub-voxels per voxel along each axis.
+        texture: texture of standard deviation 1, (slices, rows, columns).
+        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
         contrast: one of CONTRASTS.
 
     Returns:
-        (slices, rows, columns) float32 HU.
+        HU, (slices, rows, columns) float32.
     """
     hu = shapes.coarsen(tissue_hu(rng, fat_fractions, contrast)[labels], factors)
     grain = tissues.by_label("hu_texture").astype(np.float32)
     hu += shapes.coarsen(grain[labels], factors) * texture
-    # Air is what scanners are calibrated to; the error of the scale grows from there.
+    # Scanners are calibrated to air, so the error of the scale grows from there.
     hu = (hu + 1000) * np.float32(rng.normal(1, 0.002)) - 1000
     hu += np.float32(rng.uniform(7, 13)) * reconstruction_noise(rng, hu.shape)
     return np.clip(hu, -1024, 3071)
@@ -69,11 +74,15 @@ def acquire(
 def reconstruction_noise(
     rng: np.random.Generator, shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Noise as filtered back-projection leaves it: a band of frequencies, deviation 1.
+    """Draw noise like that of filtered back-projection, of standard deviation 1.
 
-    The ramp filter takes the low frequencies, the reconstruction kernel the high ones
+    The ramp filter removes the low frequencies, the reconstruction kernel the high ones
     (Riederer SJ et al., The noise power spectrum in computed X-ray tomography. Phys
-    Med Biol 1978; 23:446-454); a difference of two Gaussians stands for both.
+    Med Biol 1978; 23:446-454). A difference of two Gaussians approximates both.
+
+    Args:
+        rng: random number generator.
+        shape: (slices, rows, columns).
     """
     white = rng.standard_normal(shape, dtype=np.float32)
     fine = scipy.ndimage.gaussian_filter(white, (0.35, 0.7, 0.7), mode="wrap")

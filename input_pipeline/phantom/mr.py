@@ -1,4 +1,4 @@
-"""The MR scanner: dual-echo spoiled gradient echo and fat-suppressed T2 at 1.5 T.
+"""MR scanner: dual-echo spoiled gradient echo and fat-suppressed T2 at 1.5 T.
 
 Echo times, repetition time and flip angle of the gradient echo are those in the headers
 of the CHAOS challenge's T1-DUAL series (Kavur et al., Med Image Anal 2021; 69:101950).
@@ -24,29 +24,39 @@ LARMOR_MHZ = 63.87  # 42.577 MHz/T at 1.5 T
 
 
 def fat_phasor(echo_ms: float) -> complex:
-    """Fat's signal relative to its own at time 0, water on resonance."""
+    """Return the signal of fat relative to that at time 0, with water on resonance."""
     turns = FAT_PPM * LARMOR_MHZ * echo_ms * 1e-3
     return complex(np.sum(FAT_SHARE * np.exp(2j * np.pi * turns)))
 
 
 def spoiled_gradient_echo(t1_ms: np.ndarray | float) -> np.ndarray:
-    """Steady-state signal before T2* decay, after Ernst (Bernstein MA, King KF, Zhou
-    XJ, Handbook of MRI Pulse Sequences, 2004: gradient echo)."""
+    """Return the steady-state signal of a gradient echo before T2* decay.
+
+    Source: Ernst's formula (Bernstein MA, King KF, Zhou XJ, Handbook of MRI Pulse
+    Sequences, 2004).
+    """
     flip = np.deg2rad(FLIP_DEGREES)
     recovered = 1 - np.exp(-TR_MS / t1_ms)
     return np.sin(flip) * recovered / (1 - np.cos(flip) * (1 - recovered))
 
 
 def spin_echo(t1_ms: np.ndarray | float, t2_ms: np.ndarray | float) -> np.ndarray:
-    """Signal of a (turbo) spin echo at its effective echo time (Bernstein 2004)."""
+    """Return the signal of a turbo spin echo at its effective echo time.
+
+    Source: Bernstein et al., as for `spoiled_gradient_echo`.
+    """
     return (1 - np.exp(-T2_TR_MS / t1_ms)) * np.exp(-T2_TE_MS / t2_ms)
 
 
 def magnetisation(fat_fractions: dict[str, float]) -> dict[str, np.ndarray]:
-    """Signals of each label, float32 in the order of TISSUES, before they add up.
+    """Return the signals of each label before sub-voxels are summed.
+
+    Args:
+        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
 
     Returns:
-        'in_water', 'in_fat', 'out_water', 'out_fat': of both gradient echoes, and 't2'.
+        'in_water', 'in_fat', 'out_water' and 'out_fat' of the two gradient echoes, and
+        't2', each (labels,) float32 in the order of TISSUES.
     """
     proton_density = tissues.by_label("proton_density")
     t1, t2_star = tissues.by_label("t1_ms"), tissues.by_label("t2_star_ms")
@@ -74,21 +84,22 @@ def acquire(
     texture: np.ndarray,
     fat_fractions: dict[str, float],
 ) -> np.ndarray:
-    """One MR examination of the fine labels.
+    """Return one MR examination of an anatomy.
 
-    Water and fat are summed over a voxel's sub-voxels first and meet as phasors after:
-    that, not a filter, draws the dark line around organs in the out-of-phase image.
+    Water and fat are summed over the sub-voxels of a voxel first and added as phasors
+    afterwards. This gives the dark line around organs in the out-of-phase image.
 
     Args:
-        labels: (z, y, x) fine labels.
-        factors: sub-voxels of a voxel along each axis.
-        axes: (slice, row, column) positions of the voxels in mm.
-        texture: (slices, rows, columns) relative texture of unit deviation.
-        fat_fractions: the subject's own, of 'liver' and 'marrow'.
+        rng: random number generator.
+        labels: labels of sub-voxels, (z, y, x).
+        factors: sub-voxels per voxel along each axis.
+        axes: positions (slice, row, column) of the voxels in mm.
+        texture: relative texture of standard deviation 1, (slices, rows, columns).
+        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
 
     Returns:
-        (slices, rows, columns, 3) float32: in phase, out of phase, T2, in units of a
-        scanner of its own gain.
+        In phase, out of phase and T2, (slices, rows, columns, 3) float32, in arbitrary
+        units: the gain of the scanner is random.
     """
     per_label = magnetisation(fat_fractions)
     share = tissues.by_label("mr_texture").astype(np.float32)
@@ -110,19 +121,27 @@ def acquire(
     noise = rng.uniform(0.006, 0.012)
     scans = []
     for image, field, gain in zip(images, (bias, bias, t2_bias), gains, strict=True):
-        scans.append(gain * rician(rng, image * field, noise))
+        scans.append(gain * add_rician_noise(rng, image * field, noise))
     return np.stack(scans, axis=-1).astype(np.float32)
 
 
-def rician(
+def add_rician_noise(
     rng: np.random.Generator, signal: np.ndarray, deviation: float
 ) -> np.ndarray:
-    """Magnitude of a signal with Gaussian noise in both channels (Gudbjartsson and
-    Patz, Magn Reson Med 1995; 34:910-914)."""
+    """Return the magnitude of a signal with Gaussian noise in both channels.
+
+    Source: Gudbjartsson and Patz, Magn Reson Med 1995; 34:910-914.
+
+    Args:
+        rng: random number generator.
+        signal: noise-free magnitude, of any shape.
+        deviation: standard deviation of the noise in each channel.
+    """
     real = signal + deviation * rng.standard_normal(signal.shape, dtype=np.float32)
     imaginary = deviation * rng.standard_normal(signal.shape, dtype=np.float32)
     return np.hypot(real, imaginary)
 
 
 def _bias(rng: np.random.Generator, axes: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Draw the logarithm of a coil's bias field, of standard deviation 1."""
     return shapes.smooth_noise(rng, axes, 170.0)

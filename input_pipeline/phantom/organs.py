@@ -1,9 +1,9 @@
-"""The organs of the abdomen, each painted where visceral fat still is."""
+"""The organs of the abdomen, each painted over visceral fat."""
 
 import numpy as np
 
 from input_pipeline.phantom import shapes
-from input_pipeline.phantom.build import Build, Frame
+from input_pipeline.phantom.build import BodyFrame, Build
 from input_pipeline.phantom.tissues import LABELS
 
 
@@ -14,25 +14,26 @@ def _paint(
     *,
     over: tuple[str, ...] = ("visceral_fat",),
 ) -> None:
-    """Paint the inside of a shape, but only on the labels in `over`."""
+    """Paint the inside of a shape, but only over the labels in `over`."""
     if shape is None:
         return
     box, depth = shape
-    there = canvas.labels[box]
-    free = there == LABELS[over[0]]
+    labels = canvas.labels[box]
+    free = labels == LABELS[over[0]]
     for name in over[1:]:
-        free |= there == LABELS[name]
+        free |= labels == LABELS[name]
     if "visceral_fat" in over:
         free &= ~canvas.reserved[box]
     canvas.paint(box, (depth > 0) & free, LABELS[label])
 
 
 def _jitter(rng: np.random.Generator, point, deviation: float = 3.0) -> np.ndarray:
+    """Move a point by Gaussian noise of this standard deviation in mm."""
     return np.asarray(point, float) + rng.normal(0, deviation, 3)
 
 
 def paint_great_vessels(canvas: shapes.Canvas, build: Build) -> None:
-    """Aorta, inferior vena cava, their branches to the kidneys and the mesentery."""
+    """Paint aorta, inferior vena cava, and their renal and mesenteric branches."""
     rng = canvas.rng
     spine = build.spine_mm
     front = spine - 17
@@ -57,7 +58,7 @@ def paint_great_vessels(canvas: shapes.Canvas, build: Build) -> None:
 
 
 def paint_kidneys(canvas: shapes.Canvas, build: Build) -> None:
-    """Cortex, medullary pyramids, and the fat of the sinus open to the middle."""
+    """Paint cortex, medullary pyramids, renal pelvis and the fat of the sinus."""
     rng = canvas.rng
     for side, height in ((-1, -24.0), (1, -14.0)):
         scale = build.organ_scale * float(rng.normal(1, 0.05))
@@ -95,8 +96,8 @@ def paint_kidneys(canvas: shapes.Canvas, build: Build) -> None:
             canvas.reserved[box] |= depth > -(2 + 3.5 * build.fatness)
 
 
-def paint_liver(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
-    """Both lobes under the diaphragm, gallbladder, portal and hepatic veins."""
+def paint_liver(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
+    """Paint both lobes of the liver, gallbladder, portal and hepatic veins."""
     rng = canvas.rng
     scale = build.organ_scale * (1 + 0.3 * build.liver_fat_fraction)
     depth_mm = build.half_depth_mm
@@ -164,8 +165,8 @@ def paint_liver(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
         _paint(canvas, tube, "vein", over=within)
 
 
-def paint_spleen(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
-    """Between diaphragm, kidney and stomach, hollow towards the middle."""
+def paint_spleen(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
+    """Paint the spleen between diaphragm and kidney, concave towards the middle."""
     rng = canvas.rng
     scale = build.organ_scale * float(rng.uniform(0.92, 1.28))
     centre = _jitter(
@@ -190,7 +191,7 @@ def paint_spleen(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
 
 
 def paint_pancreas(canvas: shapes.Canvas, build: Build) -> None:
-    """Head to tail, lobulated, with the splenic vein behind it."""
+    """Paint the lobulated pancreas from head to tail, and the splenic vein behind."""
     rng = canvas.rng
     spine = build.spine_mm
     head = np.array([-14.0, spine - 44, -24.0]) + rng.normal(0, 3, 3)
@@ -213,7 +214,7 @@ def _paint_gut(
     wall_mm: float,
     gas: np.ndarray,
 ) -> None:
-    """A hollow organ: wall, content, and gas where `gas` says within the content."""
+    """Paint a hollow organ: wall, content, and gas at the true voxels of `gas`."""
     if shape is None:
         return
     box, depth = shape
@@ -224,8 +225,8 @@ def _paint_gut(
     canvas.paint(box, content & gas, LABELS["gas"])
 
 
-def paint_stomach(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
-    """The patient lies on the back: gas rises to the front, under a level surface."""
+def paint_stomach(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
+    """Paint the stomach of a supine patient, with gas in front of a level surface."""
     rng = canvas.rng
     fill = float(rng.uniform(0.75, 1.15))
     depth_mm = build.half_depth_mm
@@ -242,17 +243,17 @@ def paint_stomach(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
     depth = np.minimum(depth, -frame.above_mm[box] - 2.0)
     depth = depth + 1.5 * canvas.noise(box, 22.0)
     surface = -0.42 * depth_mm + rng.uniform(-10, 16)
-    # Level in the room, not in the bent coordinates of the anatomy.
+    # The surface is level in the room, not in the deformed coordinates of the anatomy.
     gas = (canvas.axes[1][box[1]] < surface)[None, :, None]
     _paint_gut(canvas, (box, depth), wall_mm=4.0, gas=gas)
 
 
 def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
-    """Ascending, transverse and descending colon with haustra, stool and gas."""
+    """Paint ascending, transverse and descending colon with haustra, stool and gas."""
     rng = canvas.rng
     wide, deep = build.half_width_mm, build.half_depth_mm
     low = float(rng.normal(-46, 8))
-    parts = [
+    segments = [
         [(-130, 0.2 * deep, -0.72 * wide), (-80, 0.22 * deep, -0.74 * wide),
          (low + 6, 0.05 * deep, -0.68 * wide)],
         [(low + 6, 0.0, -0.66 * wide), (low - 4, -0.62 * deep, -0.42 * wide),
@@ -261,7 +262,7 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
         [(16, 0.0, 0.8 * wide), (-20, 0.28 * deep, 0.82 * wide),
          (-130, 0.22 * deep, 0.8 * wide)],
     ]  # fmt: skip
-    for points, radius in zip(parts, (21, 18, 14), strict=True):
+    for points, radius in zip(segments, (21, 18, 14), strict=True):
         path = shapes.smooth_path(np.array(points) + rng.normal(0, 3, (len(points), 3)))
         tube = canvas.tube(path, radius * float(rng.uniform(0.8, 1.15)))
         if tube is None:
@@ -274,7 +275,7 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
 
 
 def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
-    """Loops that wander through the front of the lower abdomen."""
+    """Paint loops of small bowel in the front of the lower abdomen."""
     rng = canvas.rng
     wide, deep = build.half_width_mm, build.half_depth_mm
     size = np.array([60, 0.42 * deep, 0.6 * wide])
@@ -300,7 +301,7 @@ def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
 
 
 def paint_mesenteric_vessels(canvas: shapes.Canvas, build: Build) -> None:
-    """Thin vessels that fan out through the visceral fat from the mesentery's root."""
+    """Paint thin vessels that fan out from the root of the mesentery."""
     rng = canvas.rng
     root = np.array([-10, build.spine_mm - 50, 6])
     wide, deep = build.half_width_mm, build.half_depth_mm

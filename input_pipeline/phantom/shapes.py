@@ -7,14 +7,15 @@ z to superior, y to posterior, x to the patient's left.
 import numpy as np
 import scipy.ndimage
 
-# Part of the fine grid; and a shape in it: about the distance to the shape's surface in
-# mm for each point of that part, positive inside.
 Box = tuple[slice, slice, slice]
+"""Part of the fine grid."""
+
 Shape = tuple[Box, np.ndarray]
+"""Box and depth: approximate distance to the surface in mm, positive inside."""
 
 
 def _spline_matrix(positions: np.ndarray, knot_spacing: float) -> np.ndarray:
-    """(positions, knots) cubic B-spline weights; knots cover the positions."""
+    """Return cubic B-spline weights, (positions, knots); knots cover the positions."""
     start = positions.min() / knot_spacing
     u = positions / knot_spacing - start
     knots = np.arange(-1, int(np.ceil(u.max())) + 2)
@@ -29,15 +30,23 @@ def smooth_noise(
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
     correlation_mm: float,
 ) -> np.ndarray:
-    """Smooth Gaussian noise of standard deviation about 1 on the grid of `axes`.
+    """Draw smooth Gaussian noise of standard deviation about 1 on a grid.
 
-    A random cubic spline with one knot every `correlation_mm`: cheap, twice
-    differentiable, and independent of how finely the grid samples it.
+    The noise is a random cubic spline with a knot every `correlation_mm`. It is cheap,
+    twice differentiable, and does not depend on the spacing of the grid.
+
+    Args:
+        rng: random number generator.
+        axes: positions (z, y, x) of the grid in mm.
+        correlation_mm: distance of the knots.
+
+    Returns:
+        (z, y, x) float32.
     """
     along_z, along_y, along_x = (_spline_matrix(a, correlation_mm) for a in axes)
     knots = along_z.shape[1], along_y.shape[1], along_x.shape[1]
     noise = rng.standard_normal(knots, dtype=np.float32)
-    # A cubic spline of unit coefficients has a mean square of 151/315 for each axis.
+    # A cubic spline of unit coefficients has a mean square of 151/315 along each axis.
     noise /= np.float32((151 / 315) ** 1.5)
     in_plane = along_y @ (noise @ along_x.T)
     noise = along_z @ in_plane.reshape(knots[0], -1)
@@ -45,12 +54,14 @@ def smooth_noise(
 
 
 class Canvas:
-    """Labels on the fine grid, in coordinates that a random deformation has bent.
+    """Labels on a fine grid whose coordinates are bent by a random deformation.
 
     Attributes:
-        axes: the undeformed (z, y, x) positions of the grid in mm.
-        labels: (z, y, x) uint8, what was painted last.
-        reserved: (z, y, x) bool, fat that organs painted later must leave alone.
+        axes: undeformed positions (z, y, x) of the grid in mm.
+        labels: label painted last, (z, y, x) uint8.
+        reserved: fat that organs painted later must not cover, (z, y, x) bool.
+        z, y, x: deformed coordinates of the grid in mm.
+        margin_mm: largest expected displacement.
     """
 
     def __init__(
@@ -70,31 +81,38 @@ class Canvas:
         self.margin_mm = 3.5 * deformation_mm
 
     def box(self, low, high) -> Box | None:
-        """The part of the grid that can hold deformed coordinates from low to high."""
-        parts = []
+        """Return the part of the grid with deformed coordinates from low to high.
+
+        Args:
+            low, high: corners (z, y, x) in mm.
+
+        Returns:
+            The box, or None if it misses the grid.
+        """
+        ranges = []
         for axis, start, stop in zip(self.axes, low, high, strict=True):
             first = int(np.searchsorted(axis, start - self.margin_mm))
             last = int(np.searchsorted(axis, stop + self.margin_mm))
             if last <= first:
                 return None
-            parts.append(slice(first, last))
-        return tuple(parts)
+            ranges.append(slice(first, last))
+        return tuple(ranges)
 
     def everywhere(self) -> Box:
-        """The whole grid."""
+        """Return the box of the whole grid."""
         return tuple(slice(0, len(axis)) for axis in self.axes)
 
     def coordinates(self, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The bent (z, y, x) of each point of `box`."""
+        """Return the deformed coordinates (z, y, x) of each point of a box, in mm."""
         return self.z[box], self.y[box], self.x[box]
 
     def noise(self, box: Box, correlation_mm: float) -> np.ndarray:
-        """New smooth noise of unit deviation on `box`."""
+        """Draw smooth noise of standard deviation 1 on a box."""
         axes = tuple(a[part] for a, part in zip(self.axes, box, strict=True))
         return smooth_noise(self.rng, axes, correlation_mm)
 
     def paint(self, box: Box, where: np.ndarray, label: int) -> None:
-        """Set the label where `where` (of the box's shape) is true."""
+        """Set the label of the points of a box at which `where` is true."""
         self.labels[box][where] = label
 
     def blob(
@@ -106,16 +124,16 @@ class Canvas:
         rotation=(0.0, 0.0, 0.0),
         roughness: float = 0.05,
     ) -> Shape | None:
-        """A rotated superellipsoid with a wavy surface.
+        """Return a rotated superellipsoid with a wavy surface.
 
         Args:
             centre, radii: (z, y, x) in mm.
-            power: 2 is an ellipsoid, more is boxier.
+            power: 2 gives an ellipsoid, a higher power a boxier shape.
             rotation: radians about the z, y and x axis, in that order.
-            roughness: standard deviation of the surface as a share of the radius.
+            roughness: standard deviation of the surface relative to the radius.
 
         Returns:
-            The shape; None if it misses the grid.
+            The shape, or None if it misses the grid.
         """
         reach = float(max(radii)) * 1.25
         box = self.box([c - reach for c in centre], [c + reach for c in centre])
@@ -134,11 +152,14 @@ class Canvas:
         return box, (1 - radius) * float(np.min(radii))
 
     def tube(self, points, radii) -> Shape | None:
-        """A bent tube with round ends; None if it misses the grid.
+        """Return a bent tube with round ends.
 
         Args:
-            points: (n, 3) corners (z, y, x) in mm of its middle line.
-            radii: radius at each corner in mm.
+            points: corners (z, y, x) of its middle line in mm, (n, 3).
+            radii: radius at each corner in mm, or one radius.
+
+        Returns:
+            The shape, or None if it misses the grid.
         """
         points = np.asarray(points, np.float32)
         radii = np.broadcast_to(np.asarray(radii, np.float32), len(points))
@@ -148,7 +169,7 @@ class Canvas:
             return None
         depth = np.full([part.stop - part.start for part in box], -10, np.float32)
         for i in range(len(points) - 1):
-            # Far from this piece of the tube another piece, or none, is nearer.
+            # Points far from this piece are closer to another piece, or to none.
             pair, wide = points[i : i + 2], float(radii[i : i + 2].max()) + 4
             near = self.box(pair.min(axis=0) - wide, pair.max(axis=0) + wide)
             if near is None:
@@ -162,7 +183,7 @@ class Canvas:
         return box, depth
 
     def _capsule(self, box: Box, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Depth under the surface of a round-ended cone from one end to the other."""
+        """Return the depth under the surface of a cone with round ends, in mm."""
         start, step = ends[0], ends[1] - ends[0]
         dz, dy, dx = (c - s for c, s in zip(self.coordinates(box), start, strict=True))
         along = dz * step[0] + dy * step[1] + dx * step[2]
@@ -174,7 +195,12 @@ class Canvas:
 
 
 def smooth_path(points, per_segment: int = 5) -> np.ndarray:
-    """A finer polyline through the corners (Catmull-Rom)."""
+    """Return a finer polyline through the corners, a Catmull-Rom spline.
+
+    Args:
+        points: corners, (n, 3).
+        per_segment: points per segment between corners.
+    """
     points = np.asarray(points, np.float64)
     padded = np.concatenate([2 * points[:1] - points[1:2], points,
                              2 * points[-1:] - points[-2:-1]])  # fmt: skip
@@ -191,7 +217,7 @@ def smooth_path(points, per_segment: int = 5) -> np.ndarray:
 
 
 def _rotation(angles) -> np.ndarray:
-    """(3, 3) for (z, y, x) vectors: about z, then y, then x."""
+    """Return the matrix (3, 3) of rotations about z, then y, then x, in that order."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
         i, j = [k for k in range(3) if k != axis]
@@ -203,7 +229,15 @@ def _rotation(angles) -> np.ndarray:
 
 
 def coarsen(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Mean over blocks of sub-voxels: partial volume."""
+    """Return the mean over the sub-voxels of each voxel, the partial volume effect.
+
+    Args:
+        fine: values of sub-voxels, (z, y, x).
+        factors: sub-voxels per voxel along each axis.
+
+    Returns:
+        (slices, rows, columns) float32.
+    """
     shape = [n // f for n, f in zip(fine.shape, factors, strict=True)]
     blocks = fine.reshape(
         shape[0], factors[0], shape[1], factors[1], shape[2], factors[2]
@@ -214,7 +248,13 @@ def coarsen(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
 def blurred_noise(
     rng: np.random.Generator, shape: tuple[int, ...], sigma: float
 ) -> np.ndarray:
-    """White noise smoothed in plane, brought back to unit standard deviation."""
+    """Draw white noise smoothed in plane, scaled to standard deviation 1.
+
+    Args:
+        rng: random number generator.
+        shape: (slices, rows, columns).
+        sigma: standard deviation of the Gaussian kernel in pixels.
+    """
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = scipy.ndimage.gaussian_filter(noise, (0, sigma, sigma), mode="wrap")
     return noise / max(float(noise.std()), 1e-6)

@@ -1,16 +1,16 @@
-"""Spine, ribs and the muscle that hangs on the spine."""
+"""Spine, ribs and the muscles beside the spine."""
 
 import numpy as np
 
 from input_pipeline.phantom import shapes
-from input_pipeline.phantom.build import Build, Frame
+from input_pipeline.phantom.build import BodyFrame, Build
 from input_pipeline.phantom.tissues import LABELS
 
 _SHELL_MM = 1.8
 
 
 def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
-    """Vertebral bodies with end plates, discs, canal, arches and processes."""
+    """Paint vertebral bodies with end plates, discs, canal, arches and processes."""
     rng = canvas.rng
     spine = build.spine_mm
     box = canvas.box((-1e4, spine - 40, -55), (1e4, spine + 75, 55))
@@ -23,7 +23,7 @@ def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
     disc_mm = float(rng.uniform(7, 9.5))
     half_depth, half_width = rng.normal(16.5, 1), rng.normal(22, 1.2)
 
-    # Bodies are waisted between their end plates.
+    # Vertebral bodies are narrower between their end plates.
     waist = 1 - 0.08 * np.sin(np.pi * np.clip(level - disc_mm, 0, None) / period)
     radius = (
         np.abs(y / (half_depth * waist)) ** 2.4
@@ -37,7 +37,7 @@ def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
     canvas.paint(box, bone & shell, LABELS["cortical_bone"])
     canvas.paint(box, bone & ~shell, LABELS["marrow"])
 
-    # The arch goes round the canal; in the disc's height only the facets remain.
+    # The arch surrounds the canal; at the height of the disc there are only facets.
     behind = y - half_depth
     canal_mm = 8.5
     from_canal = np.hypot((behind - canal_mm) * 1.1, x) - canal_mm
@@ -62,17 +62,17 @@ def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
     canvas.paint(box, (from_canal < 0) & (behind > 0), LABELS["spinal_canal"])
 
 
-# Rib, height of its root (mm), how far round it reaches (radians from posterior).
+# Rib, height of its root in mm, angle of its end in radians from posterior.
 _RIBS = ((12, 4, 0.95), (11, 33, 1.55), (10, 61, 2.25), (9, 89, 2.4), (8, 117, 2.5),
          (7, 145, 2.6))  # fmt: skip
 
 
-def paint_ribs(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
-    """Ribs 12 to 7: a shell of bone round marrow, falling from the spine forwards."""
+def paint_ribs(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
+    """Paint ribs 12 to 7, marrow in a shell of bone, descending from the spine."""
     rng = canvas.rng
     shift = float(rng.normal(0, 4))
     turn = np.abs(frame.angle)
-    # Each rib runs in the inner part of the wall; at the back it climbs to the spine.
+    # Ribs are in the inner part of the wall; at the back they rise to the spine.
     middle_mm = 5.5 + 7 * np.exp(-((turn / 0.45) ** 2))
     across = (frame.beyond_mm - middle_mm) / 3.7
     fall = 78 * np.sin(np.clip(turn - 0.2, 0, 2.4) * 0.62)
@@ -86,7 +86,7 @@ def paint_ribs(canvas: shapes.Canvas, build: Build, frame: Frame) -> None:
 
 
 def paint_psoas(canvas: shapes.Canvas, build: Build) -> None:
-    """Psoas beside the vertebrae, growing downwards, quadratus lumborum, and crura."""
+    """Paint psoas, quadratus lumborum and the crura of the diaphragm."""
     rng = canvas.rng
     size = float(rng.uniform(0.85, 1.2))
     spine = build.spine_mm

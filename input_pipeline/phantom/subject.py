@@ -1,4 +1,4 @@
-"""One phantom subject: the same random abdomen through both scanners."""
+"""Phantom subject: MR and CT of one random abdomen."""
 
 import dataclasses
 import math
@@ -8,26 +8,28 @@ import numpy as np
 from input_pipeline.phantom import anatomy, ct, mr, shapes, tissues
 from input_pipeline.phantom.build import draw_build
 
-# Sub-voxels are at most this large in plane and along the slices: fine enough for
-# cortical bone and for the dark line where fat and water share a voxel.
+# Largest sub-voxels in plane and along the slices. They resolve cortical bone
+# and the dark line where fat and water share a voxel.
 _IN_PLANE_MM, _ALONG_MM = 1.6, 3.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhantomSubject:
-    """A random abdomen, canonical axial order (inferior to superior, anterior to
-    posterior, patient's right to left).
+    """A random abdomen in canonical axial order.
+
+    Slices go from inferior to superior, rows from anterior to posterior, columns from
+    the patient's right to left.
 
     Attributes:
-        ct_hu: (slices, rows, columns) float32, HU.
-        mr: (slices, rows, columns, 3) float32, in phase, out of phase and T2 in
-            arbitrary scanner units; both phases share one unit.
-        labels: (slices, rows, columns) uint8, the tissue that fills most of the voxel:
-            an index of TISSUES.
-        affine: (4, 4) float64, (column, row, slice, 1) to RAS mm.
+        ct_hu: HU, (slices, rows, columns) float32.
+        mr: in phase, out of phase and T2 in arbitrary scanner units, (slices, rows,
+            columns, 3) float32; both phases have the same unit.
+        labels: tissue that fills most of the voxel, as an index of TISSUES, (slices,
+            rows, columns) uint8.
+        affine: matrix from (column, row, slice, 1) to RAS mm, (4, 4) float64.
         liver_fat_fraction: proton density fat fraction of the liver, 0 to 1.
-        contrast: 'non_contrast' or 'portal_venous', of the CT.
-        seed: what it was drawn from.
+        contrast: contrast phase of the CT, 'non_contrast' or 'portal_venous'.
+        seed: seed that the subject was drawn from.
     """
 
     ct_hu: np.ndarray
@@ -48,13 +50,21 @@ def draw_subject(
     slice_mm: float = 6.0,
     contrast: str = "non_contrast",
 ) -> PhantomSubject:
-    """A random subject; the same arguments give the same voxels.
+    """Draw a random subject; the same arguments give the same voxels.
 
-    The body is at most about 370 mm wide: `size * spacing_mm` below that cuts it off,
-    as a small field of view does. Anatomy and MR are the same for either contrast.
+    The body is at most about 370 mm wide. A field of view (`size * spacing_mm`) below
+    that cuts it off. Anatomy and MR do not depend on the contrast.
+
+    Args:
+        seed: seed of all random numbers.
+        size: rows and columns.
+        spacing_mm: distance of rows and of columns.
+        slices: number of slices.
+        slice_mm: distance of slices.
+        contrast: one of `ct.CONTRASTS`.
 
     Raises:
-        ValueError: `contrast` is unknown, or a size or spacing is not positive.
+        ValueError: the contrast is unknown, or a size or spacing is not positive.
     """
     if contrast not in ct.CONTRASTS:
         raise ValueError(f"contrast is {contrast!r}, expected one of {ct.CONTRASTS}")
@@ -99,7 +109,7 @@ def draw_subject(
             texture=texture,
             fat_fractions=fat_fractions,
         ),
-        labels=majority(fine, factors),
+        labels=majority_label(fine, factors),
         affine=affine,
         liver_fat_fraction=build.liver_fat_fraction,
         contrast=contrast,
@@ -107,21 +117,30 @@ def draw_subject(
     )
 
 
-def majority(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """The label that most sub-voxels of each voxel hold; the lowest of equals."""
+def majority_label(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """Return the label of most sub-voxels of each voxel, the lowest of equals.
+
+    Args:
+        fine: labels of sub-voxels, (z, y, x).
+        factors: sub-voxels per voxel along each axis.
+
+    Returns:
+        (slices, rows, columns) uint8.
+    """
     shape = [n // f for n, f in zip(fine.shape, factors, strict=True)]
-    parts = fine.reshape(
+    sub_voxels = fine.reshape(
         shape[0], factors[0], shape[1], factors[1], shape[2], factors[2]
     )
-    parts = parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1, *shape)
+    sub_voxels = sub_voxels.transpose(1, 3, 5, 0, 2, 4).reshape(-1, *shape)
     best = np.zeros(shape, np.uint8)
     votes = np.zeros(shape, np.uint16)
     for label in range(len(tissues.TISSUES)):
-        count = (parts == label).sum(axis=0, dtype=np.uint16)
+        count = (sub_voxels == label).sum(axis=0, dtype=np.uint16)
         best = np.where(count > votes, np.uint8(label), best)
         np.maximum(votes, count, out=votes)
     return best
 
 
 def _centres(count: int, spacing: float) -> np.ndarray:
+    """Return positions of `count` voxels about 0, (count,) float32."""
     return ((np.arange(count) - (count - 1) / 2) * spacing).astype(np.float32)

@@ -1,11 +1,11 @@
-"""What the phantom's tissues are made of: one table, with the source of its values.
+"""Properties of the phantom's tissues in one table, with the source of its values.
 
-Relaxation times at 1.5 T come from the publication named in each row. All else in the
-table is chosen for the phantom to be plausible and is no measurement: proton densities
-near the share of water that soft tissues have (0.7 to 0.8 by mass: Woodard HQ, White
-DR, The composition of body tissues. Br J Radiol 1986; 59:1209-1218), T2*, fat
-fractions, and CT numbers within the ranges that textbooks give, the liver above the
-spleen (Piekarski J et al., Radiology 1980; 137:727-729).
+Relaxation times at 1.5 T come from the publication named in each row. All other values
+are chosen to be plausible and are no measurements: proton densities near the share of
+water in soft tissues (0.7 to 0.8 by mass: Woodard HQ, White DR, The composition of body
+tissues. Br J Radiol 1986; 59:1209-1218), T2*, fat fractions, and HU within the ranges
+of textbooks, with the liver above the spleen (Piekarski J et al., Radiology 1980;
+137:727-729).
 """
 
 import dataclasses
@@ -27,21 +27,20 @@ CHOSEN = "chosen for the phantom"
 
 @dataclasses.dataclass(frozen=True)
 class Tissue:
-    """One tissue as both machines see it; a row of the table below.
+    """Properties of one tissue for MR and CT, a row of the table below.
 
     Attributes:
-        name: the name in TISSUES; its place there is the label's value.
-        proton_density: protons that MR can see, pure water = 1.
-        t1_ms, t2_ms: relaxation of the water in it at 1.5 T. Fat relaxes by its own
-            times (`mr.FAT_T1_MS`, `mr.FAT_T2_MS`), wherever it is.
-        t2_star_ms: decay of its gradient echoes, water and fat alike.
-        fat_fraction: share of the protons that are fat's (PDFF), 0 to 1.
-        spin_echo_flow: what is left of its spin echo when it flows out of the slice.
-        hu, hu_enhanced: CT number without contrast medium and in the portal venous
-            phase.
+        name: name in TISSUES; its index there is the label.
+        proton_density: density of protons visible in MR, relative to water.
+        t1_ms, t2_ms: relaxation times of its water at 1.5 T. Fat has relaxation times
+            of its own in all tissues (`mr.FAT_T1_MS`, `mr.FAT_T2_MS`).
+        t2_star_ms: decay time of its gradient echoes, for water and fat.
+        fat_fraction: proton density fat fraction, 0 to 1.
+        spin_echo_flow: share of its spin echo that is left after outflow, 0 to 1.
+        hu, hu_enhanced: HU without contrast medium and in the portal venous phase.
         hu_texture, mr_texture: standard deviation of the smooth texture within the
-            tissue, in HU and as a share of the MR signal.
-        relaxation_source: where T1 and T2 come from.
+            tissue, in HU and relative to the MR signal.
+        relaxation_source: source of T1 and T2.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Tissue:
     relaxation_source: str
 
 
-# The liver's and the marrow's fat fraction and HU are the subject's own: `by_label`.
+# Fat fraction and HU of liver and marrow differ between subjects: see `by_label`.
 # fmt: off
 _TABLE = (
     #       PD    T1    T2   T2*   fat  flow     HU  enh.  texture: HU, MR
@@ -66,7 +65,7 @@ _TABLE = (
             0.00, 1.0,  1.0, 1.0, 0.00, 1.0, -1000, -1000, 0.0, 0.00, CHOSEN),
     Tissue("skin",
             0.55, 900,  35,  15,  0.00, 1.0,    30,    45, 4.0, 0.03, CHOSEN),
-    # T1 and T2 of the little water between fat cells; fat itself is in mr.py.
+    # T1 and T2 of the little water between fat cells; those of fat are in mr.py.
     Tissue("subcutaneous_fat",
             0.95, 900,  40,  45,  0.93, 1.0,  -106,  -104, 5.0, 0.05, CHOSEN),
     Tissue("visceral_fat",
@@ -117,11 +116,11 @@ LABELS: dict[str, int] = {name: label for label, name in enumerate(TISSUES)}
 
 
 def by_label(field: str, own: dict[str, float] | None = None) -> np.ndarray:
-    """One property of all tissues, float64 in the order of TISSUES.
+    """Return one property of all tissues, float64 in the order of TISSUES.
 
     Args:
-        field: name of a Tissue's number.
-        own: a subject's own values by tissue, in place of the table's.
+        field: name of the property in Tissue.
+        own: values of the subject by tissue, in place of the table's.
     """
     values = np.array([getattr(tissue, field) for tissue in _TABLE], np.float64)
     for name, value in (own or {}).items():

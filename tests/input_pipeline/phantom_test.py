@@ -1,4 +1,4 @@
-"""The phantom: physics of both machines, anatomy, orientation, reproducibility."""
+"""Phantom: physics of both machines, anatomy, orientation and reproducibility."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def _where(subject, *names):
 
 
 def _inside(subject, *names):
-    """Voxels of these tissues with nothing else beside them."""
+    """Return the voxels of these tissues that have no other tissue beside them."""
     return scipy.ndimage.binary_erosion(_where(subject, *names), np.ones((1, 3, 3)))
 
 
@@ -37,7 +37,7 @@ def _body(subject):
 
 
 def _block(*, left: str, right: str, left_columns: int) -> np.ndarray:
-    """Fine labels, 4 sub-voxels a voxel: `left` up to a fine column, `right` beyond."""
+    """Return labels of sub-voxels: `left` in the first columns, `right` beyond."""
     labels = np.full((40, 32, 32), TISSUES.index(right), np.uint8)
     labels[:, :, :left_columns] = TISSUES.index(left)
     return labels
@@ -55,7 +55,7 @@ def _scan_mr(labels, *, liver_fat=0.05, seed=0):
     )
 
 
-def test_shapes_and_types_are_those_promised(plain):
+def test_arrays_have_their_documented_shapes_and_types(plain):
     assert plain.ct_hu.shape == plain.labels.shape == (16, 64, 64)
     assert plain.mr.shape == (16, 64, 64, 3)
     assert plain.ct_hu.dtype == plain.mr.dtype == np.float32
@@ -65,7 +65,7 @@ def test_shapes_and_types_are_those_promised(plain):
     assert plain.ct_hu.min() >= -1024 and plain.ct_hu.max() <= 3071
 
 
-def test_a_seed_gives_the_same_voxels_whatever_numpy_global_state(plain):
+def test_a_seed_gives_the_same_voxels_for_any_global_state_of_numpy(plain):
     np.random.seed(99)
     again = draw_subject(SEED, **SMALL)
     for field in ("ct_hu", "mr", "labels", "affine"):
@@ -73,7 +73,7 @@ def test_a_seed_gives_the_same_voxels_whatever_numpy_global_state(plain):
     assert again.liver_fat_fraction == plain.liver_fat_fraction
 
 
-def test_another_seed_is_another_abdomen(plain):
+def test_another_seed_gives_another_abdomen(plain):
     other = draw_subject(SEED + 1, **SMALL)
     assert np.mean(other.labels != plain.labels) > 0.05
     assert other.liver_fat_fraction != plain.liver_fat_fraction
@@ -89,7 +89,7 @@ def test_subjects_range_from_thin_to_obese_and_fit_the_field_of_view():
         assert build.half_width_mm + build.wall_mm + 1.3 * build.fat_mm < 192
 
 
-def test_every_tissue_is_in_an_abdomen():
+def test_an_abdomen_has_every_tissue():
     rng = np.random.default_rng(0)
     axes = tuple(
         np.linspace(-end, end, n) for end, n in ((72, 48), (150, 160), (190, 200))
@@ -134,18 +134,18 @@ def test_affine_holds_the_spacing_and_centres_the_volume(plain):
         (("outside",), -1005, -990),
     ],
 )
-def test_unenhanced_hounsfield_units_are_those_of_the_tissue(plain, names, low, high):
+def test_unenhanced_tissues_have_their_hounsfield_units(plain, names, low, high):
     assert low < plain.ct_hu[_inside(plain, *names)].mean() < high
 
 
-def test_liver_hounsfield_units_follow_its_fat(plain):
+def test_hounsfield_units_of_the_liver_fall_with_its_fat(plain):
     measured = plain.ct_hu[_inside(plain, "liver")].mean()
     assert abs(measured - ct.liver_hu(plain.liver_fat_fraction)) < 6
     fall = ct.liver_hu(0.0) - ct.liver_hu(0.3)
     assert 60 < ct.liver_hu(0.0) < 70 and 45 < fall < 55
 
 
-def test_portal_venous_contrast_moves_vessels_and_organs_only_in_ct(plain, enhanced):
+def test_portal_venous_contrast_enhances_vessels_and_organs_only_in_ct(plain, enhanced):
     np.testing.assert_array_equal(plain.mr, enhanced.mr)
     np.testing.assert_array_equal(plain.labels, enhanced.labels)
 
@@ -166,15 +166,16 @@ def test_out_of_phase_signal_of_the_liver_falls_with_its_fat():
     labels = _block(left="liver", right="liver", left_columns=16)
     scans = [_scan_mr(labels, liver_fat=fraction) for fraction in fractions]
     ratios = np.array([scan[..., 1].mean() / scan[..., 0].mean() for scan in scans])
-    # Fat recovers faster than water: its share of the signal exceeds that of protons.
+    # Fat recovers faster than water, so its share of the signal exceeds its share of
+    # protons.
     fat = fractions * mr.spoiled_gradient_echo(mr.FAT_T1_MS)
     water = (1 - fractions) * mr.spoiled_gradient_echo(tissues.TABLE["liver"].t1_ms)
     ideal = np.abs(1 - 2 * fat / (fat + water))
     assert (np.diff(ratios) < -0.02).all()
-    # Not all of fat's peaks are opposed: the real fall is a little slower than ideal.
+    # Not all peaks of fat are in opposition, so the fall is a little slower than ideal.
     np.testing.assert_allclose(ratios / ratios[0], ideal, atol=0.12)
     assert (ratios[1:] / ratios[0] > ideal[1:]).all()
-    # The out-of-phase echo comes first and has decayed less: T2*.
+    # The out-of-phase echo comes first and has decayed less by T2*.
     assert ratios[0] > 1
 
 
@@ -186,7 +187,7 @@ def test_fat_and_water_cancel_in_a_shared_voxel_out_of_phase_only():
     assert in_phase[3] < in_phase[4] < in_phase[5]
 
 
-def test_dark_lines_of_the_out_of_phase_image_lie_on_borders_of_fat(plain):
+def test_dark_lines_of_the_out_of_phase_image_are_on_borders_of_fat(plain):
     fat = _where(plain, "subcutaneous_fat", "visceral_fat")
     plane = np.ones((1, 3, 3))
     border = scipy.ndimage.binary_dilation(fat, plane) & scipy.ndimage.binary_dilation(
@@ -235,12 +236,12 @@ def test_bias_field_is_shared_by_both_phases():
     np.testing.assert_allclose(ratio.mean(), expected, rtol=0.02)
 
 
-def test_a_water_filled_body_is_a_plausible_baseline(plain):
+def test_error_of_a_water_filled_body_is_plausible(plain):
     body = _body(plain)
     assert 90 < np.abs(plain.ct_hu[body]).mean() < 150
 
 
-def test_every_tissue_says_where_its_relaxation_times_come_from():
+def test_every_tissue_names_the_source_of_its_relaxation_times():
     known = (tissues.DE_BAZELAIRE, tissues.STANISZ, tissues.CHOSEN)
     assert all(tissue.relaxation_source in known for tissue in tissues.TABLE.values())
 
@@ -249,6 +250,6 @@ def test_every_tissue_says_where_its_relaxation_times_come_from():
     ("arguments", "message"),
     [({"contrast": "arterial"}, "'arterial'"), ({"size": 0}, "size 0")],
 )
-def test_impossible_requests_are_named(arguments, message):
+def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_subject(0, **arguments)
