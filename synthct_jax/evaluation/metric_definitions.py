@@ -222,12 +222,12 @@ DISTRIBUTION |= {
         "Smallest difference between slices, ratio", "", "near 1", 2, AT_LEAST_0,
         "smallest difference over those beside it, mean over subjects, synthetic over "
         "real: falls where a slice is repeated",
-        lambda pair: pair.slice_difference_ratio("least")),
+        lambda pair: pair.slice_difference_ratio("smallest")),
     "slice_difference_largest": Metric(
         "Largest difference between slices, ratio", "", "near 1", 2, AT_LEAST_0,
         "largest difference over those beside it, mean over subjects, synthetic over "
         "real: rises where slices flicker",
-        lambda pair: pair.slice_difference_ratio("most")),
+        lambda pair: pair.slice_difference_ratio("largest")),
 }
 
 # --- a synthetic CT and its own MR ----------------------------------------------------

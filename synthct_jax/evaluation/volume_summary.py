@@ -29,7 +29,7 @@ class VolumeSummary:
             `Inception.name` where its weights are given.
         spectra: (slices, bins), `spectrum.radial_power`.
         checkerboard: (slices,), `spectrum.checkerboard_energy`.
-        slice_differences: (slices - 1,), `continuity.slice_jumps`.
+        slice_differences: (slices - 1,), `continuity.slice_differences`.
     """
 
     name: str
@@ -72,7 +72,7 @@ def summarise(
         features=features,
         spectra=spectrum.radial_power(hu),
         checkerboard=spectrum.checkerboard_energy(hu),
-        slice_differences=continuity.slice_jumps(hu, body),
+        slice_differences=continuity.slice_differences(hu, body),
     )
 
 
@@ -109,9 +109,10 @@ class Sample:
 
     @functools.cached_property
     def slice_differences(self) -> dict[str, float]:
-        """Means over volumes of `continuity.jump_statistics`."""
+        """Means over volumes of `continuity.slice_difference_statistics`."""
         each = [
-            continuity.jump_statistics(one.slice_differences) for one in self.volumes
+            continuity.slice_difference_statistics(one.slice_differences)
+            for one in self.volumes
         ]
         return {name: mean_of_finite([one[name] for one in each]) for name in each[0]}
 

@@ -1,4 +1,4 @@
-"""Volumes of any number of slices through functions that are compiled once."""
+"""Functions that are compiled once, applied to volumes with any number of slices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,28 +6,28 @@ from typing import Any
 import jax
 import numpy as np
 
-SLICES = 16  # at a time: what is on the device does not grow with the volume
+SLICES = 16  # per batch, so that device memory does not grow with the volume
 
 
 def over_slices(
     function: Callable[..., Any], *volumes: np.ndarray, slices: int = SLICES
 ) -> Any:
-    """What `function` finds in each slice.
+    """Apply a function to volumes, batch by batch of slices.
 
-    The last batch is filled up by repeating its last slice, and what is found in the
-    repeated ones is dropped: a number of slices that does not divide changes nothing.
+    The last batch is padded by repeating its last slice, and the results of the
+    repeated slices are dropped.
 
     Args:
-        function: jitted, of arrays (n, ...), to a pytree of arrays (n, ...) that have
-            for each slice what comes from that slice alone.
-        volumes: arrays of equally many slices.
-        slices: n, of each call.
+        function: jitted function of arrays (n, ...) that returns a pytree of arrays
+            (n, ...). The result of each slice depends on that slice alone.
+        volumes: arrays with equally many slices.
+        slices: batch size n.
 
     Returns:
-        The pytree, of numpy arrays (slices, ...).
+        The pytree, with numpy arrays (slices, ...).
 
     Raises:
-        ValueError: numbers of slices differ, or there are none.
+        ValueError: the numbers of slices differ, or there are none.
     """
     lengths = {len(volume) for volume in volumes}
     if len(lengths) != 1 or lengths == {0}:
@@ -36,16 +36,16 @@ def over_slices(
             "many slices, one or more"
         )
     (length,) = lengths
-    found = []
+    results = []
     for start in range(0, length, slices):
-        parts = [volume[start : start + slices] for volume in volumes]
-        count = len(parts[0])
-        filled = [
+        batches = [volume[start : start + slices] for volume in volumes]
+        count = len(batches[0])
+        padded = [
             np.pad(
-                part, [(0, slices - count)] + [(0, 0)] * (part.ndim - 1), mode="edge"
+                batch, [(0, slices - count)] + [(0, 0)] * (batch.ndim - 1), mode="edge"
             )
-            for part in parts
+            for batch in batches
         ]
-        result = jax.device_get(function(*filled))
-        found.append(jax.tree.map(lambda array: array[:count], result))  # noqa: B023
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *found)
+        result = jax.device_get(function(*padded))
+        results.append(jax.tree.map(lambda array: array[:count], result))  # noqa: B023
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *results)

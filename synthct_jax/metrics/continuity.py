@@ -1,4 +1,4 @@
-"""How CT changes from slice to slice: a network sees each slice alone."""
+"""Changes of CT from slice to slice, since a network translates each slice alone."""
 
 import jax
 import jax.numpy as jnp
@@ -7,25 +7,26 @@ import numpy as np
 from synthct_jax.metrics.batches import over_slices
 
 RANGE_HU = (-1024.0, 1536.0)
-"""HU are clipped to it."""
+"""Range to which HU are clipped."""
 
 
-def slice_jumps(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Mean |difference| of neighbouring slices in HU, over the union of their bodies.
+def slice_differences(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Return the mean absolute difference of neighbouring slices, in HU.
 
-    A repeated slice has a jump of 0, a slice that flickers two large ones. Differences
-    grow with the distance between slices: compare volumes of one slice spacing. The
-    measure is that of video's frame difference, in the body.
+    The mean is over the union of the bodies in both slices. It is the frame difference
+    of videos, within the body: 0 where a slice is repeated, large on both sides of a
+    slice that flickers. Differences grow with the distance between slices: compare
+    volumes of one slice spacing.
 
     Args:
-        hu: (slices, rows, columns).
-        body: bool of that shape.
+        hu: HU, (slices, rows, columns).
+        body: bool of the same shape.
 
     Returns:
         (slices - 1,) float64; nan where neither slice has a body.
 
     Raises:
-        ValueError: shapes differ or are no volumes.
+        ValueError: the shapes differ, or are not those of volumes.
     """
     if hu.ndim != 3 or hu.shape != body.shape:
         raise ValueError(
@@ -35,45 +36,44 @@ def slice_jumps(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
     if len(hu) < 2:
         return np.zeros(0)
     hu = hu.astype(np.float32, copy=False)
-    sums, counts = over_slices(_differences, hu[:-1], hu[1:], body[:-1], body[1:])
+    sums, counts = over_slices(_difference_sums, hu[:-1], hu[1:], body[:-1], body[1:])
     with np.errstate(invalid="ignore"):
         return sums.astype(np.float64) / counts
 
 
 @jax.jit
-def _differences(
-    here: jax.Array, there: jax.Array, body_here: jax.Array, body_there: jax.Array
+def _difference_sums(
+    hu: jax.Array, next_hu: jax.Array, body: jax.Array, next_body: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    where = body_here | body_there
-    difference = jnp.abs(jnp.clip(here, *RANGE_HU) - jnp.clip(there, *RANGE_HU))
+    where = body | next_body
+    difference = jnp.abs(jnp.clip(hu, *RANGE_HU) - jnp.clip(next_hu, *RANGE_HU))
     return (
         jnp.sum(jnp.where(where, difference, 0), axis=(1, 2)),
         jnp.sum(where, axis=(1, 2)),
     )
 
 
-def jump_statistics(jumps: np.ndarray) -> dict[str, float]:
-    """Summaries of one volume's jumps that do not depend on the patient's size.
+def slice_difference_statistics(differences: np.ndarray) -> dict[str, float]:
+    """Summarise one volume's slice differences, whatever the patient's size.
 
     Args:
-        jumps: (slices - 1,) of `slice_jumps`.
+        differences: (slices - 1,) of `slice_differences`.
 
     Returns:
-        median: in HU.
-        least: smallest jump over the mean of its neighbours'; 0 where a slice is
-            repeated.
-        most: largest jump over the mean of its neighbours'.
-        All nan where there are fewer than three jumps.
+        'median' in HU; 'smallest' and 'largest', the extremes of the ratio of a
+        difference to the mean of its two neighbours. 'smallest' is 0 where a slice is
+        repeated, 'largest' is high where a slice flickers. All are nan with fewer than
+        three differences.
     """
-    jumps = np.asarray(jumps, np.float64)
-    jumps = jumps[np.isfinite(jumps)]
-    if len(jumps) < 3:
-        return dict.fromkeys(("median", "least", "most"), float("nan"))
-    padded = np.pad(jumps, 1, mode="reflect")
-    around = np.maximum((padded[:-2] + padded[2:]) / 2, 1e-6)
-    relative = jumps / around
+    differences = np.asarray(differences, np.float64)
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 3:
+        return dict.fromkeys(("median", "smallest", "largest"), float("nan"))
+    padded = np.pad(differences, 1, mode="reflect")
+    neighbours = np.maximum((padded[:-2] + padded[2:]) / 2, 1e-6)
+    ratios = differences / neighbours
     return {
-        "median": float(np.median(jumps)),
-        "least": float(relative.min()),
-        "most": float(relative.max()),
+        "median": float(np.median(differences)),
+        "smallest": float(ratios.min()),
+        "largest": float(ratios.max()),
     }

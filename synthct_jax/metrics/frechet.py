@@ -1,7 +1,7 @@
 """Frechet distance between two sets of feature vectors.
 
-It is called FID only where the features are those of the Inception network; ours are
-named in the metric's name (`haar_features.NAME`).
+It is called FID only if the features are those of the Inception network; the distance
+of Haar features is called `haar_features.NAME`.
 """
 
 from collections.abc import Sequence
@@ -12,30 +12,31 @@ from synthct_jax.metrics import groups
 
 MIN_SAMPLES = 32
 MIN_SUBJECTS = 4
-"""Of either set, to extrapolate: halves have half as many."""
+"""Fewest subjects of a set for an extrapolation: halves have half as many."""
 
-_DIVISIONS = 4  # into halves; more of them change the value by less than subjects do
+_DIVISIONS = 4  # into halves; more change the value by less than subjects do
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Frechet distance between Gaussians of the means and covariances of sets.
+    """Return the squared Frechet distance between Gaussians fitted to two sets.
 
-    Dowson & Landau, J Multivariate Anal 1982; 12:450; for images Heusel et al., NeurIPS
-    2017. It is biased upwards, the more so the fewer samples there are: give n with it,
-    and compare only what has the same n.
+    The Gaussians have the means and covariances of the sets (Dowson & Landau, J
+    Multivariate Anal 1982; 12:450; for images Heusel et al., NeurIPS 2017). The
+    distance is biased upwards, the more so the fewer samples there are: report n with
+    it, and compare only distances of the same n.
 
-    The trace of the root of the product of covariances A'A and B'B is the sum of the
-    singular values of A B', A and B being the centred samples over sqrt(n - 1). That
-    needs no root of a nearly singular matrix, nor a covariance where samples are fewer
-    than features.
+    The trace of the root of the product of covariances A'A and B'B is computed as the
+    sum of the singular values of A B', where A and B are the centred samples divided by
+    sqrt(n - 1). This needs no root of a nearly singular matrix, and no covariance if
+    there are fewer samples than features.
 
     Args:
         a, b: (samples, features).
 
     Raises:
-        ValueError: numbers of features differ, or fewer than two samples in a set.
+        ValueError: the numbers of features differ, or a set has fewer than two samples.
     """
-    a, b = groups.checked(a, b)
+    a, b = groups.check_features(a, b)
     means = a.mean(axis=0) - b.mean(axis=0)
     roots = [_root_of_covariance(x) for x in (a, b)]
     common = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
@@ -51,53 +52,53 @@ def frechet_distance_infinite(
     groups_a: Sequence | None = None,
     groups_b: Sequence | None = None,
 ) -> float:
-    """Frechet distance extrapolated to infinitely many samples.
+    """Return the Frechet distance extrapolated to infinitely many samples.
 
-    Chong & Forsyth, CVPR 2020: the bias of the distance is a line in 1/n, so its value
-    at 1/n = 0 has little of it left. Here the line goes through two sizes, all samples
-    and halves of both sets (mean over random divisions); more sizes in between gave
-    the same value with more scatter. It can be below 0 where the sets differ little.
+    The bias of the distance is linear in 1/n, so that little of it is left at 1/n = 0
+    (Chong & Forsyth, CVPR 2020). Here the line goes through two sizes: all samples, and
+    halves of both sets (mean over random divisions). More sizes in between gave the
+    same value with more scatter. The value can be below 0 if the sets differ little.
 
-    Slices of one person are alike: where there are groups, halves are of people, and
-    the extrapolation is to infinitely many of them. Without, it is to infinitely many
-    slices of the same people, which leaves most of the bias (between 6 and 6 phantoms
-    of 24 slices each, Haar features: 0.69 plain, 0.58 by slices, 0.20 by people).
+    Slices of one subject are alike. With groups, subjects are divided into halves, and
+    the extrapolation is to infinitely many subjects. Without, it is to infinitely many
+    slices of the same subjects, which leaves most of the bias (between 6 and 6 phantoms
+    of 24 slices each, Haar features: 0.69 plain, 0.58 by slices, 0.20 by subjects).
 
     Args:
-        a, b: (samples, features).
-        seed: draws the halves; the same gives the same.
-        groups_a, groups_b: the subject of each sample, of both sets or of neither. Who
-            is in both sets is in the same half of both.
+        a, b: (samples, features). Many samples relative to the features that matter are
+            needed: hundreds of slices are too few for the 2048 features of Inception.
+        seed: draws the halves; the same seed gives the same value.
+        groups_a, groups_b: subject of each sample, for both sets or for neither. A
+            subject in both sets is in the same half of both.
 
     Returns:
-        The distance; nan with fewer than MIN_SAMPLES samples or, where there are
-        groups, MIN_SUBJECTS subjects in a set. Needs many samples relative to the
-        features that matter: not for the 2048 of Inception with hundreds of slices.
+        The distance; nan with fewer than MIN_SAMPLES samples in a set or, with groups,
+        fewer than MIN_SUBJECTS subjects.
 
     Raises:
-        ValueError: as of `frechet_distance`, or groups that do not fit the samples.
+        ValueError: as for `frechet_distance`, or the groups do not fit the samples.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    whole = frechet_distance(a, b)
-    subjects_a, subjects_b = groups.numbered(
+    of_all = frechet_distance(a, b)
+    subjects_a, subjects_b = groups.number_subjects(
         groups_a, groups_b, counts=(len(a), len(b))
     )
-    least = MIN_SAMPLES if groups_a is None else MIN_SUBJECTS
+    fewest = MIN_SAMPLES if groups_a is None else MIN_SUBJECTS
     counts = len(np.unique(subjects_a)), len(np.unique(subjects_b))
-    if min(len(a), len(b)) < MIN_SAMPLES or min(counts) < least:
+    if min(len(a), len(b)) < MIN_SAMPLES or min(counts) < fewest:
         return float("nan")
     rng = np.random.default_rng(seed)
-    values = []
+    of_halves = []
     for _ in range(_DIVISIONS):
-        half_a, half_b = groups.deal(subjects_a, subjects_b, 2, rng=rng)
-        values += [frechet_distance(a[half_a == i], b[half_b == i]) for i in (0, 1)]
-    # 1/n of the halves in units of 1/n of all: 2, a little more for odd numbers.
+        half_a, half_b = groups.assign_folds(subjects_a, subjects_b, 2, rng=rng)
+        of_halves += [frechet_distance(a[half_a == i], b[half_b == i]) for i in (0, 1)]
+    # 1/n of the halves relative to 1/n of all: 2, a little more for odd numbers.
     inverse = np.mean([n / m for n in counts for m in (n // 2, n - n // 2)])
-    return float(whole - (np.mean(values) - whole) / (inverse - 1))
+    return float(of_all - (np.mean(of_halves) - of_all) / (inverse - 1))
 
 
 def _root_of_covariance(samples: np.ndarray) -> np.ndarray:
-    """R of at most as many rows as features, with R'R the covariance."""
+    """Return R with R'R the covariance, and no more rows than features."""
     centred = (samples - samples.mean(axis=0)) / np.sqrt(len(samples) - 1)
     rows, columns = centred.shape
     return np.linalg.qr(centred, mode="r") if rows > columns else centred

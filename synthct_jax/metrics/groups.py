@@ -1,15 +1,15 @@
-"""Two sets of samples, of which those of one subject are not independent."""
+"""Two sets of samples in which the samples of one subject are not independent."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of samples (samples, features) as float64.
+def check_features(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two sets of features, (samples, features), as float64.
 
     Raises:
-        ValueError: numbers of features differ, or fewer than two samples in a set.
+        ValueError: the numbers of features differ, or a set has fewer than two samples.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
@@ -24,48 +24,51 @@ def checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def deal(
-    a: Sequence, b: Sequence, parts: int, *, rng: np.random.Generator | None = None
+def assign_folds(
+    a: Sequence, b: Sequence, folds: int, *, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Deals subjects into parts, a subject that is in both sets into the same.
+    """Assign the subjects of two sets to folds of nearly equal size.
+
+    A subject that is in both sets is in the same fold of both. The numbers of subjects
+    in the folds of a set differ by one at most.
 
     Args:
-        a, b: the subject of each sample of two sets: names or numbers.
-        parts: how many; the numbers of subjects in them differ by one at most.
-        rng: shuffles the subjects; without it they are dealt in order of their names,
-            those in both sets first.
+        a, b: subject of each sample of the two sets, as names or numbers.
+        folds: number of folds.
+        rng: shuffles the subjects; without it they are assigned in order of their
+            names, those in both sets first.
 
     Returns:
-        The part, 0 to parts - 1, of each sample of `a` and of `b`.
+        Fold of each sample of a and of b, 0 to folds - 1.
     """
     a, b = np.asarray(a), np.asarray(b)
     shared = np.intersect1d(a, b)
     if rng is not None:
         shared = rng.permutation(shared)
-    dealt = []
+    assigned = []
     for names in (a, b):
         own = np.setdiff1d(names, shared)
         if rng is not None:
             own = rng.permutation(own)
         order = np.concatenate([shared, own])
-        places = np.argsort(order)
-        found = places[np.searchsorted(order, names, sorter=places)]
-        dealt.append(found % parts)
-    return dealt[0], dealt[1]
+        sorter = np.argsort(order)
+        places = sorter[np.searchsorted(order, names, sorter=sorter)]
+        assigned.append(places % folds)
+    return assigned[0], assigned[1]
 
 
-def numbered(
+def number_subjects(
     a: Sequence | None, b: Sequence | None, *, counts: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The subject of each sample as a number; the same number is the same subject.
+    """Return the subject of each sample as a number, equal for equal subjects.
 
     Args:
-        a, b: the subject of each sample of two sets: names or numbers. None for both:
-            each sample is a subject of its own.
-        counts: how many samples the sets have.
+        a, b: subject of each sample of the two sets, as names or numbers. None for both
+            makes each sample a subject of its own.
+        counts: numbers of samples in the two sets.
 
     Raises:
-        ValueError: subjects of one set only, or not one for each sample.
+        ValueError: subjects are given for one set only, or not one for each sample.
     """
     if a is None and b is None:
         return np.arange(counts[0]), counts[0] + np.arange(counts[1])
@@ -77,5 +80,5 @@ def numbered(
             f"groups are {a.shape} and {b.shape}, expected the subjects of each of "
             f"{counts[0]} and {counts[1]} samples"
         )
-    found = np.unique(np.concatenate([a, b]), return_inverse=True)[1]
-    return found[: counts[0]], found[counts[0] :]
+    numbers = np.unique(np.concatenate([a, b]), return_inverse=True)[1]
+    return numbers[: counts[0]], numbers[counts[0] :]

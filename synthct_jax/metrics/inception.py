@@ -1,9 +1,10 @@
-"""Pool features of the Inception v3 network: the Frechet distance between them is FID.
+"""Pool features of the Inception v3 network, whose Frechet distance is the FID.
 
-Szegedy et al., CVPR 2016, as Heusel et al., NeurIPS 2017 use it: the TensorFlow graph
-of 2015-12-05, with the weights that the user names (`inception_weights`). Its graph is
-not quite the paper's: average pools do not count the padding, and the last block takes
-a maximum where the others take a mean. Those of torchvision's weights are the paper's.
+The network is that of Szegedy et al., CVPR 2016, as Heusel et al., NeurIPS 2017, use
+it: the TensorFlow graph of 2015-12-05, with weights from a file of the user
+(`inception_weights`). That graph differs from the paper's: average pools do not count
+the padding, and the last block takes a maximum where the others take a mean. With
+torchvision's weights the graph is the paper's.
 """
 
 import dataclasses
@@ -23,25 +24,24 @@ from synthct_jax.metrics.batches import over_slices
 from synthct_jax.metrics.inception_weights import FID, TORCHVISION
 
 NAMES = {FID: "fid", TORCHVISION: "frechet_inception_torchvision"}
-"""By layout, of the Frechet distance between features: one of them is FID."""
+"""Name of the Frechet distance between features by layout; only one of them is FID."""
 
 DIMENSION = 2048
 SIZE = 299
-"""Rows and columns of the images that the network was trained with."""
+"""Rows and columns of the images that the network was trained on."""
 
 WINDOW_HU = (-1000.0, 1550.0)
-"""What becomes the grey levels 0 ... 255: from air to cortical bone, 10 HU a level.
+"""Window that becomes the grey levels 0 ... 255: air to cortical bone, 10 HU a level.
 
-One window, for it has to show lung, fat, muscle and bone at once, and in grey: the
-network was trained with photographs, and no weights know windows as colours. A level is
-less than the noise of a slice of the abdomen (10 to 30 HU), so that rounding hides no
-more contrast than the scanner does. Air below -1000 HU, as outside of the body, and
-metal are at the ends.
+There is one window because it has to show lung, fat, muscle and bone at once, in grey:
+the network was trained on photographs, and no weights know windows as colours. A level
+is less than the noise of a slice of the abdomen (10 to 30 HU), so that rounding hides
+no more contrast than the scanner does. Air below -1000 HU and metal are at the ends.
 """
 
-_SLICES = 4  # at a time: about 0.2 GB
+_SLICES = 4  # per batch, which takes about 0.2 GB
 _EPSILON = 1e-3  # of the batch normalisation
-# Of torch's names for what Flax names otherwise.
+# Torch's names of the variables by their names in Flax.
 _TORCH = {
     "kernel": "weight",
     "scale": "weight",
@@ -53,12 +53,12 @@ _TORCH = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Inception:
-    """A network with its weights.
+    """The network with its weights.
 
     Attributes:
-        layout: of the weights, FID or TORCHVISION.
-        sha256: of the file that they were read from, hexadecimal.
-        variables: of `InceptionV3`.
+        layout: layout of the weights, FID or TORCHVISION.
+        sha256: SHA-256 of their file, hexadecimal.
+        variables: variables of `InceptionV3`.
     """
 
     layout: str
@@ -67,20 +67,20 @@ class Inception:
 
     @property
     def name(self) -> str:
-        """Of the Frechet distance between features: 'fid' for the layout FID only."""
+        """Name of the Frechet distance between features: 'fid' only for FID."""
         return NAMES[self.layout]
 
     def features(self, hu: np.ndarray) -> np.ndarray:
-        """One vector a slice, of the image that `to_images` makes of it.
+        """Return the pool features of each slice, of the image by `to_images`.
 
         Args:
-            hu: (slices, rows, columns), of any number of rows and columns.
+            hu: HU, (slices, rows, columns), with any number of rows and columns.
 
         Returns:
             (slices, DIMENSION) float64, computed in float32.
 
         Raises:
-            ValueError: another shape, no slices, or values that are not finite.
+            ValueError: the shape is another, an axis is 0, or values are not finite.
         """
         hu = np.asarray(hu)
         if hu.ndim != 3 or not hu.size:
@@ -95,19 +95,19 @@ class Inception:
 
 
 def load_inception(path: Path) -> Inception:
-    """Reads the weights: formats and layouts are those of `inception_weights`.
+    """Read the weights from a file in a format and layout of `inception_weights`.
 
     Args:
-        path: of the file. Its classifier tells the layout, and is not used.
+        path: the file. Its classifier tells the layout and is not used otherwise.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or not all of an Inception v3, or
-            more than that.
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold the tensors of an Inception v3, or others.
     """
     path = Path(path)
     tensors = inception_weights.read_tensors(path)
     layout = inception_weights.layout(path, tensors)
-    slots = flax.traverse_util.flatten_dict(_slots())
+    slots = flax.traverse_util.flatten_dict(_variable_shapes())
     names = {slot: _torch_name(slot) for slot in slots}
     inception_weights.check(
         path, tensors, {names[slot]: _torch_shape(slots[slot].shape) for slot in slots}
@@ -124,18 +124,20 @@ def load_inception(path: Path) -> Inception:
 
 
 def to_images(hu: jax.Array, *, layout: str) -> jax.Array:
-    """What the network sees of slices.
+    """Return the network's input for each slice.
 
-    WINDOW_HU becomes 0 ... 255, rounded to whole grey levels as in a file of an image,
-    in three equal channels. Slices are stretched to SIZE x SIZE by bilinear
-    interpolation without smoothing (aliasing included, as in the published values:
-    Parmar et al., CVPR 2022). For FID pixel i is at i x rows / SIZE of the slice, as in
-    TensorFlow 1, torch-fidelity, and torchmetrics with antialias=False (pixel centres
-    are not aligned), and grey levels become (x - 128) / 128; for torchvision's weights
-    centres are aligned and they become 2 x / 255 - 1, as in pytorch-fid.
+    WINDOW_HU becomes 0 ... 255, rounded to whole grey levels as in an image file, in
+    three equal channels. Slices are resized to SIZE x SIZE by bilinear interpolation
+    without smoothing (with aliasing, as in the published values: Parmar et al., CVPR
+    2022).
+
+    For FID, pixel i is at i x rows / SIZE of the slice, as in TensorFlow 1,
+    torch-fidelity, and torchmetrics with antialias=False (pixel centres are not
+    aligned), and grey levels become (x - 128) / 128. For torchvision's weights, centres
+    are aligned and grey levels become 2 x / 255 - 1, as in pytorch-fid.
 
     Args:
-        hu: (slices, rows, columns).
+        hu: HU, (slices, rows, columns).
         layout: FID or TORCHVISION.
 
     Returns:
@@ -151,6 +153,7 @@ def to_images(hu: jax.Array, *, layout: str) -> jax.Array:
 
 
 def _resize(x: jax.Array, axis: int, *, centred: bool) -> jax.Array:
+    """Resize an axis to SIZE linearly, with pixel centres aligned or not."""
     length = x.shape[axis]
     scale = np.float32(length / SIZE)
     places = np.arange(SIZE, dtype=np.float32)
@@ -170,8 +173,8 @@ def _features(variables: Mapping[str, Any], hu: jax.Array, *, layout: str) -> ja
     return InceptionV3(layout).apply(variables, to_images(hu, layout=layout))
 
 
-def _slots() -> dict[str, Any]:
-    """Shapes of the variables, which are the same in both layouts."""
+def _variable_shapes() -> dict[str, Any]:
+    """Return the shapes of the variables, which are the same in both layouts."""
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     return jax.eval_shape(InceptionV3(FID).init, jax.random.key(0), image)
 
@@ -185,16 +188,16 @@ def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
 
 
-# --- the graph: modules have the names of torch's -------------------------------------
+# --- the graph, with torch's names of modules -----------------------------------------
 
 
 class InceptionV3(nn.Module):
-    """Images (n, rows, columns, 3) in [-1, 1] to pool features (n, DIMENSION).
+    """Network from images (n, rows, columns, 3) in [-1, 1] to features (n, DIMENSION).
 
-    Fully convolutional: 75 rows and columns or more.
+    It is fully convolutional and needs 75 rows and columns or more.
 
     Attributes:
-        layout: of the weights: FID or TORCHVISION.
+        layout: layout of the weights, FID or TORCHVISION.
     """
 
     layout: str
@@ -252,7 +255,7 @@ class ConvBn(nn.Module):
 
 
 class MixedA(nn.Module):
-    """Branches of 1 x 1, 5 x 5, twice 3 x 3, and of a pool."""
+    """Block with branches of 1 x 1, 5 x 5, twice 3 x 3, and a pool."""
 
     pool_features: int
     pool: Any
@@ -270,7 +273,7 @@ class MixedA(nn.Module):
 
 
 class MixedB(nn.Module):
-    """To half the size: 3 x 3, twice 3 x 3, and a maximum."""
+    """Downsampling block with branches of 3 x 3, twice 3 x 3, and a maximum."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -283,7 +286,7 @@ class MixedB(nn.Module):
 
 
 class MixedC(nn.Module):
-    """Branches of 1 x 1, 7 x 7 in two parts, twice 7 x 7 in four, and of a pool."""
+    """Block with branches of 1 x 1, 7 x 7 in two steps, 7 x 7 twice, and a pool."""
 
     width: int
     pool: Any
@@ -305,7 +308,7 @@ class MixedC(nn.Module):
 
 
 class MixedD(nn.Module):
-    """To half the size: 3 x 3, 7 x 7 in two parts and 3 x 3, and a maximum."""
+    """Downsampling block with branches of 3 x 3, 7 x 7 and 3 x 3, and a maximum."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -320,7 +323,7 @@ class MixedD(nn.Module):
 
 
 class MixedE(nn.Module):
-    """Branches of 1 x 1, two that end in 1 x 3 beside 3 x 1, and of a pool."""
+    """Block with branches of 1 x 1, two that end in 1 x 3 and 3 x 1, and a pool."""
 
     pool: Any
 

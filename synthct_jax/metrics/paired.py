@@ -1,9 +1,9 @@
-"""Errors of a synthetic CT where the true CT is known, in HU.
+"""Errors of a synthetic CT against the reference CT of the same subject, in HU.
 
 Definitions follow the SynthRAD2023 challenge (Huijben et al., Medical Image Analysis
-2024; 97:103276): over the voxels of a mask, one value a volume. Volumes are (slices,
-rows, columns); sums over rows are made on the device, in float32, and added up on the
-host, in float64.
+2024; 97:103276): one value per volume, over the voxels of a mask. Volumes are (slices,
+rows, columns). Rows are summed on the device in float32, and their sums on the host in
+float64.
 """
 
 import functools
@@ -18,35 +18,35 @@ from synthct_jax.metrics.batches import over_slices
 from synthct_jax.metrics.tissues import BANDS
 
 RANGE_HU = (-1024.0, 3000.0)
-"""To which images are clipped for PSNR (and SSIM); its width is the peak."""
+"""Range to which images are clipped for PSNR and SSIM; its width is the peak."""
 
 ERROR_STEP_HU = 20
 ERROR_RANGE_HU = (-1010, 1010)
 _EDGES = np.arange(ERROR_RANGE_HU[0], ERROR_RANGE_HU[1] + 1, ERROR_STEP_HU)
 ERROR_CENTRES_HU = (_EDGES[:-1] + _EDGES[1:]) / 2
-"""Of the bins of `error_counts`; one of them is around 0."""
+"""Centres of the bins of `error_counts`; one of them is 0."""
 
 
 def errors(
-    synthetic: np.ndarray, truth: np.ndarray, mask: np.ndarray
+    synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> dict[str, float]:
-    """The errors of a volume.
+    """Return the errors of a volume over a mask.
 
     Args:
-        synthetic, truth: HU, (slices, rows, columns).
-        mask: bool of that shape; what counts.
+        synthetic, reference_ct: HU, (slices, rows, columns).
+        mask: bool of the same shape.
 
     Returns:
-        'mae', mean absolute error; 'rmse', root mean squared error; 'me', the mean of
-        synthetic - truth, above 0 where the synthetic CT is too dense, all in HU;
-        'psnr', the peak signal-to-noise ratio in dB of images clipped to RANGE_HU, with
-        its width (4024 HU) as the peak: infinite for equal images.
+        'mae', the mean absolute error, 'rmse', the root mean squared error, and 'me',
+        the mean of synthetic minus reference, in HU; 'me' is above 0 if the synthetic
+        CT is too dense. 'psnr', the peak signal-to-noise ratio in dB of images clipped
+        to RANGE_HU, with its width (4024 HU) as the peak; infinite for equal images.
 
     Raises:
-        ValueError: shapes differ, or the mask is empty.
+        ValueError: the shapes differ, or the mask is empty.
     """
-    _check(synthetic, truth, mask=mask)
-    rows = over_slices(_error_sums, synthetic, truth, mask)
+    _check(synthetic, reference_ct, mask=mask)
+    rows = over_slices(_error_sums, synthetic, reference_ct, mask)
     mean = {name: _total(sums) / mask.sum() for name, sums in rows.items()}
     peak, mse = RANGE_HU[1] - RANGE_HU[0], mean["squared_in_range"]
     return {
@@ -58,74 +58,77 @@ def errors(
 
 
 def by_label(
-    synthetic: np.ndarray, truth: np.ndarray, labels: np.ndarray, *, count: int
+    synthetic: np.ndarray, reference_ct: np.ndarray, labels: np.ndarray, *, count: int
 ) -> list[dict[str, float] | None]:
-    """MAE and ME of each label's voxels.
+    """Return MAE and ME of the voxels of each label.
 
     Args:
-        synthetic, truth: HU, (slices, rows, columns).
-        labels: integers of that shape, from 0.
-        count: labels are below.
+        synthetic, reference_ct: HU, (slices, rows, columns).
+        labels: integers of the same shape, 0 to count - 1.
+        count: number of labels.
 
     Returns:
-        For each label 0, 1, ...: {'mae', 'me', 'voxels'}, None where it does not occur.
+        {'mae', 'me', 'voxels'} for each label from 0, or None if it does not occur.
 
     Raises:
-        ValueError: shapes differ, or a label is not below `count`.
+        ValueError: the shapes differ, or a label is out of its range.
     """
-    _check(synthetic, truth, labels=labels)
+    _check(synthetic, reference_ct, labels=labels)
     if labels.min() < 0 or labels.max() >= count:
         raise ValueError(
             f"labels go from {labels.min()} to {labels.max()}, expected 0 to "
             f"{count - 1}"
         )
     sums = functools.partial(_label_sums, count=count)
-    return _means(over_slices(sums, synthetic, truth, labels))
+    return _means(over_slices(sums, synthetic, reference_ct, labels))
 
 
 def by_band(
     synthetic: np.ndarray,
-    truth: np.ndarray,
+    reference_ct: np.ndarray,
     mask: np.ndarray,
     bands: Mapping[str, tuple[float, float]],
 ) -> dict[str, dict[str, float] | None]:
-    """MAE and ME of the voxels whose true HU is in a band.
+    """Return MAE and ME of the voxels whose reference HU is in each band.
 
     Args:
-        synthetic, truth: HU, (slices, rows, columns).
-        mask: bool of that shape; what counts.
-        bands: of each name the least HU, and the one that is just above the band.
+        synthetic, reference_ct: HU, (slices, rows, columns).
+        mask: bool of the same shape; other voxels do not count.
+        bands: lower limit (inclusive) and upper limit (exclusive) in HU by name.
 
     Returns:
-        For each name {'mae', 'me', 'voxels'}, None where the mask has none of it.
+        {'mae', 'me', 'voxels'} by name of the band, or None if the band does not occur.
 
     Raises:
-        ValueError: shapes differ, or the mask is empty.
+        ValueError: the shapes differ, or the mask is empty.
     """
-    _check(synthetic, truth, mask=mask)
+    _check(synthetic, reference_ct, mask=mask)
     low, high = np.array(list(bands.values()), np.float32).reshape(-1, 2).T
     sums = functools.partial(_band_sums, low=low, high=high)
-    found = _means(over_slices(sums, synthetic, truth, mask))
-    return dict(zip(bands, found, strict=True))
+    means = _means(over_slices(sums, synthetic, reference_ct, mask))
+    return dict(zip(bands, means, strict=True))
 
 
 def error_counts(
-    synthetic: np.ndarray, truth: np.ndarray, mask: np.ndarray
+    synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """How many voxels have which error: counts add up over volumes.
+    """Count the voxels of the mask by their error; counts add up over volumes.
 
-    Bins of synthetic - truth are ERROR_STEP_HU wide over ERROR_RANGE_HU; what is beyond
-    counts in the outermost bins. Arguments and errors as of `errors`.
+    Bins of synthetic minus reference are ERROR_STEP_HU wide over ERROR_RANGE_HU. Errors
+    beyond the range count in the outermost bins. Arguments are those of `errors`.
 
     Returns:
         (bins,) int64.
+
+    Raises:
+        ValueError: as for `errors`.
     """
-    _check(synthetic, truth, mask=mask)
-    counts = over_slices(_error_histograms, synthetic, truth, mask)
+    _check(synthetic, reference_ct, mask=mask)
+    counts = over_slices(_error_histograms, synthetic, reference_ct, mask)
     return counts.sum(axis=0, dtype=np.int64)
 
 
-def fat_muscle_border(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def fat_muscle_border(reference_ct: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the voxels on either side of the borders between fat and soft tissue.
 
     These are voxels of fat with soft tissue (muscle and organs) among their eight
@@ -134,20 +137,20 @@ def fat_muscle_border(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     air: fat that touches air, lung or the outside of the mask does not count.
 
     Args:
-        truth: HU, (slices, rows, columns).
-        mask: bool of that shape, the body.
+        reference_ct: HU, (slices, rows, columns).
+        mask: the body, bool of the same shape.
 
     Returns:
-        Bool of that shape.
+        Bool of the same shape.
     """
 
     def near(where: np.ndarray) -> np.ndarray:
         return scipy.ndimage.binary_dilation(where, np.ones((1, 3, 3), bool))
 
     def inside(low: float, high: float) -> np.ndarray:
-        return mask & (truth >= low) & (truth < high)
+        return mask & (reference_ct >= low) & (reference_ct < high)
 
-    fat = inside(*BANDS["fat"]) & ~near(~mask | (truth < BANDS["fat"][0]))
+    fat = inside(*BANDS["fat"]) & ~near(~mask | (reference_ct < BANDS["fat"][0]))
     soft_tissue = inside(*BANDS["soft_tissue"])
     return (fat & near(soft_tissue)) | (soft_tissue & near(fat))
 
@@ -156,9 +159,9 @@ def fat_muscle_border(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _error_sums(synthetic: jax.Array, truth: jax.Array, mask: jax.Array) -> dict:
-    error = _difference(synthetic, truth)
-    in_range = _difference(*(jnp.clip(x, *RANGE_HU) for x in (synthetic, truth)))
+def _error_sums(synthetic: jax.Array, reference_ct: jax.Array, mask: jax.Array) -> dict:
+    error = _difference(synthetic, reference_ct)
+    in_range = _difference(*(jnp.clip(x, *RANGE_HU) for x in (synthetic, reference_ct)))
     values = {
         "signed": error,
         "absolute": jnp.abs(error),
@@ -172,57 +175,66 @@ def _error_sums(synthetic: jax.Array, truth: jax.Array, mask: jax.Array) -> dict
 
 @functools.partial(jax.jit, static_argnames="count")
 def _label_sums(
-    synthetic: jax.Array, truth: jax.Array, labels: jax.Array, *, count: int
+    synthetic: jax.Array, reference_ct: jax.Array, labels: jax.Array, *, count: int
 ) -> dict:
-    error = _difference(synthetic, truth)
+    error = _difference(synthetic, reference_ct)
     values = {"signed": error, "absolute": jnp.abs(error), "voxels": labels >= 0}
-    return {name: _by_row(value, labels, count) for name, value in values.items()}
+    return {
+        name: _row_sums_by_index(value, labels, count) for name, value in values.items()
+    }
 
 
 @jax.jit
 def _band_sums(
     synthetic: jax.Array,
-    truth: jax.Array,
+    reference_ct: jax.Array,
     mask: jax.Array,
     *,
     low: jax.Array,
     high: jax.Array,
 ) -> dict:
-    error = _difference(synthetic, truth)
-    return jax.vmap(
-        lambda low, high: _sums_where(error, mask & (truth >= low) & (truth < high)),
-        out_axes=1,
-    )(low, high)
+    error = _difference(synthetic, reference_ct)
 
+    def sums_of_band(low: jax.Array, high: jax.Array) -> dict:
+        where = mask & (reference_ct >= low) & (reference_ct < high)
+        return {
+            "signed": jnp.where(where, error, 0).sum(axis=-1),
+            "absolute": jnp.where(where, jnp.abs(error), 0).sum(axis=-1),
+            "voxels": where.sum(axis=-1),
+        }
 
-def _sums_where(error: jax.Array, where: jax.Array) -> dict:
-    return {
-        "signed": jnp.where(where, error, 0).sum(axis=-1),
-        "absolute": jnp.where(where, jnp.abs(error), 0).sum(axis=-1),
-        "voxels": where.sum(axis=-1),
-    }
+    return jax.vmap(sums_of_band, out_axes=1)(low, high)
 
 
 @jax.jit
 def _error_histograms(
-    synthetic: jax.Array, truth: jax.Array, mask: jax.Array
+    synthetic: jax.Array, reference_ct: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    position = (_difference(synthetic, truth) - ERROR_RANGE_HU[0]) / ERROR_STEP_HU
+    error = _difference(synthetic, reference_ct)
+    position = (error - ERROR_RANGE_HU[0]) / ERROR_STEP_HU
     bins = len(ERROR_CENTRES_HU)
     index = jnp.clip(jnp.floor(position), 0, bins - 1)
-    return _by_row(mask, index, bins).sum(axis=-1)
+    return _row_sums_by_index(mask, index, bins).sum(axis=-1)
 
 
-def _by_row(values: jax.Array, index: jax.Array, count: int) -> jax.Array:
-    """Sums of values with the same index, (n, rows, columns) to (n, count, rows)."""
+def _row_sums_by_index(values: jax.Array, index: jax.Array, count: int) -> jax.Array:
+    """Sum values by their index in each row.
+
+    Args:
+        values, index: (n, rows, columns).
+        count: number of indices.
+
+    Returns:
+        (n, count, rows).
+    """
     zeros = jnp.zeros(count, jnp.promote_types(values.dtype, jnp.int32))
     of_row = jax.vmap(lambda values, index: zeros.at[index].add(values))
     rows = jax.vmap(of_row)(values, index.astype(jnp.int32))
     return rows.swapaxes(1, 2)
 
 
-def _difference(synthetic: jax.Array, truth: jax.Array) -> jax.Array:
-    return synthetic.astype(jnp.float32) - truth.astype(jnp.float32)
+def _difference(synthetic: jax.Array, reference_ct: jax.Array) -> jax.Array:
+    return synthetic.astype(jnp.float32) - reference_ct.astype(jnp.float32)
 
 
 # --- sums of a volume -----------------------------------------------------------------
@@ -233,7 +245,7 @@ def _total(sums: np.ndarray) -> np.float64:
 
 
 def _means(sums: Mapping[str, np.ndarray]) -> list[dict[str, float] | None]:
-    """Of sums (slices, groups, rows)."""
+    """Return the means of each group, from sums (slices, groups, rows)."""
     signed, absolute = (
         sums[name].sum(axis=(0, 2), dtype=np.float64) for name in ("signed", "absolute")
     )
@@ -244,14 +256,17 @@ def _means(sums: Mapping[str, np.ndarray]) -> list[dict[str, float] | None]:
     ]
 
 
-def _check(synthetic: np.ndarray, truth: np.ndarray, **where: np.ndarray) -> None:
+def _check(
+    synthetic: np.ndarray, reference_ct: np.ndarray, **where: np.ndarray
+) -> None:
+    """Raise unless the volumes have one shape and a mask, if given, is not empty."""
     ((name, chosen),) = where.items()
-    if not synthetic.shape == truth.shape == chosen.shape:
+    if not synthetic.shape == reference_ct.shape == chosen.shape:
         raise ValueError(
-            f"shapes differ: synthetic {synthetic.shape}, truth {truth.shape}, {name} "
-            f"{chosen.shape}"
+            f"shapes differ: synthetic {synthetic.shape}, reference CT "
+            f"{reference_ct.shape}, {name} {chosen.shape}"
         )
-    if truth.ndim != 3:
-        raise ValueError(f"images are {truth.shape}, expected (slices, rows, columns)")
+    if chosen.ndim != 3:
+        raise ValueError(f"images are {chosen.shape}, expected (slices, rows, columns)")
     if name == "mask" and not chosen.any():
         raise ValueError("the mask is empty: there is nothing to compare")

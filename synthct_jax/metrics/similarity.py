@@ -1,8 +1,8 @@
-"""Structural similarity of a synthetic CT and the true CT, as the SynthRAD challenges
-compute it: SSIM as of 2023, MS-SSIM as of 2025.
+"""Structural similarity of a synthetic CT and the reference CT.
 
-Windows are 7 x 7 x 7 voxels, uniform. Seven slices at a time are on the device for each
-that is looked at, and as many of those as a batch has.
+SSIM is computed as in the SynthRAD challenge of 2023, MS-SSIM as in that of 2025.
+Windows are uniform and have 7 x 7 x 7 voxels: the device holds seven slices for each
+slice of a batch.
 """
 
 import functools
@@ -19,92 +19,97 @@ _PAD = WINDOW // 2
 _K1, _K2 = 0.01, 0.03
 
 MULTISCALE_RANGE_HU = (-1024.0, 3071.0)
-"""As of SynthRAD2025; that of 2023 ended at 3000."""
+"""Range of SynthRAD2025; that of 2023 ended at 3000 HU."""
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""From fine to coarse: Wang, Simoncelli & Bovik 2003."""
-_LEAST_SIZE = 97  # of each axis, so that the fifth scale has seven voxels
+"""Weights from the fine to the coarse scale (Wang, Simoncelli & Bovik 2003)."""
+_MIN_SIZE = 97  # of each axis, so that the fifth scale has seven voxels
 
 
 def structural_similarity(
-    synthetic: np.ndarray, truth: np.ndarray, mask: np.ndarray
+    synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> float:
-    """SSIM (Wang et al., IEEE Trans Image Process 2004; 13:600), mean over the mask.
+    """Return the mean structural similarity index (SSIM) over a mask.
 
-    As SynthRAD2023 has it (Huijben et al., Medical Image Analysis 2024; 97:103276):
-    scikit-image's, of images that are clipped to RANGE_HU, have its least value outside
-    the mask and are shifted to 0 ... 4024, with that width as the dynamic range;
-    K1 = 0.01, K2 = 0.03, unbiased covariances. Voxels nearer to a face of the volume
-    than half a window do not count.
+    The index (Wang et al., IEEE Trans Image Process 2004; 13:600) is that of
+    scikit-image, with the images that SynthRAD2023 uses (Huijben et al., Medical Image
+    Analysis 2024; 97:103276): they are clipped to RANGE_HU, have its lower end outside
+    the mask and are shifted to 0 ... 4024, with that width as the dynamic range. K1 is
+    0.01, K2 is 0.03, and covariances are unbiased. Voxels closer to a face of the
+    volume than half a window do not count.
 
     Args:
-        synthetic, truth: HU, (slices, rows, columns).
-        mask: bool of that shape.
+        synthetic, reference_ct: HU, (slices, rows, columns).
+        mask: bool of the same shape.
 
     Returns:
-        The SSIM; nan for volumes of fewer than seven slices.
+        The SSIM, at most 1; nan for volumes of fewer than seven slices.
 
     Raises:
-        ValueError: shapes differ, slices smaller than the window, or a mask that is
-            empty, or (of seven slices or more) at the faces only.
+        ValueError: the shapes differ, slices are smaller than the window, or the mask
+            is empty or (with seven slices or more) only near the faces.
     """
-    _check(synthetic, truth, mask)
-    if len(truth) < WINDOW:
+    _check(synthetic, reference_ct, mask)
+    if len(reference_ct) < WINDOW:
         return float("nan")
-    found = _mean_over_mask(
+    mean = _mean_over_mask(
         _in_range(synthetic, mask, RANGE_HU),
-        _in_range(truth, mask, RANGE_HU),
+        _in_range(reference_ct, mask, RANGE_HU),
         mask,
         range_hu=RANGE_HU,
     )
-    if found is None:
+    if mean is None:
         raise ValueError("the mask has voxels near the faces of the volume only")
-    return found
+    return mean
 
 
 def multiscale_structural_similarity(
-    synthetic: np.ndarray, truth: np.ndarray, mask: np.ndarray
+    synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> float:
-    """MS-SSIM of SynthRAD2025, five scales in three dimensions, over the mask.
+    """Return the multi-scale structural similarity (MS-SSIM) in 3-D over a mask.
 
-    After Wang, Simoncelli & Bovik, Asilomar Conf Signals Syst Comput 2003, p. 1398,
-    with what that challenge's published evaluation does: the similarity of each voxel
-    is raised to the scale's weight, luminance at all scales (not the coarsest only) and
-    negative structure as 0, then averaged over the mask, and the five averages are
-    multiplied. From scale to scale images are averaged over 2 x 2 x 2 voxels, the mask
-    takes each second one. Images are clipped to MULTISCALE_RANGE_HU, air outside the
-    mask; axes shorter than 97 voxels are filled up to 97 by repeating their ends. So
-    thin volumes have a value too, whose coarsest scale is one voxel in the middle.
+    It follows Wang, Simoncelli & Bovik, Asilomar Conf Signals Syst Comput 2003, p.
+    1398, as the published evaluation of SynthRAD2025 computes it. At each of five
+    scales the similarity of each voxel, with luminance at all scales (not only at the
+    coarsest) and negative structure as 0, is raised to the scale's weight and averaged
+    over the mask. The five averages are multiplied. From scale to scale images are
+    averaged over 2 x 2 x 2 voxels, and the mask takes every second voxel. Images are
+    clipped to MULTISCALE_RANGE_HU and are air outside the mask.
+
+    Axes shorter than 97 voxels are padded to 97 by repeating their ends, so that thin
+    volumes have a value too. Their coarsest scale is one voxel in the middle.
 
     Args:
-        synthetic, truth: HU, (slices, rows, columns).
-        mask: bool of that shape.
+        synthetic, reference_ct: HU, (slices, rows, columns).
+        mask: bool of the same shape.
 
     Returns:
-        The MS-SSIM; nan where the mask has no voxel at a coarse scale.
+        The MS-SSIM, 0 to 1; nan if the mask has no voxel at a coarse scale.
 
     Raises:
-        ValueError: shapes differ, slices smaller than the window, or an empty mask.
+        ValueError: the shapes differ, slices are smaller than the window, or the mask
+            is empty.
     """
-    _check(synthetic, truth, mask)
+    _check(synthetic, reference_ct, mask)
     images = [
-        _in_range(image, mask, MULTISCALE_RANGE_HU) for image in (synthetic, truth)
+        _in_range(image, mask, MULTISCALE_RANGE_HU)
+        for image in (synthetic, reference_ct)
     ]
     fill = [
         (short // 2, short - short // 2)
-        for short in (max(_LEAST_SIZE - length, 0) for length in mask.shape)
+        for short in (max(_MIN_SIZE - length, 0) for length in mask.shape)
     ]
     *images, mask = (np.pad(array, fill, mode="edge") for array in (*images, mask))
     product = 1.0
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
-            images = [_halved(image) for image in images]
+            images = [_halve(image) for image in images]
             mask = mask[::2, ::2, ::2]
-        found = _mean_over_mask(
+        mean = _mean_over_mask(
             *images, mask, range_hu=MULTISCALE_RANGE_HU, weight=weight
         )
-        if found is None:
+        if mean is None:
             return float("nan")
-        product *= found
+        product *= mean
     return product
 
 
@@ -116,7 +121,10 @@ def _mean_over_mask(
     range_hu: tuple[float, float],
     weight: float | None = None,
 ) -> float | None:
-    """Mean of the map where the mask is, _PAD voxels from the faces; None without."""
+    """Return the mean similarity over the mask, or None if the mask is too narrow.
+
+    Voxels closer than _PAD to a face of the volume do not count.
+    """
     mask = mask[(slice(_PAD, -_PAD),) * 3]
     if not mask.any():
         return None
@@ -134,11 +142,13 @@ def _row_sums(
     range_hu: tuple[float, float],
     weight: float | None,
 ) -> jax.Array:
-    """Sums of the similarity over the rows of the middle slices.
+    """Sum the similarity in the middle slice of each window over each row.
 
     Args:
         x, y: HU in the range, (n, WINDOW, rows, columns).
-        mask: (n, rows - 2 _PAD, columns - 2 _PAD).
+        mask: bool, (n, rows - 2 _PAD, columns - 2 _PAD).
+        range_hu: lower and upper end of the dynamic range.
+        weight: exponent of the similarity, None for 1.
 
     Returns:
         (n, rows - 2 _PAD).
@@ -155,8 +165,8 @@ def _row_sums(
     low, high = range_hu
     c1, c2 = ((k * (high - low)) ** 2 for k in (_K1, _K2))
     unbiased = WINDOW**3 / (WINDOW**3 - 1)
-    # 2 a b = a^2 + b^2 - (a - b)^2 makes it 1 less what the difference of the images
-    # takes off: nearly equal large numbers are never subtracted.
+    # By 2 a b = a^2 + b^2 - (a - b)^2 each factor is 1 minus a term of the difference
+    # of the images, so that nearly equal large numbers are never subtracted.
     mean_x, mean_difference = mean(x), mean(x - y)
     mean_y = mean_x - mean_difference
     variances = unbiased * (mean(x * x + y * y) - mean_x**2 - mean_y**2)
@@ -170,13 +180,13 @@ def _row_sums(
 
 
 def _windows(image: np.ndarray) -> np.ndarray:
-    """(slices - 2 _PAD, WINDOW, rows, columns): a view, that takes no memory."""
+    """Return windows (slices - 2 _PAD, WINDOW, rows, columns), a view of the image."""
     view = np.lib.stride_tricks.sliding_window_view(image, WINDOW, axis=0)
     return np.moveaxis(view, -1, 1)
 
 
-def _halved(image: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 x 2 voxels, those at 2i and 2i - 1; air before the first."""
+def _halve(image: np.ndarray) -> np.ndarray:
+    """Return means of 2 x 2 x 2 voxels, at 2i and 2i - 1, with air before the first."""
     for axis in range(3):
         before = [(int(number == axis), 0) for number in range(3)]
         image = np.pad(image, before, constant_values=MULTISCALE_RANGE_HU[0])
@@ -193,15 +203,16 @@ def _in_range(
     return np.where(mask, image, np.float32(range_hu[0]))
 
 
-def _check(synthetic: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:
-    if not synthetic.shape == truth.shape == mask.shape:
+def _check(synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray) -> None:
+    """Raise unless the volumes have one sufficient shape and the mask is not empty."""
+    if not synthetic.shape == reference_ct.shape == mask.shape:
         raise ValueError(
-            f"shapes differ: synthetic {synthetic.shape}, truth {truth.shape}, mask "
-            f"{mask.shape}"
+            f"shapes differ: synthetic {synthetic.shape}, reference CT "
+            f"{reference_ct.shape}, mask {mask.shape}"
         )
-    if truth.ndim != 3 or min(truth.shape[1:]) < WINDOW:
+    if mask.ndim != 3 or min(mask.shape[1:]) < WINDOW:
         raise ValueError(
-            f"images are {truth.shape}, expected (slices, rows, columns) with {WINDOW} "
+            f"images are {mask.shape}, expected (slices, rows, columns) with {WINDOW} "
             "rows and columns or more"
         )
     if not mask.any():

@@ -177,7 +177,7 @@ def separability(
     Raises:
         ValueError: groups are given for one set only, or not one for each volume.
     """
-    subjects = groups.numbered(
+    subjects = groups.number_subjects(
         groups_synthetic, groups_real, counts=(len(synthetic), len(real))
     )
     count = min(FOLDS, *(len(np.unique(numbers)) for numbers in subjects))
@@ -185,7 +185,7 @@ def separability(
         return float("nan")
     volumes = [*synthetic, *real]
     lengths = [len(volume) for volume in volumes]
-    folds = np.repeat(np.concatenate(groups.deal(*subjects, count)), lengths)
+    folds = np.repeat(np.concatenate(groups.assign_folds(*subjects, count)), lengths)
     is_synthetic = np.repeat(np.arange(len(volumes)) < len(synthetic), lengths)
     logs = np.log10(np.concatenate(volumes) + _ROUNDING_POWER)
     return cross_validated_accuracy(logs, is_synthetic, folds)

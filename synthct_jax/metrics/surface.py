@@ -1,4 +1,4 @@
-"""How far two masks agree: their overlap, and the distance of their surfaces."""
+"""Agreement of two masks: their overlap, and the distance of their surfaces."""
 
 import numpy as np
 import scipy.ndimage
@@ -12,27 +12,27 @@ def bone(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
 
     Args:
         hu: HU, of any shape.
-        body: bool of that shape.
+        body: bool of the same shape.
 
     Returns:
-        Bool of that shape.
+        Bool of the same shape.
     """
     return body & (hu >= BONE_FROM_HU)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient, 2 |a and b| / (|a| + |b|): 1 for equal masks, 0 for disjoint.
+    """Return the Dice coefficient, 2 |a and b| / (|a| + |b|).
 
-    Dice, Ecology 1945; 26:297.
+    It is 1 for equal and 0 for disjoint masks (Dice, Ecology 1945; 26:297).
 
     Args:
-        a, b: bool of one shape.
+        a, b: bool, of one shape.
 
     Returns:
-        The coefficient; nan if both are empty.
+        The coefficient, 0 to 1; nan if both are empty.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: the shapes differ.
     """
     _check(a, b)
     voxels = int(a.sum()) + int(b.sum())
@@ -42,30 +42,30 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 def hausdorff_95(
     a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> float:
-    """How far apart the surfaces of two masks are, but for the worst 5 %, in mm.
+    """Return the 95 % Hausdorff distance of the surfaces of two masks, in mm.
 
-    The 95th percentile of the distances from the surface of a to that of b, or from b
-    to a, whichever is greater: as MONAI and SynthRAD2025 compute it (Huttenlocher et
+    It is the 95th percentile of the distances from the surface of a to that of b, or
+    from b to a, whichever is greater, as in MONAI and SynthRAD2025 (Huttenlocher et
     al., IEEE Trans Pattern Anal 1993; 15:850, with the percentile in place of the
-    maximum). Surface are the voxels of a mask that have one of six neighbours outside
-    of it. The faces of the volume are no surface, other than with MONAI: scans end
-    there, not bodies, and those ends would agree however badly the outlines do.
+    maximum). The surface of a mask is its voxels with at least one of six neighbours
+    outside. Unlike in MONAI, the faces of the volume are no surface: scans end there,
+    not bodies, and those ends would agree however badly the outlines do.
 
     Args:
         a, b: bool, (slices, rows, columns).
-        spacing_mm: of voxels: between slices, rows, columns.
+        spacing_mm: distances of slices, rows and columns.
 
     Returns:
-        The distance; infinite if only one of them has a surface, nan if neither has.
+        The distance in mm; infinite if only one mask has a surface, nan if neither has.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: the shapes differ.
     """
     _check(a, b)
     surfaces = [_surface(a), _surface(b)]
-    found = [surface.any() for surface in surfaces]
-    if not all(found):
-        return float("inf") if any(found) else float("nan")
+    exist = [surface.any() for surface in surfaces]
+    if not all(exist):
+        return float("inf") if any(exist) else float("nan")
     return max(
         _percentile_distance(*surfaces, spacing_mm),
         _percentile_distance(*surfaces[::-1], spacing_mm),
@@ -79,9 +79,9 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 def _percentile_distance(
     surface: np.ndarray, other: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> float:
-    """Of distances of all voxels of `surface` to the nearest of `other`."""
+    """Return the 95th percentile of distances from `surface` to the nearest `other`."""
     distances = np.zeros(int(surface.sum()))
-    # Those on both surfaces, often most of them, have the distance 0.
+    # Voxels on both surfaces, often most of them, have the distance 0.
     apart = np.argwhere(surface & ~other) * spacing_mm
     tree = scipy.spatial.KDTree(
         np.argwhere(other) * spacing_mm, compact_nodes=False, balanced_tree=False

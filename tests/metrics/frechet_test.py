@@ -12,34 +12,34 @@ from synthct_jax.metrics.frechet import (
 )
 
 
-def samples(mean: np.ndarray, covariance: np.ndarray, *, n: int, seed: int):
-    """Vectors whose mean and covariance are exactly these."""
+def draw_samples(mean: np.ndarray, covariance: np.ndarray, *, n: int, seed: int):
+    """Draw vectors whose mean and covariance are exactly the given ones."""
     x = np.random.default_rng(seed).normal(size=(n, len(mean)))
     x -= x.mean(axis=0)
     x = np.linalg.solve(np.linalg.cholesky(x.T @ x / (n - 1)), x.T)
     return (np.linalg.cholesky(covariance) @ x).T + mean
 
 
-def test_it_is_the_closed_form_between_gaussians():
+def test_distance_of_gaussians_is_the_closed_form():
     rng = np.random.default_rng(0)
     a, b = (c @ c.T for c in rng.normal(size=(2, 5, 5)))
     shift = rng.normal(size=5)
-    found = frechet_distance(
-        samples(np.zeros(5), a, n=40, seed=1), samples(shift, b, n=60, seed=2)
+    distance = frechet_distance(
+        draw_samples(np.zeros(5), a, n=40, seed=1), draw_samples(shift, b, n=60, seed=2)
     )
     root = scipy.linalg.sqrtm(a @ b).real
     expected = shift @ shift + np.trace(a + b - 2 * root)
-    assert found == pytest.approx(expected, rel=1e-9)
+    assert distance == pytest.approx(expected, rel=1e-9)
 
 
-def test_fewer_samples_than_features_give_the_same_as_spare_features_of_zero():
+def test_features_of_zero_do_not_change_the_distance():
     rng = np.random.default_rng(3)
     a, b = rng.normal(size=(6, 4)), rng.normal(size=(5, 4)) * 2 + 1
     wide = [np.concatenate([x, np.zeros((len(x), 96))], axis=1) for x in (a, b)]
     assert frechet_distance(*wide) == pytest.approx(frechet_distance(a, b), rel=1e-9)
 
 
-def test_it_is_symmetric_and_zero_between_equal_sets():
+def test_distance_is_symmetric_and_zero_between_equal_sets():
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(30, 8)), rng.normal(size=(20, 8)) + 0.1
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
@@ -48,15 +48,15 @@ def test_it_is_symmetric_and_zero_between_equal_sets():
     assert frechet_distance(a, a) >= 0
 
 
-def test_what_has_no_covariance_is_refused():
+def test_sets_without_a_covariance_are_refused():
     with pytest.raises(ValueError, match="1 and 3 samples"):
         frechet_distance(np.zeros((1, 4)), np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"\(3, 4\) and \(3, 5\)"):
         frechet_distance(np.zeros((3, 4)), np.zeros((3, 5)))
 
 
-def from_one_distribution(n: int, *, seed: int) -> np.ndarray:
-    """Vectors of 12 features of very different spread."""
+def draw_features(n: int, *, seed: int) -> np.ndarray:
+    """Draw vectors of 12 features with very different standard deviations."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, 12)) / np.arange(1, 13) + 3
 
@@ -64,52 +64,54 @@ def from_one_distribution(n: int, *, seed: int) -> np.ndarray:
 def mean_of_pairs(distance, n: int) -> float:
     return np.mean(
         [
-            distance(*(from_one_distribution(n, seed=seed + k) for k in (0, 1)))
+            distance(*(draw_features(n, seed=seed + k) for k in (0, 1)))
             for seed in range(0, 20, 2)
         ]
     )
 
 
-def test_between_equal_distributions_it_falls_with_n_and_extrapolated_is_near_zero():
+def test_extrapolation_removes_the_bias_that_falls_with_n():
     plain = [mean_of_pairs(frechet_distance, n) for n in (40, 160, 640)]
     assert plain[0] > 3 * plain[1] > 9 * plain[2] > 0
     for n, expected in zip((40, 160, 640), plain, strict=True):
         assert abs(mean_of_pairs(frechet_distance_infinite, n)) < 0.25 * expected
 
 
-def test_extrapolated_is_the_distance_of_the_distributions():
-    a, b = (from_one_distribution(300, seed=seed) for seed in (0, 1))
+def test_extrapolated_distance_is_that_of_the_distributions():
+    a, b = (draw_features(300, seed=seed) for seed in (0, 1))
     spread = np.sum(1 / np.arange(1, 13) ** 2)
     expected = 12 * 0.3**2 + 0.5**2 * spread  # mean moved, deviations halved
     b = (b - 3) / 2 + 3.3
-    plain, found = frechet_distance(a, b), frechet_distance_infinite(a, b)
-    assert found == pytest.approx(expected, rel=0.05)
-    assert abs(found - expected) < abs(plain - expected)
-    assert found == frechet_distance_infinite(a, b)
-    assert found != frechet_distance_infinite(a, b, seed=1)
+    plain, extrapolated = frechet_distance(a, b), frechet_distance_infinite(a, b)
+    assert extrapolated == pytest.approx(expected, rel=0.05)
+    assert abs(extrapolated - expected) < abs(plain - expected)
+    assert extrapolated == frechet_distance_infinite(a, b)
+    assert extrapolated != frechet_distance_infinite(a, b, seed=1)
 
 
-def people(count: int, slices: int, *, seed: int) -> np.ndarray:
-    """Slices that differ between people, and little between those of one."""
+def draw_subjects(count: int, slices: int, *, seed: int) -> np.ndarray:
+    """Draw slices that differ between subjects, and little within a subject."""
     rng = np.random.default_rng(seed)
     own = rng.normal(size=(count, 1, 6))
     return (own + 0.2 * rng.normal(size=(count, slices, 6))).reshape(-1, 6)
 
 
-def test_extrapolation_over_people_removes_what_that_over_slices_cannot():
-    plain, by_slices, by_people = [], [], []
+def test_extrapolation_by_subjects_removes_more_bias_than_by_slices():
+    plain, by_slices, by_subjects = [], [], []
     for seed in range(0, 20, 2):
-        a, b = people(10, 12, seed=seed), people(10, 12, seed=seed + 1)
+        a, b = draw_subjects(10, 12, seed=seed), draw_subjects(10, 12, seed=seed + 1)
         of_a, of_b = np.repeat(np.arange(10), 12), np.repeat(np.arange(10, 20), 12)
         plain.append(frechet_distance(a, b))
         by_slices.append(frechet_distance_infinite(a, b))
-        by_people.append(frechet_distance_infinite(a, b, groups_a=of_a, groups_b=of_b))
+        by_subjects.append(
+            frechet_distance_infinite(a, b, groups_a=of_a, groups_b=of_b)
+        )
     assert np.mean(by_slices) > 0.8 * np.mean(plain)
-    assert abs(np.mean(by_people)) < 0.3 * np.mean(plain)
+    assert abs(np.mean(by_subjects)) < 0.3 * np.mean(plain)
 
 
-def test_too_few_to_extrapolate_give_no_number():
-    a, b = (from_one_distribution(MIN_SAMPLES, seed=seed) for seed in (0, 1))
+def test_too_few_samples_or_subjects_to_extrapolate_give_nan():
+    a, b = (draw_features(MIN_SAMPLES, seed=seed) for seed in (0, 1))
     assert np.isfinite(frechet_distance_infinite(a, b))
     assert np.isnan(frechet_distance_infinite(a[1:], b))
     names = np.arange(MIN_SAMPLES) % MIN_SUBJECTS

@@ -1,4 +1,4 @@
-"""Features of slices: the same in all versions of the program, and what they see."""
+"""Haar features: the same numbers in all versions, and larger for planted faults."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.frechet import frechet_distance
 
 
-def abdomens(n: int, *, seed: int) -> np.ndarray:
-    """Slices like abdomens: fat around muscle, organs, a bone; (n, 48, 48) HU."""
+def draw_abdomens(n: int, *, seed: int) -> np.ndarray:
+    """Draw slices of abdomens with muscle, fat, organs and bone, (n, 48, 48) HU."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:48, 0:48] - 23.5
     slices = []
@@ -38,15 +38,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_features_see_planted_faults_beyond_what_people_differ(fault):
+def test_planted_faults_change_features_more_than_subjects_differ(fault):
     real, other = (
-        haar_features.haar_features(abdomens(80, seed=seed)) for seed in (0, 1)
+        haar_features.haar_features(draw_abdomens(80, seed=seed)) for seed in (0, 1)
     )
-    spoiled = haar_features.haar_features(FAULTS[fault](abdomens(80, seed=1)))
+    spoiled = haar_features.haar_features(FAULTS[fault](draw_abdomens(80, seed=1)))
     assert frechet_distance(real, spoiled) > 2 * frechet_distance(real, other)
 
 
-# Made by the first implementation, in numpy and float64. Other numbers need another
+# Features by the first implementation, in numpy and float64. Other numbers need another
 # version.
 # fmt: off
 SMOOTH = [
@@ -89,15 +89,15 @@ def test_features_are_those_of_version_1():
     np.testing.assert_allclose(wild[1], WILD, rtol=1e-5, atol=1e-5)
 
 
-def test_features_of_a_slice_do_not_depend_on_the_others_nor_on_the_type():
-    hu = np.round(abdomens(3, seed=5))
+def test_features_of_a_slice_depend_neither_on_other_slices_nor_on_the_type():
+    hu = np.round(draw_abdomens(3, seed=5))
     features = haar_features.haar_features(hu)
     alone = haar_features.haar_features(hu[1:2].astype(np.int16))
     np.testing.assert_array_equal(alone[0], features[1])
 
 
-def test_a_number_of_slices_that_does_not_divide_changes_nothing():
-    hu = abdomens(19, seed=6)
+def test_features_do_not_depend_on_the_number_of_slices():
+    hu = draw_abdomens(19, seed=6)
     features = haar_features.haar_features(hu)
     parts = [haar_features.haar_features(hu[:5]), haar_features.haar_features(hu[5:])]
     np.testing.assert_array_equal(features, np.concatenate(parts))

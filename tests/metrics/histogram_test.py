@@ -1,4 +1,4 @@
-"""Histograms of HU, their divergences, and intervals over subjects."""
+"""Histograms of HU, their distances, and intervals over subjects."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_an_empty_histogram_is_refused():
         histogram.kl_divergence(np.ones(3), np.ones(4))
 
 
-def test_counts_add_up_over_the_mask_and_its_ends():
+def test_values_beyond_the_range_count_in_the_outermost_bins():
     hu = np.array([[-5000, -1024, 40, 41, 3000, 77]])
     mask = np.array([[True, True, True, True, True, False]])
     counts = histogram.count_hu(hu, mask)
@@ -41,7 +41,7 @@ def test_counts_add_up_over_the_mask_and_its_ends():
     assert (histogram.density(counts) * histogram.STEP_HU).sum() == pytest.approx(1)
 
 
-def test_counts_are_those_of_numpy_at_edges_and_for_any_number_of_slices():
+def test_counts_are_those_of_numpy_even_at_edges():
     hu = np.random.default_rng(0).normal(0, 700, (19, 20, 24)).astype(np.float32)
     edges = np.arange(-1024, 1537, 20, dtype=np.float32)
     below, above = np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)
@@ -85,7 +85,7 @@ def test_wasserstein_distance_is_the_way_between_disjoint_histograms():
         histogram.wasserstein(p, q[1:])
 
 
-def test_a_planted_shift_is_found_in_hu():
+def test_wasserstein_distance_of_a_shift_is_its_hu():
     hu = np.random.default_rng(2).normal(40, 150, (3, 60, 60))
     counts = [histogram.count_hu(hu + s, np.full(hu.shape, True)) for s in (0, 30)]
     assert histogram.wasserstein(*counts) == pytest.approx(30, abs=0.5)

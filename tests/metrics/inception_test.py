@@ -1,4 +1,4 @@
-"""Inception v3 against PyTorch's implementations of it, layer by layer and whole."""
+"""Inception v3 against PyTorch's implementations, by layer and as a whole."""
 
 import functools
 import json
@@ -36,14 +36,14 @@ def constants() -> dict:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Gone after the test, unlike pytest's: weights are 100 MB."""
+    """Folder that is deleted after the test, since weights have 100 MB."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
 @functools.cache
 def variables() -> dict:
-    """Drawn as for PyTorch: by name and shape there."""
+    """Draw the variables by torch's name and shape, as for PyTorch."""
     image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
     shapes = jax.eval_shape(InceptionV3("fid").init, jax.random.key(0), image)
     names = {
@@ -66,41 +66,43 @@ def variables() -> dict:
 
 
 def torch_tensors(layout: str) -> dict[str, np.ndarray]:
-    """All that is in a published file of that layout."""
-    found = {}
+    """Return the tensors of a published file of that layout."""
+    tensors = {}
     for path, value in flax.traverse_util.flatten_dict(variables()).items():
         prefix = ".".join(path[1:-1])
         match path[-1]:
             case "kernel":
-                found[f"{prefix}.weight"] = value.transpose(3, 2, 0, 1)
+                tensors[f"{prefix}.weight"] = value.transpose(3, 2, 0, 1)
             case "scale":
-                found[f"{prefix}.weight"] = value
-                found[f"{prefix}.num_batches_tracked"] = np.array(0)
+                tensors[f"{prefix}.weight"] = value
+                tensors[f"{prefix}.num_batches_tracked"] = np.array(0)
             case "bias":
-                found[f"{prefix}.bias"] = value
+                tensors[f"{prefix}.bias"] = value
             case "mean" | "var":
-                found[f"{prefix}.running_{path[-1]}"] = value
-    found["fc.weight"] = np.zeros((LAYOUTS[layout], 2048), np.float32)
-    found["fc.bias"] = np.zeros(LAYOUTS[layout], np.float32)
+                tensors[f"{prefix}.running_{path[-1]}"] = value
+    tensors["fc.weight"] = np.zeros((LAYOUTS[layout], 2048), np.float32)
+    tensors["fc.bias"] = np.zeros(LAYOUTS[layout], np.float32)
     if layout == "torchvision":
-        found["AuxLogits.conv0.conv.weight"] = np.zeros((128, 768, 1, 1), np.float32)
-    return found
+        tensors["AuxLogits.conv0.conv.weight"] = np.zeros((128, 768, 1, 1), np.float32)
+    return tensors
 
 
 def layers(layout: str, images, function) -> dict:
-    """Outputs of all modules, by torch's names."""
+    """Return the outputs of all modules by torch's names."""
     apply = functools.partial(
         InceptionV3(layout).apply, capture_intermediates=True, mutable=["intermediates"]
     )
     _, state = function(apply)(variables(), images)
-    found = flax.traverse_util.flatten_dict(state["intermediates"])
-    return {".".join(path[:-1]): output for path, (output,) in found.items()}
+    outputs = flax.traverse_util.flatten_dict(state["intermediates"])
+    return {".".join(path[:-1]): output for path, (output,) in outputs.items()}
 
 
-def test_every_layer_has_the_shape_of_torch_fidelitys(constants):
+def test_layers_have_the_shapes_of_torch_fidelity(constants):
     image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
-    found = layers("fid", image, lambda apply: functools.partial(jax.eval_shape, apply))
-    shapes = {name: list(x.shape[1:]) for name, x in found.items()}
+    outputs = layers(
+        "fid", image, lambda apply: functools.partial(jax.eval_shape, apply)
+    )
+    shapes = {name: list(x.shape[1:]) for name, x in outputs.items()}
     assert shapes.pop("") == [2048]
     shapes = {k: v for k, v in shapes.items() if not k.endswith((".conv", ".bn"))}
     assert shapes == constants["shapes"]
@@ -108,21 +110,21 @@ def test_every_layer_has_the_shape_of_torch_fidelitys(constants):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_block_gives_the_numbers_of_pytorch(layout, constants):
+def test_blocks_have_the_outputs_of_pytorch(layout, constants):
     def compiled(apply):
         def outputs(variables, images):
             features, state = apply(variables, images)
-            found = state["intermediates"]
+            blocks = state["intermediates"]
             return features, {
-                "intermediates": {name: found[name] for name in (*STEM, *MIXED)}
+                "intermediates": {name: blocks[name] for name in (*STEM, *MIXED)}
             }
 
         return jax.jit(outputs)
 
-    found = layers(layout, small_image(), compiled)
+    outputs = layers(layout, small_image(), compiled)
     for name in (*STEM, *MIXED):
         np.testing.assert_allclose(
-            probes(np.asarray(found[name][0])),
+            probes(np.asarray(outputs[name][0])),
             constants["blocks"][layout][name],
             rtol=1e-4,
             atol=1e-5,
@@ -153,7 +155,7 @@ def test_features_from_a_file_are_those_of_pytorch(layout, name, constants, fold
     assert network.sha256 == inception_weights.sha256(path)
 
 
-def test_a_file_of_another_network_is_refused_by_tensor(folder):
+def test_a_file_of_another_network_is_refused_by_its_tensor(folder):
     name = "Mixed_5b.branch1x1.conv.weight"
     tensors = torch_tensors("fid")
     np.savez(folder / "a.npz", **tensors | {name: tensors[name].transpose(2, 3, 1, 0)})
@@ -172,9 +174,9 @@ def test_convolution_normalisation_and_relu_by_hand():
         # With the epsilon of 0.001, a standard deviation of 2.
         "batch_stats": {"bn": {"mean": np.float32([4]), "var": np.float32([3.999])}},
     }
-    found = block.apply(values, np.ones((1, 3, 3, 1), np.float32))[0, ..., 0]
+    output = block.apply(values, np.ones((1, 3, 3, 1), np.float32))[0, ..., 0]
     # Ones under the kernel: 4 in corners, 6 at edges, 9 in the middle.
-    np.testing.assert_allclose(found, [[0, 2, 0], [2, 6.5, 2], [0, 2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(output, [[0, 2, 0], [2, 6.5, 2], [0, 2, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -187,7 +189,7 @@ def test_hu_become_whole_grey_levels_in_three_equal_channels(layout):
     np.testing.assert_allclose(images, expected, atol=1e-6)
 
 
-def test_two_pixels_are_stretched_as_by_hand():
+def test_two_pixels_are_resized_as_by_hand():
     hu = np.float32([[[-1000], [-1000 + 128 * 10]]])  # 0 and 128
     fid = np.asarray(to_images(hu, layout="fid"))[0, :, 0, 0]
     # Row i is at i 2 / 299, and what is past the last pixel is that pixel.
@@ -216,7 +218,7 @@ def test_images_are_those_of_pytorch(layout, constants):
         (np.full((1, 4, 5), np.nan), "not finite"),
     ],
 )
-def test_what_are_no_slices_is_refused(hu, message):
+def test_other_arrays_than_slices_are_refused(hu, message):
     network = Inception(layout="fid", sha256="", variables={})
     with pytest.raises(ValueError, match=message):
         network.features(hu)

@@ -1,5 +1,6 @@
-"""Water-equivalent path lengths: rays whose lengths are known from geometry."""
+"""Water-equivalent path lengths of shapes whose lengths are known from geometry."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,10 +11,10 @@ SHAPE = (2, 90, 70)
 
 
 def cylinder(radius_mm: float, *, shift_mm: float = 0.0) -> np.ndarray:
-    """Along the slices, in the middle of the volume, each pixel's share of it.
+    """Return the share of each pixel that is in a cylinder along the slices.
 
     Args:
-        shift_mm: of the cylinder, to the right.
+        shift_mm: distance of the cylinder to the right of the volume's middle.
     """
     fine = 8
     y, x = (
@@ -25,12 +26,21 @@ def cylinder(radius_mm: float, *, shift_mm: float = 0.0) -> np.ndarray:
     return np.broadcast_to(share, SHAPE)
 
 
+def water_equivalent_paths(
+    hu: np.ndarray, pixel_mm: tuple[float, float], angles: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return path lengths (slices, angles, rays) and offsets (angles, rays) in mm."""
+    power = path_length.relative_stopping_power(jnp.asarray(hu))
+    paths = path_length.line_integrals(power[:, None], pixel_mm, angles)[:, 0]
+    numbers = np.arange(paths.shape[-1]) - (paths.shape[-1] - 1) / 2
+    steps = path_length.ray_step_mm(pixel_mm, angles)
+    return np.asarray(paths), steps[:, None] * numbers
+
+
 def test_paths_through_water_are_the_chords_of_the_circle():
     radius = 50.0
     water = -1000 * (1 - cylinder(radius))
-    paths, offsets = path_length.water_equivalent_paths(
-        water, np.ones(SHAPE, bool), SPACING_MM, angles=8
-    )
+    paths, offsets = water_equivalent_paths(water, SPACING_MM[1:], angles=8)
     assert paths.shape[:2] == (2, 8)
     chords = 2 * np.sqrt(np.maximum(radius**2 - offsets**2, 0))
     well_inside = np.abs(offsets) < radius - 5
@@ -39,79 +49,87 @@ def test_paths_through_water_are_the_chords_of_the_circle():
     np.testing.assert_allclose(areas, np.pi * radius**2, rtol=3e-3)
 
 
-def test_directions_see_the_slice_from_where_they_should():
-    body = np.ones((1, 40, 40), bool)
+def test_a_dense_pixel_is_projected_to_its_place_in_each_direction():
     hu = np.full((1, 40, 40), -1000.0)
     hu[0, 10, 30] = 0  # up and to the right of the middle
-    paths, offsets = path_length.water_equivalent_paths(
-        hu, body, (1.0, 1.0, 1.0), angles=4
-    )
+    paths, offsets = water_equivalent_paths(hu, (1.0, 1.0), angles=4)
     y, x = 10 - 19.5, 30 - 19.5
     directions = np.arange(4) * np.pi / 4
-    found = offsets[np.arange(4), paths[0].argmax(axis=-1)]
+    densest = offsets[np.arange(4), paths[0].argmax(axis=-1)]
     expected = x * np.cos(directions) - y * np.sin(directions)
-    assert np.abs(found - expected).max() < 0.75
+    assert np.abs(densest - expected).max() < 0.75
 
 
-def test_30_hu_too_dense_are_paths_too_long_by_three_percent():
+def test_water_of_30_hu_makes_paths_too_long_by_three_percent():
     body = cylinder(50) > 0.5
-    truth = np.where(body, 0.0, -1024)
-    found = path_length.path_length_errors(
-        np.where(body, 30.0, -1024), truth, body, SPACING_MM
+    reference = np.where(body, 0.0, -1024)
+    errors = path_length.path_length_errors(
+        np.where(body, 30.0, -1024), reference, body, SPACING_MM
     )
+    angles, pixel_mm = 12, SPACING_MM[1:]
+    chords = path_length.line_integrals(
+        jnp.asarray(body, jnp.float32)[:, None], pixel_mm, angles
+    )[:, 0]
+    width = np.abs(path_length.ray_step_mm(pixel_mm, angles))[:, None]
+    weight = (chords > path_length.MIN_PATH_MM) * width
+    mean_chord = float((weight * chords).sum() / weight.sum())
+    # The mean chord of a circle is half pi times its radius.
+    assert mean_chord == pytest.approx(np.pi / 2 * 50, rel=0.02)
     excess = 30 * 0.042 / 42.6
-    assert found["me_mm"] == pytest.approx(excess * found["mean_mm"], rel=1e-4)
-    assert found["mae_mm"] == pytest.approx(found["me_mm"])
-    assert found["mae_percent"] == pytest.approx(100 * excess, rel=1e-4)
-    # The mean chord of a circle is a half pi of its radius.
-    assert found["mean_mm"] == pytest.approx(np.pi / 2 * 50, rel=0.02)
+    assert errors["me_mm"] == pytest.approx(excess * mean_chord, rel=1e-4)
+    assert errors["mae_mm"] == pytest.approx(errors["me_mm"])
 
 
-def test_a_shifted_body_lacks_what_leaves_the_outline():
-    truth = np.full(SHAPE, -1024.0)
-    truth[:, 20:60, 10:50] = 0  # 60 mm high, 80 mm wide
-    synthetic = np.roll(truth, 3, axis=2)  # by 6 mm
-    found = path_length.path_length_errors(
-        synthetic, truth, truth == 0, SPACING_MM, angles=2
+def test_a_shifted_body_lacks_the_part_outside_the_outline():
+    reference = np.full(SHAPE, -1024.0)
+    reference[:, 20:60, 10:50] = 0  # 60 mm high, 80 mm wide
+    synthetic = np.roll(reference, 3, axis=2)  # by 6 mm
+    errors = path_length.path_length_errors(
+        synthetic, reference, reference == 0, SPACING_MM, angles=2
     )
     # Rays down the slice: 3 of 40 miss the box. Rays to the right: 6 mm less for each.
     air = 1 - 0.001
     lost_mm = (40 * 2 * (3 / 40 * 60) + 40 * 1.5 * 6) / (40 * 2 + 40 * 1.5) * air
-    assert found["me_mm"] == pytest.approx(-lost_mm, rel=1e-5)
-    assert found["mae_mm"] == pytest.approx(lost_mm, rel=1e-5)
-    assert found["mean_mm"] == pytest.approx((80 * 60 + 60 * 80) / 140, rel=1e-5)
-    assert found["rays"] == 2 * (40 + 40)
+    assert errors["me_mm"] == pytest.approx(-lost_mm, rel=1e-5)
+    assert errors["mae_mm"] == pytest.approx(lost_mm, rel=1e-5)
 
 
-def test_what_is_outside_the_body_and_the_number_of_slices_do_not_matter():
-    rng = np.random.default_rng(0)
+def test_voxels_outside_the_body_do_not_count():
     body = np.broadcast_to(cylinder(50)[:1] > 0.5, (19, *SHAPE[1:]))
-    truth = rng.normal(0, 100, body.shape).astype(np.float32)
-    synthetic = truth + rng.normal(0, 100, body.shape).astype(np.float32)
-    found = path_length.path_length_errors(synthetic, truth, body, SPACING_MM, angles=3)
+    reference, synthetic = noise(body.shape)
     spoiled = np.where(body, synthetic, 3000).astype(np.float32)
-    assert found == path_length.path_length_errors(
-        spoiled, truth, body, SPACING_MM, angles=3
+    errors, of_spoiled = (
+        path_length.path_length_errors(hu, reference, body, SPACING_MM, angles=3)
+        for hu in (synthetic, spoiled)
     )
-    parts = [
+    assert errors == of_spoiled
+
+
+def test_errors_are_means_over_all_slices():
+    body = np.broadcast_to(cylinder(50)[:1] > 0.5, (19, *SHAPE[1:]))
+    reference, synthetic = noise(body.shape)
+    whole, first, second = (
         path_length.path_length_errors(
-            synthetic[part], truth[part], body[part], SPACING_MM, angles=3
-        )
-        for part in (slice(10), slice(10, 19))
-    ]
-    assert found["rays"] == sum(part["rays"] for part in parts)
-    assert found["mae_mm"] == pytest.approx(
-        (10 * parts[0]["mae_mm"] + 9 * parts[1]["mae_mm"]) / 19, rel=1e-6
+            synthetic[part], reference[part], body[part], SPACING_MM, angles=3
+        )["mae_mm"]
+        for part in (slice(19), slice(10), slice(10, 19))
     )
+    assert whole == pytest.approx((10 * first + 9 * second) / 19, rel=1e-6)
+
+
+def noise(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a reference CT and a synthetic CT that differs from it by noise."""
+    rng = np.random.default_rng(0)
+    reference = rng.normal(0, 100, shape).astype(np.float32)
+    return reference, reference + rng.normal(0, 100, shape).astype(np.float32)
 
 
 def test_short_paths_do_not_count():
     body = np.zeros((1, 40, 40), bool)
     body[0, 10:14, 10:14] = True
     hu = np.zeros((1, 40, 40))
-    found = path_length.path_length_errors(hu, hu, body, (1.0, 1.0, 1.0))
-    assert found["rays"] == 0
-    assert np.isnan(found["mae_mm"])
+    errors = path_length.path_length_errors(hu, hu, body, (1.0, 1.0, 1.0))
+    assert np.isnan(errors["mae_mm"]) and np.isnan(errors["me_mm"])
 
 
 # Mass fractions of ICRU Report 44; spongy bone of Woodard & White 1986.
@@ -146,7 +164,7 @@ ELEMENTS = {
 
 
 def attenuation_and_stopping_power(tissue: str) -> tuple[float, float]:
-    """For 120 kV (Schneider et al. 2000) and protons of 100 MeV, in its own units."""
+    """Return both at 120 kV (Schneider et al. 2000) and 100 MeV, in arbitrary units."""
     density, text = TISSUES[tissue]
     words = text.split()
     share = np.array(words[1::2], float)
@@ -165,19 +183,19 @@ def test_stopping_powers_are_those_of_the_stoichiometric_calibration():
     for tissue in TISSUES:
         attenuation, power = attenuation_and_stopping_power(tissue)
         hu = 1000 * (attenuation / water[0] - 1)
-        found = path_length.relative_stopping_power(np.array(hu))
-        assert found == pytest.approx(power / water[1], abs=6e-4), tissue
+        relative = path_length.relative_stopping_power(np.array(hu))
+        assert relative == pytest.approx(power / water[1], abs=6e-4), tissue
 
 
 def test_bulk_density_has_three_values_in_the_body():
-    truth = np.array([-1000.0, -800, -100, 40, 260, 1200, 40])
+    reference = np.array([-1000.0, -800, -100, 40, 260, 1200, 40])
     body = np.array([True] * 6 + [False])
-    found = path_length.bulk_density(truth, body)
-    assert found.tolist() == [-1000, -1000, 0, 0, 480, 480, -1024]
-    assert found.dtype == np.float32
+    hu = path_length.bulk_density(reference, body)
+    assert hu.tolist() == [-1000, -1000, 0, 0, 480, 480, -1024]
+    assert hu.dtype == np.float32
 
 
-def test_what_has_no_paths_is_refused():
+def test_volumes_without_paths_are_refused():
     hu = np.zeros((1, 8, 8))
     with pytest.raises(ValueError, match="the body is empty"):
         path_length.path_length_errors(hu, hu, hu > 0, (1.0, 1.0, 1.0))

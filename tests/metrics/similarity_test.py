@@ -1,4 +1,4 @@
-"""Structural similarity as the SynthRAD challenges and scikit-image have it."""
+"""Structural similarity against scikit-image and the SynthRAD challenges."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,16 @@ from synthct_jax.metrics import similarity
 
 
 def images(slices: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Synthetic CT, true CT and a mask, (slices, 24, 20)."""
+    """Return synthetic CT, reference CT and a mask, (slices, 24, 20)."""
     z, y, x = np.mgrid[0:slices, 0:24, 0:20].astype(float)
-    truth = 60 * np.sin(x / 3 + z) + 40 * np.cos(y / 4)
-    truth += 900 * ((x - 9) ** 2 + (y - 11) ** 2 < 16)
-    synthetic = 0.9 * truth + 30 * np.cos(x * y / 17) - 12
-    return synthetic, truth, (x - 9) ** 2 + (y - 12) ** 2 < 70
+    reference = 60 * np.sin(x / 3 + z) + 40 * np.cos(y / 4)
+    reference += 900 * ((x - 9) ** 2 + (y - 11) ** 2 < 16)
+    synthetic = 0.9 * reference + 30 * np.cos(x * y / 17) - 12
+    return synthetic, reference, (x - 9) ** 2 + (y - 12) ** 2 < 70
 
 
 # scikit-image 0.26.0, of both images clipped to -1024 ... 3000, -1024 outside the mask,
-# plus 1024: map = structural_similarity(truth, synthetic, data_range=4024,
+# plus 1024: map = structural_similarity(reference, synthetic, data_range=4024,
 # full=True)[1]; map[3:-3, 3:-3, 3:-3][mask[3:-3, 3:-3, 3:-3]].mean().
 @pytest.mark.parametrize(
     ("slices", "masked", "expected"),
@@ -27,10 +27,10 @@ def images(slices: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ],
 )
 def test_ssim_is_that_of_scikit_image(slices, masked, expected):
-    synthetic, truth, mask = images(slices)
+    synthetic, reference, mask = images(slices)
     mask = mask if masked else np.ones_like(mask)
-    found = similarity.structural_similarity(synthetic, truth, mask)
-    assert found == pytest.approx(expected, rel=1e-7)
+    ssim = similarity.structural_similarity(synthetic, reference, mask)
+    assert ssim == pytest.approx(expected, rel=1e-7)
 
 
 # The steps of ImageMetrics.ms_ssim in image_metrics.py of
@@ -40,10 +40,10 @@ def test_ssim_is_that_of_scikit_image(slices, masked, expected):
     [(False, 0.9945764187374404), (True, 0.9987185863197097)],
 )
 def test_ms_ssim_is_that_of_synthrad_2025(masked, expected):
-    synthetic, truth, mask = images()
+    synthetic, reference, mask = images()
     mask = mask if masked else np.ones_like(mask)
-    found = similarity.multiscale_structural_similarity(synthetic, truth, mask)
-    assert found == pytest.approx(expected, rel=1e-7)
+    ms_ssim = similarity.multiscale_structural_similarity(synthetic, reference, mask)
+    assert ms_ssim == pytest.approx(expected, rel=1e-7)
 
 
 BOTH = [
@@ -54,49 +54,53 @@ BOTH = [
 
 @pytest.mark.parametrize("measure", BOTH)
 def test_equal_images_are_similar_and_inverted_ones_are_not(measure):
-    _, truth, mask = images()
-    assert measure(truth, truth, mask) == pytest.approx(1, abs=1e-6)
-    assert measure(-truth, truth, mask) < 0.9
+    _, reference, mask = images()
+    assert measure(reference, reference, mask) == pytest.approx(1, abs=1e-6)
+    assert measure(-reference, reference, mask) < 0.9
 
 
 @pytest.mark.parametrize("measure", BOTH)
-def test_only_the_mask_counts(measure):
-    synthetic, truth, mask = images()
+def test_voxels_outside_the_mask_do_not_count(measure):
+    synthetic, reference, mask = images()
     spoiled = np.where(mask, synthetic, 1e4)
-    assert measure(spoiled, truth, mask) == measure(synthetic, truth, mask)
+    assert measure(spoiled, reference, mask) == measure(synthetic, reference, mask)
 
 
-def test_stored_integers_are_as_good():
-    synthetic, truth, mask = images()
-    stored = [np.round(image).astype(np.int16) for image in (synthetic, truth)]
+def test_stored_integers_give_the_same_as_floats():
+    synthetic, reference, mask = images()
+    stored = [np.round(image).astype(np.int16) for image in (synthetic, reference)]
     floats = [image.astype(np.float64) for image in stored]
     for measure in BOTH:
         assert measure(*stored, mask) == measure(*floats, mask)
 
 
-def test_fewer_slices_than_the_window_have_no_ssim():
-    synthetic, truth, mask = (volume[:6] for volume in images())
-    assert np.isnan(similarity.structural_similarity(synthetic, truth, mask))
-    # Filled up to 97, they have an MS-SSIM.
-    found = similarity.multiscale_structural_similarity(synthetic, truth, mask)
-    assert 0.9 < found < 1
+def test_ssim_of_fewer_slices_than_the_window_is_nan():
+    synthetic, reference, mask = (volume[:6] for volume in images())
+    assert np.isnan(similarity.structural_similarity(synthetic, reference, mask))
+    # Padded to 97 slices, they have an MS-SSIM.
+    ms_ssim = similarity.multiscale_structural_similarity(synthetic, reference, mask)
+    assert 0.9 < ms_ssim < 1
 
 
-def test_a_mask_far_from_the_middle_has_no_ms_ssim():
-    synthetic, truth, mask = images()
+def test_ms_ssim_of_a_mask_far_from_the_middle_is_nan():
+    synthetic, reference, mask = images()
     mask = mask & (np.arange(20) < 6)
-    assert np.isnan(similarity.multiscale_structural_similarity(synthetic, truth, mask))
+    assert np.isnan(
+        similarity.multiscale_structural_similarity(synthetic, reference, mask)
+    )
 
 
-def test_what_cannot_be_compared_is_refused():
-    synthetic, truth, mask = images()
+def test_volumes_that_do_not_fit_are_refused():
+    synthetic, reference, mask = images()
     with pytest.raises(ValueError, match=r"shapes differ.*\(2, 24, 20\)"):
-        similarity.structural_similarity(synthetic[:2], truth, mask)
+        similarity.structural_similarity(synthetic[:2], reference, mask)
     with pytest.raises(ValueError, match="mask is empty"):
-        similarity.structural_similarity(synthetic, truth, np.zeros_like(mask))
+        similarity.structural_similarity(synthetic, reference, np.zeros_like(mask))
     with pytest.raises(ValueError, match="7 rows and columns or more"):
-        similarity.structural_similarity(synthetic[:, :6], truth[:, :6], mask[:, :6])
+        similarity.structural_similarity(
+            synthetic[:, :6], reference[:, :6], mask[:, :6]
+        )
     at_the_face = np.zeros_like(mask)
     at_the_face[:3] = True
     with pytest.raises(ValueError, match="near the faces"):
-        similarity.structural_similarity(synthetic, truth, at_the_face)
+        similarity.structural_similarity(synthetic, reference, at_the_face)

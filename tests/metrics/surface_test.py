@@ -12,11 +12,11 @@ SPACING_MM = (6.0, 1.5, 2.0)
 
 def box(*ranges: tuple[int, int], shape=(9, 30, 40)) -> np.ndarray:
     mask = np.zeros(shape, bool)
-    mask[tuple(slice(*one) for one in ranges)] = True
+    mask[tuple(slice(*limits) for limits in ranges)] = True
     return mask
 
 
-def test_dice_of_boxes_is_twice_what_they_share():
+def test_dice_of_boxes_is_twice_their_overlap_over_their_sizes():
     a = box((2, 6), (5, 15), (10, 20))
     assert surface.dice(a, a) == 1
     assert surface.dice(a, np.roll(a, 5, axis=1)) == 0.5
@@ -56,35 +56,34 @@ def test_distances_are_those_of_all_pairs_of_surface_voxels():
     assert surface.hausdorff_95(b, a, SPACING_MM) == pytest.approx(expected)
 
 
-def test_a_few_stray_voxels_do_not_decide():
+def test_a_few_stray_voxels_do_not_change_the_distance():
     a = box((2, 7), (5, 25), (5, 35))
     stray = a.copy()
     stray[8, 29, 39] = True
     assert surface.hausdorff_95(a, stray, SPACING_MM) == 0
 
 
-def test_the_ends_of_the_scan_are_no_surface():
+def test_faces_of_the_volume_are_no_surface():
     whole = box((0, 9), (5, 25), (5, 35))
     thinner = box((0, 9), (7, 23), (8, 32))  # by 3 mm and 6 mm
-    found = surface.hausdorff_95(whole, thinner, SPACING_MM)
-    assert 6 <= found < 7
+    assert 6 <= surface.hausdorff_95(whole, thinner, SPACING_MM) < 7
 
 
-def test_what_has_no_surface_is_infinitely_far_or_not_defined():
+def test_distance_of_empty_masks_is_infinite_or_nan():
     a = box((2, 6), (5, 15), (10, 20))
-    nothing = np.zeros_like(a)
-    assert surface.hausdorff_95(a, nothing, SPACING_MM) == np.inf
-    assert surface.hausdorff_95(nothing, a, SPACING_MM) == np.inf
-    assert np.isnan(surface.hausdorff_95(nothing, nothing, SPACING_MM))
+    empty = np.zeros_like(a)
+    assert surface.hausdorff_95(a, empty, SPACING_MM) == np.inf
+    assert surface.hausdorff_95(empty, a, SPACING_MM) == np.inf
+    assert np.isnan(surface.hausdorff_95(empty, empty, SPACING_MM))
 
 
-def test_bone_is_above_what_contrast_reaches_and_in_the_body():
+def test_bone_is_denser_than_enhanced_organs_and_in_the_body():
     hu = np.array([40, 190, 249, 250, 700, 700])
     body = np.array([True] * 5 + [False])
     assert surface.bone(hu, body).tolist() == [False] * 3 + [True, True, False]
 
 
-def test_masks_of_other_shapes_are_refused():
+def test_masks_of_different_shapes_are_refused():
     a = box((2, 6), (5, 15), (10, 20))
     for measure in (surface.dice, lambda a, b: surface.hausdorff_95(a, b, SPACING_MM)):
         with pytest.raises(

@@ -1,23 +1,24 @@
-"""When two runs of the same numbers on other layouts are the same training."""
+"""Comparison of two runs of one training on different layouts of devices."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-# Of how far an array has come since the start. Gradients agree to 3e-6, or 6e-3 where
-# float32's luck with a ReLU's input that is zero to rounding differs; Adam's step is as
-# long where a gradient is nearly zero. Other data, random numbers or pools change all.
+# Relative to the change of an array since the start. Gradients agree to 3e-6, or 6e-3
+# where the input of a ReLU is zero to rounding; Adam's step is as long where a gradient
+# is nearly zero. With other data, random numbers or pools everything differs.
 TOLERANCE = 0.1
 
 
 def assert_alike(
-    found: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     initial: Mapping[str, np.ndarray],
     message: str = "",
 ) -> None:
-    assert set(found) == set(expected) == set(initial)
+    """Assert that two sets of arrays changed alike since the initial ones."""
+    assert set(actual) == set(expected) == set(initial)
     for name in expected:
-        way = np.linalg.norm((expected[name] - initial[name]).ravel())
-        apart = np.linalg.norm((found[name] - expected[name]).ravel())
-        assert apart <= TOLERANCE * way, f"{name} {message}"
+        change = np.linalg.norm((expected[name] - initial[name]).ravel())
+        difference = np.linalg.norm((actual[name] - expected[name]).ravel())
+        assert difference <= TOLERANCE * change, f"{name} {message}"

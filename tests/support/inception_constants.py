@@ -21,7 +21,7 @@ MIXED = tuple(f"Mixed_{k}" for k in "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split())
 
 
 def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A weight of torch's name and shape, such that activations stay about 1."""
+    """Draw a weight by torch's name and shape, so that activations stay about 1."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith(("bn.weight", "running_var")):
         return rng.uniform(0.8, 1.2, shape).astype(np.float32)
@@ -30,22 +30,22 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def hu_slices() -> np.ndarray:
-    """(2, 48, 64) int16, beyond the window at both ends."""
+    """Draw HU (2, 48, 64) int16, beyond the window at both ends."""
     return np.random.default_rng(7).integers(-1100, 1700, (2, 48, 64)).astype(np.int16)
 
 
 def small_image() -> np.ndarray:
-    """(1, 107, 107, 3) float32: the smallest that ends in 2 x 2."""
+    """Draw an image (1, 107, 107, 3) float32, the smallest that ends in 2 x 2."""
     return np.random.default_rng(8).uniform(-1, 1, (1, 107, 107, 3)).astype(np.float32)
 
 
 def pattern() -> np.ndarray:
-    """Grey levels (1, 40, 512): to 299 x 299, one axis grows and one shrinks."""
+    """Return grey levels (1, 40, 512): one axis grows and one shrinks to 299."""
     return (np.arange(40)[:, None] * 37 + np.arange(512) * 11)[np.newaxis] % 256
 
 
 def probes(block: np.ndarray) -> list[float]:
-    """A corner, the middle, another corner, mean and RMS of (rows, columns, n)."""
+    """Return two corners, the middle, mean and RMS of a block (rows, columns, n)."""
     rows, columns, channels = block.shape
     middle = block[rows // 2, columns // 2, channels // 2]
     wide = block.astype(np.float64)
@@ -102,10 +102,10 @@ def main() -> None:
         features["torchvision"] = pipeline(images / 255)[0][:, :, 0, 0].numpy()
         for layout, model in (("fid", fid), ("torchvision", plain)):
             x = torch.tensor(small_image()).permute(0, 3, 1, 2)
-            found = blocks[layout] = {}
+            outputs = blocks[layout] = {}
             for name in (*STEM, *MIXED):
                 x = getattr(model, name)(x)
-                found[name] = probes(x[0].permute(1, 2, 0).numpy())
+                outputs[name] = probes(x[0].permute(1, 2, 0).numpy())
                 if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):
                     x = F.max_pool2d(x, 3, 2)
         x, size = torch.tensor(pattern()[:, None], dtype=torch.float32), (299, 299)
