@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from input_pipeline.cpus import usable_cpus
 from synthct_jax.runtime import environment
 from tests.peers.programs import BATCH, OURS, PROGRAMS, SLOW
 
@@ -75,7 +76,7 @@ class Worker:
 
 def compare(task: dict[str, Any], names: list[str], rounds: int) -> dict[str, Any]:
     """Return seconds and memory of each program, measured in turn: A B C A B C ..."""
-    threads = len(os.sched_getaffinity(0))
+    threads = len(usable_cpus())
     workers, failed = [], []
     try:
         for name in names:  # one after another, so that compile times compare

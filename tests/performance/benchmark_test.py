@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import pytest
 from tiny_run import tiny_config
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.performance.benchmark import data_loading, measure, profiling, suite
 from synthct_jax.performance.benchmark.noise import prepare_noise
 from synthct_jax.runtime import environment
@@ -110,9 +109,8 @@ def test_program_of_matrix_products_spends_most_time_on_them():
 def test_noise_can_be_read_as_prepared_data(tmp_path):
     config = tiny_config()
     prepare_noise(config, tmp_path / "data", slices=6)
-    prepared = load_prepared(tmp_path / "data")
-    stream.check_request(prepared, config.data)
-    batches = stream.make_stream(tmp_path / "data", config.data, seed=0, global_batch=4)
+    dataset = Dataset.open(tmp_path / "data")
+    batches = dataset.batches(config.data, seed=0, global_batch=4)
     batch = next(batches)
     batches.close()
     assert batch["mr"].shape == (4, 32, 32, 2) and batch["ct"].std() > 0.1

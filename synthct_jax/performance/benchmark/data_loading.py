@@ -11,9 +11,10 @@ from typing import Any
 from absl import app, logging
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
+from input_pipeline.cpus import usable_cpus
+from input_pipeline.dataset.dataset import Dataset
 
-_CAN_PIN = hasattr(os, "sched_setaffinity")  # Linux
+_CAN_PIN = hasattr(os, "sched_setaffinity")
 SECONDS = 5.0  # of each measurement
 _WARM_UP_BATCHES = 4  # while threads and worker processes start
 
@@ -24,7 +25,8 @@ def measure_data_loading(config: ConfigDict, data_dir: Path) -> list[dict[str, A
     Each measurement runs in a process that is pinned to those cores. With more than one
     core it is made twice: with threads alone, and with worker processes.
     """
-    available = usable_cores()
+    # A process that cannot be pinned has all cores: one measurement says it all.
+    available = usable_cpus() if _CAN_PIN else [0]
     results, count = [], 1
     while count <= len(available):
         for workers in (0,) if count == 1 else (0, count):
@@ -34,11 +36,6 @@ def measure_data_loading(config: ConfigDict, data_dir: Path) -> list[dict[str, A
             )
         count *= 2
     return results
-
-
-def usable_cores() -> list[int]:
-    """Return the numbers of the cores of this process; [0] if the system hides them."""
-    return sorted(os.sched_getaffinity(0)) if _CAN_PIN else [0]
 
 
 def _measure_in_process(
@@ -68,12 +65,8 @@ def _pairs_per_second(request: dict[str, Any]) -> float:
         os.sched_setaffinity(0, request["cores"])
     logging.set_verbosity(logging.WARNING)
     batch = request["batch"]
-    batches = stream.make_stream(
-        request["data_dir"],
-        ConfigDict(request["data"]),
-        seed=0,
-        global_batch=batch,
-    )
+    dataset = Dataset.open(request["data_dir"])
+    batches = dataset.batches(ConfigDict(request["data"]), seed=0, global_batch=batch)
     for _ in range(_WARM_UP_BATCHES):
         next(batches)
     began, count = time.perf_counter(), 0

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
+from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import method
 from synthct_jax.model.cyclegan import Metrics
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
@@ -23,7 +23,7 @@ class CompiledStep:
     """The compiled step of a configuration, with a state and a batch of noise.
 
     Attributes:
-        batch: of images, as `stream` yields them, on the devices.
+        batch: of images, as `Dataset.batches` yields them, on the devices.
         compile_seconds: of tracing and compiling.
     """
 
@@ -110,8 +110,7 @@ def _run_loop(
     """Run steps for about ten seconds; return seconds of waiting, of all, and steps."""
     count = int(np.clip(10 / seconds, 3, 200))
     share, shares = sharding.share_of_process(mesh)
-    batches = stream.make_stream(
-        data_dir,
+    batches = Dataset.open(data_dir).batches(
         config.data,
         seed=config.seed,
         global_batch=config.train.global_batch,

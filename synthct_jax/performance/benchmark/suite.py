@@ -13,6 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline import files
+from input_pipeline.cpus import usable_cpus
 from synthct_jax.checkpoint import manager
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import (
@@ -71,7 +72,7 @@ def describe_machine() -> dict[str, Any]:
         "devices": len(devices),
         "device": devices[0].device_kind,
         "processes": jax.process_count(),
-        "cores": len(data_loading.usable_cores()),
+        "cores": len(usable_cpus()),
         "processor": _processor(),
         "versions": manager.versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
