@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from synthct_jax.evaluation import curve as curves
-from synthct_jax.evaluation.curve import Curve
+from synthct_jax.evaluation.curve import OUTSIDE, Curve, about
 from synthct_jax.evaluation.metric_definitions import Metric
 from synthct_jax.evaluation.report.charts import Scale
 from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
@@ -60,8 +59,8 @@ def render(curve: Curve) -> str:
         f"{count_noun(len(curve.rows), 'checkpoint')}, step {first} to {last}",
         notes=_notes(curve, subjects),
         curve=curve,
-        about=curves.about,
-        outside=curves.OUTSIDE,
+        about=about,
+        outside=OUTSIDE,
         panels=[_panel(curve, name) for name in _shown(curve)],
         shown=_shown(curve),
         box={"left": _LEFT, "right": _RIGHT, "top": _TOP, "bottom": _BOTTOM},
@@ -126,4 +125,4 @@ def _panel(curve: Curve, name: str) -> Panel:
         margin=0.06,
         logarithmic=min(shown) > 0 and max(shown) / min(shown) > _LOGARITHMIC_FROM,
     )
-    return Panel(metric=curves.about(name), points=points, range=between_real, y=y)
+    return Panel(metric=about(name), points=points, range=between_real, y=y)

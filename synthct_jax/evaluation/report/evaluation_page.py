@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from input_pipeline.display import WINDOWS
 from synthct_jax.evaluation.distribution import HALVES
 from synthct_jax.evaluation.metric_definitions import (
     FEWEST_REAL_SUBJECTS,
@@ -77,7 +78,8 @@ def render(
         losses_png=figures.curves_figure(curves),
         slices=[(_caption(each), slice_figure.slice_figure(each)) for each in slices],
         ranked=any(each.rank for each in slices),
-        windows=slice_figure.WINDOWS,
+        cycled=any(each.cycled is not None for each in slices),
+        windows=WINDOWS,
         error_hu=slice_figure.ERROR_HU,
         residual_percent=slice_figure.RESIDUAL_PERCENT,
         facts=_facts(results),
