@@ -29,8 +29,8 @@ from synthct_jax.checkpoint.metadata import check_resumable
 from synthct_jax.evaluation import validation
 from synthct_jax.inference import preview
 from synthct_jax.inference.translator import Translator
-from synthct_jax.model import method
-from synthct_jax.model.cyclegan import constant_then_linear
+from synthct_jax.model import methods
+from synthct_jax.model.optim import constant_then_linear
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
 from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
@@ -61,7 +61,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         FloatingPointError: a loss is not finite any more; that step is not saved.
     """
     mesh = choose_mesh(config)
-    gan = method.from_config(config, mesh=mesh)
+    gan = methods.from_config(config, mesh=mesh)
     check_sizes(config, gan)
     primary = jax.process_index() == 0
     with contextlib.ExitStack() as stack:
@@ -314,7 +314,7 @@ def _validator(
     Every process computes all of them, so that all agree on the best step.
     """
     translator = Translator(
-        method.from_config(config),
+        methods.from_config(config),
         config.data,
         stored_channels=prepared.domains["mr"].channels,
     )

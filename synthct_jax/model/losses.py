@@ -4,39 +4,49 @@ All means are over every element; images are NHWC in [-1, 1] and, like the score
 float32 whatever the networks compute in.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-
-from synthct_jax.parallel.halo import WHOLE, Rows
 
 ADVERSARIAL = ("lsgan", "vanilla")
 
 
 def adversarial(
-    score: jax.Array, *, real: bool, kind: str, rows: Rows = WHOLE
+    score: jax.Array,
+    *,
+    real: bool,
+    kind: str,
+    mean: Callable[[jax.Array], jax.Array] = jnp.mean,
 ) -> jax.Array:
-    """How far a discriminator's `score` map is from calling its input real (or fake).
+    """Return how far a discriminator is from calling its input real, or fake.
 
-    `lsgan` is the squared distance to 1 or 0 (Mao et al. 2017), `vanilla` the binary
-    cross-entropy of the score as a logit (Goodfellow et al. 2014). `rows` of the map
-    that are missing do not count.
+    Args:
+        score: the discriminator's map (n, h, w, 1).
+        real: the answer that is counted as right.
+        kind: `lsgan`, the squared distance to 1 or 0 (Mao et al. 2017), or `vanilla`,
+            the binary cross-entropy of the score as a logit (Goodfellow et al. 2014).
+        mean: mean over all patches.
+
+    Raises:
+        ValueError: no such kind is known.
     """
     if kind == "lsgan":
-        return jnp.mean(rows.weigh(jnp.square(score - (1.0 if real else 0.0))))
+        return mean(jnp.square(score - (1.0 if real else 0.0)))
     if kind == "vanilla":
-        return jnp.mean(rows.weigh(jax.nn.softplus(-score if real else score)))
+        return mean(jax.nn.softplus(-score if real else score))
     raise ValueError(
         f"loss.adversarial is {kind!r}, expected one of {', '.join(ADVERSARIAL)}"
     )
 
 
 def mean_absolute(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean absolute difference, each channel weighted alike."""
+    """Return the mean absolute difference, each channel weighted alike."""
     return jnp.mean(jnp.abs(a - b))
 
 
 def identity_input(image: jax.Array, channels: int) -> jax.Array:
-    """An image of one domain as the input of the generator that leads to it.
+    """Return an image of one domain as input of the generator that leads to it.
 
     The identity loss asks `to_ct(ct) = ct`, which needs as many input channels as the
     MR has. With equal counts this is the image itself, as in the reference; otherwise

@@ -6,9 +6,8 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from synthct_jax.model.cyclegan import Batch, Metrics
-from synthct_jax.model.method import Method
-from synthct_jax.model.train_state import TrainState, state_sharding
+from synthct_jax.model.methods import Method
+from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
 from synthct_jax.parallel import sharding
 from synthct_jax.runtime import environment
 
@@ -16,7 +15,7 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def make_init(
-    gan: Method, config: ConfigDict, mesh: Mesh
+    method: Method, config: ConfigDict, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
     """A function from a random key to a new state, and the state's shapes.
 
@@ -26,7 +25,7 @@ def make_init(
     def init(key: jax.Array) -> TrainState:
         # Pools hold what the discriminators see, which is crops if there are any.
         size = config.data.crop or config.data.size
-        return gan.init(key, batch=config.train.global_batch, size=size)
+        return method.init(key, batch=config.train.global_batch, size=size)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     shardings = state_sharding(mesh, shapes)
@@ -44,11 +43,11 @@ def make_init(
     return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
 
 
-def make_step(gan: Method, mesh: Mesh, abstract: TrainState) -> Step:
+def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
     """The training step on `mesh`, to be compiled; the state that it gets is gone."""
     shardings = jax.tree.map(lambda array: array.sharding, abstract)
     return jax.jit(
-        gan.train_step,
+        method.train_step,
         donate_argnums=0,
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, sharding.replicated(mesh)),
@@ -62,16 +61,16 @@ def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     return step
 
 
-def check_sizes(config: ConfigDict, gan: Method) -> None:
+def check_sizes(config: ConfigDict, method: Method) -> None:
     """Raises ValueError for numbers that no network or schedule can be made of."""
     for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
         if config.model[field] < 1:
             raise ValueError(f"model.{field} is {config.model[field]}, expected >= 1")
     for field in ("size", "crop"):
-        if config.data[field] % gan.stride:
+        if config.data[field] % method.stride:
             raise ValueError(
                 f"data.{field} is {config.data[field]}, expected a multiple of "
-                f"{gan.stride}: model.downsamplings is {config.model.downsamplings}"
+                f"{method.stride}: model.downsamplings is {config.model.downsamplings}"
             )
     if config.train.watchdog_seconds < 0:
         raise ValueError(

@@ -1,65 +1,63 @@
-"""The ceiling: the same generator, taught by pairs.
+"""The supervised ceiling: the same generator, trained on pairs.
 
-What an unpaired network of this size could reach at best with this input. It needs MR
+It bounds what an unpaired network of this size could reach with this input. It needs MR
 and CT of one person on one grid, which hardly any clinic has and every phantom.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from synthct_jax.model import losses
-from synthct_jax.model.cyclegan import Batch, CycleGan, Metrics, averaged
-from synthct_jax.model.networks import ResNetGenerator, split_over
-from synthct_jax.model.train_state import Params, TrainState
+from synthct_jax.layers.backends import choose_ops
+from synthct_jax.model import losses, optim
+from synthct_jax.model.networks import ResNetGenerator, for_shard_of, make_generator
+from synthct_jax.model.train_state import Batch, Metrics, Params, TrainState
 from synthct_jax.parallel.gradients import gradients
 
 
 @dataclasses.dataclass(frozen=True)
 class Supervised:
-    """`to_ct` alone, with the optimiser and schedule that the CycleGAN gives it."""
+    """The generator `to_ct` alone, with the CycleGAN's optimiser and schedule."""
 
     mr_channels: int
     to_ct: ResNetGenerator
     optimiser: optax.GradientTransformation
     ema_decay: float = 0.0
-    accumulate: int = 1
+    microbatches: int = 1
     mesh: Mesh | None = None
+
+    translate_back: ClassVar[None] = None  # there is no generator from CT to MR
 
     @classmethod
     def from_config(
-        cls,
-        config: Any,
-        *,
-        mesh: Mesh | None = None,
-        platform: str | None = None,
+        cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
     ) -> "Supervised":
-        """Build from the same fields as the CycleGAN, which explains them.
+        """Build from `config.data`, `config.model` and `config.train`.
 
-        Raises:
-          ValueError: a field has a value that nothing is defined for.
+        Arguments and errors are those of `methods.from_config`.
         """
-        gan = CycleGan.from_config(config, mesh=mesh, platform=platform)
+        model, train = config.model, config.train
+        ops = choose_ops(platform=platform, mesh=mesh, remat=model.get("remat", False))
         return cls(
-            mr_channels=gan.mr_channels,
-            to_ct=gan.to_ct,
-            optimiser=gan.generator_optimiser,
-            ema_decay=gan.ema_decay,
-            accumulate=gan.accumulate,
+            mr_channels=len(config.data.mr_channels),
+            to_ct=make_generator(model, 1, ops),
+            optimiser=optim.adam(train),
+            ema_decay=train.ema_decay,
+            microbatches=train.get("accumulate", 1),
             mesh=mesh,
         )
 
     @property
     def stride(self) -> int:
-        """Rows and columns of every image must be multiples of this."""
+        """Number that divides the rows and columns of every image."""
         return 2**self.to_ct.downsamplings
 
     def init(self, key: jax.Array, *, batch: int, size: int) -> TrainState:
-        """A new state; the generator starts from the weights the CycleGAN's would."""
+        """Return a new state, with the same initial weights as the CycleGAN's."""
         del batch  # there are no replay pools
         keys = jax.random.split(key, 5)
         mr = jnp.zeros((1, size, size, self.mr_channels))
@@ -76,34 +74,33 @@ class Supervised:
         )
 
     def translate(self, params: Params, mr: jax.Array) -> jax.Array:
-        """Synthetic CT (n, h, w, 1) of MR (n, h, w, c), by the weights of `to_ct`."""
+        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c), with `to_ct` params."""
         return self.to_ct.apply({"params": params}, mr)
 
+    def loss(
+        self, generators: dict[str, Params], _: None, batch: Batch
+    ) -> tuple[jax.Array, tuple[Metrics, None]]:
+        """Return the mean absolute error of synthetic CT, as loss and as metric."""
+        to_ct = for_shard_of(self.mesh, self.to_ct)
+        synthetic_ct = to_ct.apply({"params": generators["to_ct"]}, batch["mr"])
+        error = losses.mean_absolute(synthetic_ct, batch["ct"])
+        return error, ({"supervised_ct": error}, None)
+
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """One step down the mean absolute error of batches whose MR and CT are pairs.
+        """Update the generator by batches whose MR and CT are pairs. Pure.
 
-        Shapes as of `CycleGan.train_step`.
+        Shapes are those of `CycleGan.train_step`.
         """
-
-        to_ct = split_over(self.mesh, self.to_ct)
-
-        def loss(
-            generators: dict[str, Params], _: None, b: Batch
-        ) -> tuple[jax.Array, tuple[Metrics, None]]:
-            synthetic = to_ct.apply({"params": generators["to_ct"]}, b["mr"])
-            value = losses.mean_absolute(synthetic, b["ct"])
-            return value, ({"supervised_ct": value}, None)
-
-        found, metrics, _ = gradients(
-            loss,
+        grads, metrics, _ = gradients(
+            self.loss,
             state.generators,
             None,
             batch,
-            parts=self.accumulate,
+            microbatches=self.microbatches,
             mesh=self.mesh,
         )
         updates, generator_opt = self.optimiser.update(
-            found, state.generator_opt, state.generators
+            grads, state.generator_opt, state.generators
         )
         generators = optax.apply_updates(state.generators, updates)
         return (
@@ -111,7 +108,7 @@ class Supervised:
                 step=state.step + 1,
                 generators=generators,
                 generator_opt=generator_opt,
-                ema=averaged(state.ema, generators, state.step, self.ema_decay),
+                ema=optim.update_ema(state.ema, generators, state.step, self.ema_decay),
             ),
             metrics,
         )

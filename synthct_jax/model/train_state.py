@@ -1,4 +1,4 @@
-"""All that the next training step depends on, as one pytree."""
+"""The training state: all that the next step depends on, as one pytree."""
 
 from typing import Any
 
@@ -10,12 +10,14 @@ from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.halo import SPACE
 
+Batch = dict[str, jax.Array]  # mr, ct: images (n, h, w, c), float32 in [-1, 1]
+Metrics = dict[str, jax.Array]  # scalars
 Params = dict[str, Any]
 
 
 @flax.struct.dataclass
 class TrainState:
-    """step counts the steps done, and is the position in the data stream as well."""
+    """State after `step` steps, which is the position in the data stream as well."""
 
     step: jax.Array
     generators: dict[str, Params]  # to_ct, to_mr
@@ -33,7 +35,7 @@ class TrainState:
 
 
 def state_sharding(mesh: Mesh, state: TrainState) -> TrainState:
-    """The sharding of every leaf of a (possibly abstract) state."""
+    """Return the sharding of every leaf of a (possibly abstract) state."""
     everywhere = sharding.replicated(mesh)
     lanes = NamedSharding(mesh, PartitionSpec(sharding.IMAGE_AXES, None, SPACE))
     shardings = jax.tree.map(

@@ -1,7 +1,7 @@
-"""Gradients of a global batch: where all communication of a training step is.
+"""Gradients of a global batch, with all communication between the devices.
 
-Each device differentiates the loss of the images (or rows of images) that it has; what
-they found is averaged once, at the end, by one all-reduce. Left to itself the compiler
+Each device differentiates the loss of the images (or rows of images) that it has. The
+gradients are averaged once, at the end, by one all-reduce. Left to itself the compiler
 reduces the gradients of every use of a weight, and of every layer of a loop, apart.
 """
 
@@ -23,31 +23,30 @@ def gradients(
     constants: Any,
     batch: Any,
     *,
-    parts: int = 1,
+    microbatches: int = 1,
     mesh: Mesh | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
-    """Gradients of the mean loss of a batch, its metrics, and the images it makes.
+    """Return the gradients of a batch's mean loss, its metrics, and images it makes.
 
     Args:
-        loss: of (params, constants, batch): the loss, and (scalar metrics, images). All
-            scalars are means over images and rows.
-        params: by which to differentiate.
+        loss: function of (params, constants, batch) that returns the loss, and (scalar
+            metrics, images). All scalars are means over images and rows.
+        params: weights by which to differentiate.
         constants: other weights that the loss needs.
         batch: arrays (n, h, w, c), split over `mesh` as `sharding.batch_sharding` says.
-        parts: the images of a device are taken in so many parts, one after another:
-            the activations of one part are held at a time, and nothing else changes.
-        mesh: None, or one of a single device, for all on one device.
+        microbatches: number of parts in which the images of a device are taken, one
+            after another: the activations of one part are held at a time.
+        mesh: devices of the batch; None for a single one.
 
     Returns:
         Gradients, metrics, and images (n, ...) in the order of the batch.
     """
     if mesh is None or mesh.size == 1:  # the mean over one device would be a copy
-        return _in_parts(loss, params, constants, batch, parts)
+        return _accumulate(loss, params, constants, batch, microbatches)
 
     def on_device(params: Any, constants: Any, batch: Any) -> Any:
-        found, metrics, images = _in_parts(loss, params, constants, batch, parts)
-        found, metrics = jax.lax.pmean((found, metrics), sharding.AXES)
-        return found, metrics, images
+        *means, images = _accumulate(loss, params, constants, batch, microbatches)
+        return *jax.lax.pmean(means, sharding.AXES), images
 
     everywhere, split = PartitionSpec(), sharding.batch_sharding(mesh).spec
     # Without the check of what varies over devices: with it, weights are taken for the
@@ -61,26 +60,29 @@ def gradients(
     )(params, constants, batch)
 
 
-def _in_parts(loss: Loss, params: Any, constants: Any, batch: Any, parts: int) -> Any:
+def _accumulate(
+    loss: Loss, params: Any, constants: Any, batch: Any, microbatches: int
+) -> tuple[Any, dict[str, jax.Array], Any]:
+    """Return gradients, metrics and images of a batch, one microbatch at a time."""
     differentiate = jax.grad(loss, has_aux=True)
-    if parts == 1:
-        found, (metrics, images) = differentiate(params, constants, batch)
-        return found, metrics, images
+    if microbatches == 1:
+        grads, (metrics, images) = differentiate(params, constants, batch)
+        return grads, metrics, images
 
     def split(x: jax.Array) -> jax.Array:
-        return x.reshape(parts, -1, *x.shape[1:])
+        return x.reshape(microbatches, -1, *x.shape[1:])
 
     def join(x: jax.Array) -> jax.Array:
         return x.reshape(-1, *x.shape[2:])
 
-    def add(sums: Any, part: Any) -> tuple[Any, Any]:
-        found, (metrics, images) = differentiate(params, constants, part)
-        return jax.tree.map(jnp.add, sums, (found, metrics)), images
+    def add(sums: Any, microbatch: Any) -> tuple[Any, Any]:
+        grads, (metrics, images) = differentiate(params, constants, microbatch)
+        return jax.tree.map(jnp.add, sums, (grads, metrics)), images
 
     shares = jax.tree.map(split, batch)
     first = jax.tree.map(lambda x: x[0], shares)
-    like, (scalars, _) = jax.eval_shape(differentiate, params, constants, first)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (like, scalars))
+    grads, (metrics, _) = jax.eval_shape(differentiate, params, constants, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, metrics))
     sums, images = jax.lax.scan(add, zeros, shares)
-    found, metrics = jax.tree.map(lambda x: x / parts, sums)
-    return found, metrics, jax.tree.map(join, images)
+    grads, metrics = jax.tree.map(lambda x: x / microbatches, sums)
+    return grads, metrics, jax.tree.map(join, images)

@@ -1,7 +1,7 @@
-"""Images whose rows are split over devices: borders from neighbours, means over all.
+"""Images whose rows are split over devices: halo exchange, and means over all rows.
 
-To be used inside of `jax.shard_map`, where each device has its own rows; with one shard
-everything is the plain operation on a whole image.
+To be used inside of `jax.shard_map`, where each device has its own rows. With a single
+shard every operation is the plain one on whole images.
 """
 
 import dataclasses
@@ -10,22 +10,28 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-SPACE = "space"  # the mesh's axis
+SPACE = "space"  # the mesh axis along which rows are split
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """How the rows of images (n, h, w, c) are split; every shard has h of them.
+class RowShard:
+    """A device's share of the rows of images (n, h, w, c); all shares have h rows.
 
     Attributes:
-        shards: how many devices share the rows of an image.
-        missing: so many rows at the end of the last shard are not part of the image.
+        count: number of devices that share the rows of an image.
+        padding_rows: rows at the end of the last shard that are not part of the image.
     """
 
-    shards: int = 1
-    missing: int = 0
+    count: int = 1
+    padding_rows: int = 0
 
-    def pad(
+    def without(self, rows: int) -> "RowShard":
+        """Return the shard of an image that is smaller by so many rows."""
+        if self.count == 1:
+            return self
+        return dataclasses.replace(self, padding_rows=self.padding_rows + rows)
+
+    def halo_exchange(
         self,
         x: jax.Array,
         above: int,
@@ -33,17 +39,24 @@ class Rows:
         *,
         edges: tuple[jax.Array, jax.Array] | None = None,
     ) -> jax.Array:
-        """x, of several shards, with rows of the neighbours.
+        """Add rows of the neighbouring shards above and below those of a shard.
 
-        Shards need as many as are asked for.
+        There are several shards, and each has at least so many rows.
 
-        edges: what is above and below the image, (n, above or below, w, c); None:
-            zeros.
+        Args:
+            x: rows of this shard, (n, h, w, c).
+            above: number of rows to add from the shard before.
+            below: number of rows to add from the shard behind.
+            edges: rows beyond the image's first and last, (n, above or below, w, c);
+                zeros by default.
+
+        Returns:
+            An array (n, above + h + below, w, c).
         """
         height = x.shape[1]
-        last = self.shards - 1
-        # Where nobody sends anything, zeros arrive: the padding of the image's edge.
-        down, up = ([(i, i + by) for i in range(self.shards)] for by in (1, -1))
+        last = self.count - 1
+        # Where no shard sends rows, zeros arrive: the padding of the image's edge.
+        down, up = ([(i, i + by) for i in range(self.count)] for by in (1, -1))
         rows = [x]
         if above:
             border = lax.ppermute(x[:, height - above :], SPACE, down[:last])
@@ -57,29 +70,32 @@ class Rows:
             rows.append(border)
         return jnp.concatenate(rows, axis=1)
 
-    def keep(self, x: jax.Array) -> jax.Array:
-        """x with zeros in the rows that are missing."""
-        if not self.missing:
+    def zero_padding_rows(self, x: jax.Array) -> jax.Array:
+        """Set the rows to zero that are not part of the image."""
+        if not self.padding_rows:
             return x
-        return jnp.where(self._present(x.shape[1]), x, 0)
+        return jnp.where(self._in_image(x.shape[1]), x, 0)
 
-    def weigh(self, x: jax.Array) -> jax.Array:
-        """x such that the mean over all shards is the mean over the image's rows."""
-        if not self.missing:
+    def rescale(self, x: jax.Array) -> jax.Array:
+        """Weight rows so that the mean over all shards is the mean over the image."""
+        if not self.padding_rows:
             return x
-        rows = self.shards * x.shape[1]
-        return self.keep(x) * (rows / (rows - self.missing))
+        rows = self.count * x.shape[1]
+        return self.zero_padding_rows(x) * (rows / (rows - self.padding_rows))
 
-    def mean(self, x: jax.Array, height: int) -> jax.Array:
-        """The image's mean, of each shard's mean over rows where `keep` left zeros."""
-        if self.shards == 1:
-            return x
-        rows = self.shards * height
-        return lax.pmean(x, SPACE) * (rows / (rows - self.missing))
+    def mean(self, shard_mean: jax.Array, height: int) -> jax.Array:
+        """Return the image's mean from each shard's mean over `height` rows.
 
-    def _present(self, height: int) -> jax.Array:
+        Padding rows are zero in the shards' means.
+        """
+        if self.count == 1:
+            return shard_mean
+        rows = self.count * height
+        return lax.pmean(shard_mean, SPACE) * (rows / (rows - self.padding_rows))
+
+    def _in_image(self, height: int) -> jax.Array:
         row = lax.axis_index(SPACE) * height + jnp.arange(height)
-        return (row < self.shards * height - self.missing)[None, :, None, None]
+        return (row < self.count * height - self.padding_rows)[None, :, None, None]
 
 
-WHOLE = Rows()
+UNSHARDED = RowShard()

@@ -1,6 +1,4 @@
-"""The CPU's convolutions are the same functions as XLA's, gradients included."""
-
-import functools
+"""CPU convolutions equal XLA's, gradients included."""
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +6,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from synthct_jax.layers.convolution import (
-    DIMENSIONS,
-    convolve,
-    convolve_transposed,
-    matrix_products_pay,
-)
-from synthct_jax.layers.cpu import convolution, onednn
+from synthct_jax.layers.backends import choose_ops
+from synthct_jax.layers.cpu import onednn
+from synthct_jax.layers.cpu.ops import CpuOps
+from synthct_jax.layers.ops import DIMENSIONS, Ops
+from synthct_jax.layers.tpu.ops import TpuOps
 
 # image rows, columns, channels in and out, kernel size, stride, padding
 LAYERS = {
@@ -70,7 +66,7 @@ def assert_onednn_computes_it(ours, x, kernel):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_convolution_as_matrix_products(layer):
+def test_cpu_convolution_equals_xlas(layer):
     rows, columns, channels_in, channels_out, size, stride, padding = LAYERS[layer]
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, rows, columns, channels_in)).astype(np.float32)
@@ -87,13 +83,7 @@ def test_convolution_as_matrix_products(layer):
         )
 
     def ours(x, kernel):
-        return convolve(
-            x,
-            kernel,
-            stride=stride,
-            padding=(padding, padding),
-            matrix_products=True,
-        )
+        return CpuOps().conv(x, kernel, stride=stride, padding=padding)
 
     if layer.startswith("wide"):
         assert_onednn_computes_it(ours, x, kernel)
@@ -101,7 +91,7 @@ def test_convolution_as_matrix_products(layer):
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_transposed_convolution_as_matrix_product(wide):
+def test_cpu_transposed_convolution_equals_xlas(wide):
     rng = np.random.default_rng(0)
     image, channels = ((17, 16, 64), (64, 32)) if wide else ((5, 6, 8), (8, 4))
     x = rng.normal(size=(2, *image)).astype(np.float32)
@@ -117,24 +107,31 @@ def test_transposed_convolution_as_matrix_product(wide):
             dimension_numbers=DIMENSIONS,
         )
 
-    ours = convolution.convolve_transposed
+    ours = CpuOps().conv_transposed
     if wide:
         assert_onednn_computes_it(ours, x, kernel)
     assert_same(ours, theirs, x, kernel)
 
 
-def test_bfloat16_keeps_xlas_convolution():
+def test_cpu_convolution_in_bfloat16_is_xlas():
     x = jnp.ones((1, 8, 8, 8), jnp.bfloat16)
     kernel = jnp.ones((3, 3, 8, 8))
-    ours = functools.partial(convolve, matrix_products=True)
-    assert "convolution" in jax.jit(ours).lower(x, kernel).as_text()
-    assert "convolution" not in jax.jit(ours).lower(x.astype(float), kernel).as_text()
-    assert ours(x, kernel).dtype == jnp.bfloat16
-    larger = convolve_transposed(x, kernel, matrix_products=True)
-    assert larger.shape == (1, 16, 16, 8)
+    ops = CpuOps()
+    assert "convolution" in jax.jit(ops.conv).lower(x, kernel).as_text()
+    single = x.astype(jnp.float32)
+    assert "convolution" not in jax.jit(ops.conv).lower(single, kernel).as_text()
+    assert ops.conv(x, kernel).dtype == jnp.bfloat16
+    assert ops.conv_transposed(x, kernel).shape == (1, 16, 16, 8)
 
 
-def test_other_platforms_get_xlas_convolution():
-    assert matrix_products_pay("cpu")
-    assert not matrix_products_pay("tpu")
-    assert not matrix_products_pay("gpu")
+@pytest.mark.parametrize(
+    ("platform", "kind"), [("cpu", CpuOps), ("tpu", TpuOps), ("gpu", Ops), ("any", Ops)]
+)
+def test_each_platform_has_its_own_operations(platform, kind):
+    assert choose_ops(platform=platform) == kind()
+    assert choose_ops() == CpuOps()  # tests run on CPUs
+
+
+def test_unknown_platform_is_refused():
+    with pytest.raises(ValueError, match="platform is 'cuda', expected one of: cpu, "):
+        choose_ops(platform="cuda")

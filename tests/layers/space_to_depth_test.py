@@ -1,20 +1,19 @@
-"""Layers on squares of pixels are the layers of whole images, gradients included."""
+"""Layers on space-to-depth blocks equal those on pixels, gradients included."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_run import tiny_config
 
-from synthct_jax.layers.convolution import convolve, convolve_transposed
-from synthct_jax.layers.normalization import instance_norm, pad_reflect
+from synthct_jax.layers.ops import Ops
 from synthct_jax.layers.tpu import space_to_depth
-from synthct_jax.layers.tpu.space_to_depth import PIXELS, from_squares, to_squares
-from synthct_jax.model import method
+from synthct_jax.layers.tpu.ops import Blocks, TpuOps
+from synthct_jax.layers.tpu.space_to_depth import BLOCK_AREA, from_blocks, to_blocks
 from synthct_jax.model.networks import ResNetGenerator
 
-# Smallest images have borders that mirror the same squares.
+# The borders of the smallest images mirror the same blocks.
 SIZES = [(4, 4), (6, 10), (16, 8)]
+XLA = Ops()
 
 
 def drawn(*shape: int, seed: int = 0) -> jax.Array:
@@ -33,70 +32,69 @@ def assert_same(ours, theirs, *arguments):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
-def test_squares_are_rows_columns_channels():
+def test_blocks_are_rows_columns_channels():
     x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
-    squares = to_squares(x)
-    assert squares.shape == (2, 2, 3, PIXELS * 3)
-    np.testing.assert_array_equal(squares[1, 0, 2].reshape(2, 2, 3), x[1, :2, 4:])
-    np.testing.assert_array_equal(from_squares(squares), x)
+    blocks = to_blocks(x)
+    assert blocks.shape == (2, 2, 3, BLOCK_AREA * 3)
+    np.testing.assert_array_equal(blocks[1, 0, 2].reshape(2, 2, 3), x[1, :2, 4:])
+    np.testing.assert_array_equal(from_blocks(blocks), x)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_first(size):
+def test_stem_equals_convolution(size):
     x, kernel = drawn(2, *(pixels + 6 for pixels in size), 2), drawn(7, 7, 2, 5)
 
     def ours(x, kernel):
-        return from_squares(space_to_depth.first(x, kernel))
+        return from_blocks(space_to_depth.stem(x, kernel))
 
-    assert_same(ours, convolve, x, kernel)
+    assert_same(ours, XLA.conv, x, kernel)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_last_after_reflection(size):
+def test_head_equals_convolution_of_mirrored_image(size):
     x, kernel = drawn(2, *size, 5), drawn(7, 7, 5, 2)
 
     def ours(x, kernel):
-        squares = space_to_depth.pad_reflect(to_squares(x))
-        return space_to_depth.last(squares, kernel)
+        blocks = space_to_depth.pad_reflect(to_blocks(x))
+        return space_to_depth.head(blocks, kernel)
 
-    assert_same(ours, lambda x, kernel: convolve(pad_reflect(x, 3), kernel), x, kernel)
+    assert_same(ours, lambda x, k: XLA.conv(XLA.pad_reflect(x, 3), k), x, kernel)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_halve(size):
+def test_downsampling_equals_convolution(size):
     x, kernel = drawn(2, *size, 5), drawn(3, 3, 5, 3)
     assert_same(
-        lambda x, kernel: space_to_depth.halve(to_squares(x), kernel),
-        lambda x, kernel: convolve(x, kernel, stride=2, padding=(1, 1)),
+        lambda x, kernel: space_to_depth.downsample(to_blocks(x), kernel),
+        lambda x, kernel: XLA.conv(x, kernel, stride=2, padding=1),
         x,
         kernel,
     )
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_double(size):
+def test_upsampling_equals_transposed_convolution(size):
     x, kernel = drawn(2, *size, 5), drawn(3, 3, 5, 3)
     assert_same(
-        lambda x, kernel: from_squares(space_to_depth.double(x, kernel)),
-        convolve_transposed,
+        lambda x, kernel: from_blocks(space_to_depth.upsample(x, kernel)),
+        XLA.conv_transposed,
         x,
         kernel,
     )
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.0])
-def test_norm(slope):
+def test_instance_norm_of_blocks_equals_that_of_pixels(slope):
     x = drawn(2, 8, 12, 5) * 3 + 1
 
     def ours(x):
-        squares = instance_norm(to_squares(x), slope, pixels=PIXELS)
-        return from_squares(squares)
+        return from_blocks(TpuOps().instance_norm(Blocks(to_blocks(x)), slope).array)
 
-    assert_same(ours, lambda x: instance_norm(x, slope), x)
+    assert_same(ours, lambda x: XLA.instance_norm(x, slope), x)
 
 
 def test_gradient_of_padding_is_its_adjoint():
-    """Of every pixel, also of those that `last` does not read."""
+    """The gradient of every pixel counts, also of those that `head` does not read."""
     x = drawn(1, 3, 4, 8)
     y, pull = jax.vjp(space_to_depth.pad_reflect, x)
     weights = drawn(*y.shape, seed=1)
@@ -107,57 +105,56 @@ def test_gradient_of_padding_is_its_adjoint():
         assert padded == pytest.approx(float(jnp.vdot(other, pull(weights)[0])), 1e-4)
 
 
-@pytest.mark.parametrize("downsamplings", [1, 2])
-def test_generator_has_the_same_weights_and_answers(downsamplings):
-    plain = ResNetGenerator(channels=2, width=4, blocks=1, downsamplings=downsamplings)
-    squares = plain.copy(space_to_depth=True)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(downsamplings=1),
+        dict(downsamplings=2),
+        dict(downsamplings=0),
+        dict(upsample="resize"),
+        dict(width=128),
+    ],
+    ids=str,
+)
+def test_generator_has_the_same_weights_and_images(fields):
+    plain = ResNetGenerator(**dict(channels=2, width=8, blocks=1) | fields)
+    blocks = plain.copy(ops=TpuOps())
     x = drawn(2, 16, 24, 3)
     params = plain.init(jax.random.key(0), x)
     jax.tree.map(
-        np.testing.assert_array_equal, params, squares.init(jax.random.key(0), x)
+        np.testing.assert_array_equal, params, blocks.init(jax.random.key(0), x)
     )
-    assert_same(squares.apply, plain.apply, params, x)
+    assert_same(blocks.apply, plain.apply, params, x)
 
 
-@pytest.mark.parametrize(
-    "fields", [dict(upsample="resize"), dict(downsamplings=0)], ids=str
-)
-def test_other_generators_have_no_squares(fields):
-    plain = ResNetGenerator(**dict(channels=2, width=4, blocks=1) | fields)
-    x = drawn(1, 16, 16, 3)
-    params = plain.init(jax.random.key(0), x)
-    np.testing.assert_array_equal(
-        plain.copy(space_to_depth=True).apply(params, x), plain.apply(params, x)
-    )
+def test_generator_of_the_paper_computes_full_resolution_in_blocks(monkeypatch):
+    calls = []
+    for name in ("stem", "downsample", "upsample", "head"):
+        layer = getattr(space_to_depth, name)
+        monkeypatch.setattr(
+            space_to_depth,
+            name,
+            lambda *args, name=name, layer=layer: calls.append(name) or layer(*args),
+        )
+    generator = ResNetGenerator(channels=1, width=64, blocks=1, ops=TpuOps())
+    jax.eval_shape(generator.init, jax.random.key(0), drawn(1, 16, 16, 3))
+    assert calls == ["stem", "downsample", "upsample", "head"]
 
 
-def test_bfloat16_is_as_close_as_without():
+def test_bfloat16_is_as_exact_in_blocks_as_in_pixels():
     exact = ResNetGenerator(channels=1, width=16, blocks=1)
     x = drawn(2, 32, 32, 2)
     params = exact.init(jax.random.key(0), x)
     # Weights that use the range of the last tanh.
     params = jax.tree.map(lambda p: 4 * p, params)
     expected = exact.apply(params, x)
-    plain, squares = (
-        exact.copy(dtype=jnp.bfloat16, space_to_depth=which).apply(params, x)
-        for which in (False, True)
+    plain, blocks = (
+        exact.copy(dtype=jnp.bfloat16, ops=ops).apply(params, x)
+        for ops in (XLA, TpuOps())
     )
-    assert squares.dtype == jnp.float32 and expected.std() > 0.1
+    assert blocks.dtype == jnp.float32 and expected.std() > 0.1
 
-    def error(found):
-        return float(jnp.sqrt(jnp.mean(jnp.square(found - expected))))
+    def error(images):
+        return float(jnp.sqrt(jnp.mean(jnp.square(images - expected))))
 
-    assert 0 < error(squares) < 1.2 * error(plain) < 0.1
-
-
-@pytest.mark.parametrize("platform", ["tpu", "gpu", "cpu", "any"])
-def test_where_it_is_used(platform):
-    gan = method.from_config(tiny_config(), platform=platform)
-    for generator in (gan.to_ct, gan.to_mr):
-        assert generator.space_to_depth == (platform == "tpu")
-        assert generator.matrix_products == (platform == "cpu")
-
-
-def test_no_other_platform_is_known():
-    with pytest.raises(ValueError, match="platform is 'cuda', expected one of: cpu, "):
-        method.from_config(tiny_config(), platform="cuda")
+    assert 0 < error(blocks) < 1.2 * error(plain) < 0.1

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax.model import cyclegan, losses
+from synthct_jax.layers.cpu.ops import CpuOps
+from synthct_jax.model import losses, optim
 from synthct_jax.model.cyclegan import CycleGan
 
 SIZE = 16
@@ -26,75 +27,75 @@ def batch(channels: int = 2) -> dict[str, np.ndarray]:
     }
 
 
-def initial(gan: CycleGan):
-    return jax.jit(lambda key: gan.init(key, batch=2, size=SIZE))(jax.random.key(0))
+def initial(cyclegan: CycleGan):
+    return jax.jit(lambda key: cyclegan.init(key, batch=2, size=SIZE))(
+        jax.random.key(0)
+    )
 
 
-def losses_of(gan: CycleGan, channels: int = 2) -> dict[str, float]:
-    state = initial(gan)
-    _, (parts, _) = jax.jit(gan.generator_loss)(
+def losses_of(cyclegan: CycleGan, channels: int = 2) -> dict[str, float]:
+    state = initial(cyclegan)
+    _, (terms, _) = jax.jit(cyclegan.generator_loss)(
         state.generators, state.discriminators, batch(channels)
     )
-    return {name: float(value) for name, value in parts.items()}
+    return {name: float(value) for name, value in terms.items()}
 
 
-def test_identity_is_defined_for_unequal_channels_and_off_by_default():
+def test_identity_loss_takes_unequal_channels_and_is_off_by_default():
     assert not any(
         "identity" in name for name in losses_of(CycleGan.from_config(config()))
     )
-    parts = losses_of(CycleGan.from_config(config(**{"loss.identity": 0.5})))
-    assert parts["identity_ct"] > 0 and parts["identity_mr"] > 0
+    terms = losses_of(CycleGan.from_config(config(**{"loss.identity": 0.5})))
+    assert terms["identity_ct"] > 0 and terms["identity_mr"] > 0
     image = jnp.asarray([1.0, 3.0]).reshape(1, 1, 1, 2)
     assert losses.identity_input(image, 2) is image
     assert losses.identity_input(image, 1).ravel() == 2
     assert (losses.identity_input(image[..., :1], 3).ravel() == 1).all()
 
 
-def test_two_batches_in_one_call_change_nothing(monkeypatch):
-    identity = config(**{"loss.identity": 0.5})
-    found, calls = [], []
-    for pays in (False, True):
-        monkeypatch.setattr(
-            cyclegan, "fewer_calls_pay", lambda *_, pays=pays, **__: pays
-        )
-        gan = CycleGan.from_config(identity)
-        state = initial(gan)
-        loss = jax.jit(jax.value_and_grad(gan.generator_loss, has_aux=True))
+def test_batching_calls_of_a_generator_changes_nothing(monkeypatch):
+    cyclegan = CycleGan.from_config(config(**{"loss.identity": 0.5}))
+    state = initial(cyclegan)
+    results, calls = [], []
+    for batches in (False, True):
+        monkeypatch.setattr(CpuOps, "_should_batch", lambda *_, b=batches: b)
+        loss = jax.jit(jax.value_and_grad(cyclegan.generator_loss, has_aux=True))
         lowered = loss.lower(state.generators, state.discriminators, batch())
         calls.append(lowered.as_text().count("stablehlo.while"))
         compiled = lowered.compile()
-        found.append(compiled(state.generators, state.discriminators, batch()))
+        results.append(compiled(state.generators, state.discriminators, batch()))
+        jax.clear_caches()
     assert calls[1] < calls[0]  # loops over residual blocks
-    for apart, together in zip(*map(jax.tree.leaves, found), strict=True):
+    for apart, together in zip(*map(jax.tree.leaves, results), strict=True):
         scale = float(jnp.abs(apart).max())
         np.testing.assert_allclose(together, apart, rtol=0, atol=1e-5 * scale)
 
 
-def test_the_cycle_loss_weighs_channels_alike():
+def test_cycle_loss_weights_channels_alike():
     a = jnp.zeros((1, 2, 2, 2))
     b = a.at[..., 0].set(1.0)
     assert losses.mean_absolute(a, b) == 0.5
 
 
-def test_vanilla_is_the_cross_entropy_of_the_score():
+def test_vanilla_loss_is_the_cross_entropy_of_the_score():
     score = jnp.asarray([0.0, 2.0])
     expected = -np.log(1 / (1 + np.exp(-np.asarray(score)))).mean()
-    found = losses.adversarial(score, real=True, kind="vanilla")
-    assert found == pytest.approx(expected, rel=1e-6)
-    assert losses.adversarial(score, real=False, kind="vanilla") > found
-    gan = CycleGan.from_config(config(**{"loss.adversarial": "vanilla"}))
-    assert np.isfinite(list(losses_of(gan).values())).all()
+    loss = losses.adversarial(score, real=True, kind="vanilla")
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert losses.adversarial(score, real=False, kind="vanilla") > loss
+    cyclegan = CycleGan.from_config(config(**{"loss.adversarial": "vanilla"}))
+    assert np.isfinite(list(losses_of(cyclegan).values())).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_number_of_mr_channels_and_either_upsampling(channels):
+def test_generator_takes_one_or_three_channels_with_resize_upsampling(channels):
     names = ("in_phase", "out_of_phase", "t2")[:channels]
-    gan = CycleGan.from_config(
+    cyclegan = CycleGan.from_config(
         config(**{"data.mr_channels": names, "model.upsample": "resize"})
     )
-    state = initial(gan)
+    state = initial(cyclegan)
     mr = batch(channels)["mr"]
-    ct = jax.jit(gan.translate)(state.translator["to_ct"], mr)
+    ct = jax.jit(cyclegan.translate)(state.translator["to_ct"], mr)
     assert ct.shape == (2, SIZE, SIZE, 1)
     assert float(jnp.abs(ct).max()) <= 1
 
@@ -106,25 +107,25 @@ def test_bfloat16_computes_close_to_float32_with_float32_parameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(state.generators)} == {
         jnp.dtype("float32")
     }
-    _, (parts, _) = jax.eval_shape(
+    _, (terms, _) = jax.eval_shape(
         half.generator_loss, state.generators, state.discriminators, batch(2)
     )
-    assert {part.dtype for part in parts.values()} == {jnp.dtype("float32")}
-    found = losses_of(half)
+    assert {term.dtype for term in terms.values()} == {jnp.dtype("float32")}
+    loss = losses_of(half)
     for name, value in losses_of(single).items():
-        assert found[name] == pytest.approx(value, rel=0.05), name
+        assert loss[name] == pytest.approx(value, rel=0.05), name
 
 
-def test_the_moving_average_follows_and_forgets_the_initial_weights():
+def test_moving_average_follows_and_forgets_the_initial_weights():
     old, new = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
-    average = cyclegan.averaged
+    average = optim.update_ema
     assert average(old, new, jnp.asarray(0), 0.9)["w"] == pytest.approx(0.9)
     assert average(old, new, jnp.asarray(1000), 0.9)["w"] == pytest.approx(0.1)
     assert average(None, new, jnp.asarray(0), 0.9) is None
 
 
-def test_the_rate_is_constant_and_then_falls_linearly_to_zero():
-    schedule = cyclegan.constant_then_linear(1.0, 100, 0.5)
+def test_learning_rate_is_constant_and_then_falls_linearly_to_zero():
+    schedule = optim.constant_then_linear(1.0, 100, 0.5)
     rates = [float(schedule(step)) for step in (0, 49, 50, 75, 100)]
     assert rates == pytest.approx([1, 1, 1, 0.5, 0])
 
@@ -134,9 +135,9 @@ def test_the_rate_is_constant_and_then_falls_linearly_to_zero():
     [
         ("model.upsample", "bilinear"),
         ("model.dtype", "float16"),
-        ("loss.adversarial", "wgan"),
+        ("loss.adversarial", "wcyclegan"),
     ],
 )
-def test_a_value_without_a_meaning_is_refused_by_its_field(field, value):
+def test_unknown_value_is_refused_with_its_field(field, value):
     with pytest.raises(ValueError, match=f"config.{field} is '{value}', expected"):
         CycleGan.from_config(config(**{field: value}))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.supervised import Supervised
 
@@ -36,7 +36,7 @@ def test_it_starts_from_the_generator_of_the_cyclegan():
 def test_it_learns_a_pair():
     config = supervised_config()
     config.train.steps = 1000  # the rate stays what it is
-    model = method.from_config(config)
+    model = methods.from_config(config)
     rng = np.random.default_rng(0)
     mr = rng.uniform(-1, 1, (2, 32, 32, 2)).astype(np.float32)
     batch = {"mr": mr, "ct": 0.5 * mr[..., :1] - 0.2}
@@ -55,11 +55,11 @@ def test_a_configuration_from_before_there_were_methods_is_a_cyclegan():
     config = tiny_config()
     with config.unlocked():
         del config.method
-    assert isinstance(method.from_config(config), CycleGan)
+    assert isinstance(methods.from_config(config), CycleGan)
 
 
 def test_a_method_that_is_not_there_is_refused():
     config = tiny_config()
     config.method = "pix2pix"
     with pytest.raises(ValueError, match="config.method is 'pix2pix', expected one of"):
-        method.from_config(config)
+        methods.from_config(config)

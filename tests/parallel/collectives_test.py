@@ -20,7 +20,7 @@ import pytest
 from paths import PYTHONPATH, REPOSITORY
 from tiny_run import tiny_config
 
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from synthct_jax.performance.plan.step_plan import plan_step
 
 BATCH, SIZE, WIDTH = 8, 64, 8
@@ -37,7 +37,7 @@ def step_config(data=1, fsdp=1, space=1):
 
 
 def print_collectives(platform, *layouts):
-    method.from_config = functools.partial(method.from_config, platform=platform)
+    methods.from_config = functools.partial(methods.from_config, platform=platform)
     for layout in layouts:
         count, *axes = map(int, layout.split(","))
         plan = plan_step(step_config(*axes), jax.devices()[:count])
@@ -73,7 +73,7 @@ def collectives_of(*layouts, platform="any"):
 @functools.cache
 def weights():
     """Shapes of all weights of the step."""
-    gan = method.from_config(step_config())
+    gan = methods.from_config(step_config())
     state = jax.eval_shape(
         functools.partial(gan.init, batch=BATCH, size=SIZE), jax.random.key(0)
     )

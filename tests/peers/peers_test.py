@@ -20,7 +20,7 @@ from golden_record import (
 )
 from paths import REPOSITORY
 
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from tests.peers import programs
 
 torch = pytest.importorskip("torch", reason="needs the extra peers")
@@ -82,7 +82,7 @@ def test_pytorch_reproduces_recorded_images_losses_and_gradients(file, real_data
 def test_pytorch_has_our_parameter_counts_and_losses():
     """Uses two channels and an identity loss, which the reference does not support."""
     config = programs.make_config({**SMALL, "channels": 2})
-    cyclegan = method.from_config(config)
+    cyclegan = methods.from_config(config)
     state = cyclegan.init(jax.random.key(0), batch=2, size=32)
     pytorch = torch_cyclegan(2)
     ours = (state.generators, state.discriminators)

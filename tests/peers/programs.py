@@ -113,10 +113,10 @@ def our_translation(task: Mapping[str, Any], **changes: Any) -> Call:
     import jax
 
     from synthct_jax.inference.translator import Translator
-    from synthct_jax.model import method
+    from synthct_jax.model import methods
 
     config = make_config(task)
-    cyclegan = method.from_config(config, **changes)
+    cyclegan = methods.from_config(config, **changes)
     params = cyclegan.init(jax.random.key(0), batch=1, size=task["size"]).generators
     translator = Translator(
         cyclegan, config.data, stored_channels=tuple(config.data.mr_channels)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from synthct_jax.layers.convolution import convolve, convolve_transposed
 from synthct_jax.layers.cpu import onednn
+from synthct_jax.layers.ops import Ops
 from synthct_jax.performance.flops import count_flops
 
 
@@ -19,9 +19,9 @@ def shape(*lengths):
 @pytest.mark.parametrize(
     "layer",
     [
-        lambda x, k: convolve(x, k, padding=(1, 1)),
-        lambda x, k: convolve(x, k, stride=2, padding=(1, 1)),
-        convolve_transposed,
+        lambda x, k: Ops().conv(x, k, padding=1),
+        lambda x, k: Ops().conv(x, k, stride=2, padding=1),
+        Ops().conv_transposed,
     ],
     ids=["plain", "stride 2", "transposed"],
 )
@@ -61,7 +61,7 @@ def looped(times, *, unroll=1):
     """Return the gradient of `times` layers in a loop, and its argument shapes."""
 
     def body(x, k):
-        return jnp.tanh(convolve(x, k, padding=(1, 1))), None
+        return jnp.tanh(Ops().conv(x, k, padding=1)), None
 
     def network(x, kernels):
         return jnp.sum(lax.scan(body, x, kernels, unroll=unroll)[0])

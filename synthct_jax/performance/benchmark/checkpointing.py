@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from synthct_jax.model.step import make_init
 
 
@@ -20,7 +20,7 @@ def measure_checkpoint(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[st
     A save stops training until the state is copied, and goes on in the background until
     it is on disk.
     """
-    model = method.from_config(config, mesh=mesh)
+    model = methods.from_config(config, mesh=mesh)
     init, abstract = make_init(model, config, mesh)
     state = jax.block_until_ready(init(jax.random.key(config.seed)))
     description = Description(

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
-from synthct_jax.model import method
-from synthct_jax.model.cyclegan import Metrics
+from synthct_jax.model import methods
+from synthct_jax.model.train_state import Metrics
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure, profiling
@@ -28,7 +28,7 @@ class CompiledStep:
     """
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
-        model = method.from_config(config, mesh=mesh, platform=platform)
+        model = methods.from_config(config, mesh=mesh, platform=platform)
         check_sizes(config, model)
         init, abstract = make_init(model, config, mesh)
         self._step = make_step(model, mesh, abstract)
@@ -62,7 +62,7 @@ class CompiledStep:
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
     """Count operations on one device, with convolutions as they are defined."""
-    model = method.from_config(config, mesh=mesh, platform="any")
+    model = methods.from_config(config, mesh=mesh, platform="any")
     _, state = make_init(model, config, mesh)
     size = config.data.crop or config.data.size
     batch = {

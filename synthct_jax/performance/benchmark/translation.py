@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from synthct_jax.inference.translator import Translator
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from synthct_jax.performance.benchmark import measure
 
 SLICES = 32
@@ -22,7 +22,7 @@ def make_volume(config: ConfigDict, slices: int = SLICES) -> np.ndarray:
 def measure_translation(config: ConfigDict) -> dict[str, Any]:
     """Time the translation of `SLICES` slices, from int16 MR to HU."""
     measure.reset_peak_memory()
-    model = method.from_config(config)
+    model = methods.from_config(config)
     params = model.init(jax.random.key(0), batch=1, size=config.data.size).generators
     translator = Translator(
         model, config.data, stored_channels=tuple(config.data.mr_channels)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from synthct_jax.model import method
+from synthct_jax.model import methods
 from synthct_jax.model.step import check_sizes, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
@@ -128,7 +128,7 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
         ValueError: the configuration does not fit the devices; names the field.
     """
     mesh = choose_mesh(config, devices)
-    model = method.from_config(config, mesh=mesh)
+    model = methods.from_config(config, mesh=mesh)
     check_sizes(config, model)
     _, state = make_init(model, config, mesh)
     size = config.data.crop or config.data.size

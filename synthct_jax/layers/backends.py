@@ -1,0 +1,36 @@
+"""The choice of the operations that a platform computes networks by."""
+
+import jax
+from jax.sharding import Mesh
+
+from synthct_jax.layers.cpu.ops import CpuOps
+from synthct_jax.layers.ops import Ops
+from synthct_jax.layers.tpu.ops import TpuOps
+
+# GPUs were not measured: XLA's own programs.
+_OPS = {"cpu": CpuOps, "gpu": Ops, "tpu": TpuOps, "any": Ops}
+
+
+def choose_ops(
+    *, platform: str | None = None, mesh: Mesh | None = None, remat: bool = False
+) -> Ops:
+    """Return the operations for a platform; each runs on every platform.
+
+    Args:
+        platform: 'cpu', 'gpu', 'tpu', or 'any' for layers computed as they are defined;
+            None for that of the mesh, or without a mesh of the default device.
+        mesh: devices to train on.
+        remat: see `Ops`.
+
+    Raises:
+        ValueError: no such platform is known.
+    """
+    if platform is None:
+        device = mesh.devices.flat[0] if mesh is not None else None
+        platform = jax.default_backend() if device is None else device.platform
+        platform = platform if platform in _OPS else "any"
+    if platform not in _OPS:
+        raise ValueError(
+            f"platform is {platform!r}, expected one of: {', '.join(_OPS)}"
+        )
+    return _OPS[platform](remat=remat)

@@ -1,0 +1,37 @@
+"""The optimiser that all methods share, its schedule, and the average of weights."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def adam(train: Any, *, rate_ratio: float = 1.0) -> optax.GradientTransformation:
+    """Return Adam with the schedule of `config.train`.
+
+    Args:
+        train: `config.train`.
+        rate_ratio: factor on the learning rate.
+    """
+    rate = train.learning_rate * rate_ratio
+    schedule = constant_then_linear(rate, train.steps, train.decay_start)
+    return optax.adam(schedule, b1=train.beta1, b2=train.beta2)
+
+
+def constant_then_linear(rate: float, steps: int, decay_start: float) -> optax.Schedule:
+    """Return `rate` for the first `decay_start` of all steps, then linearly to zero."""
+    constant = int(steps * decay_start)
+    decay = optax.linear_schedule(rate, 0.0, max(steps - constant, 1))
+    return optax.join_schedules([optax.constant_schedule(rate), decay], [constant])
+
+
+def update_ema(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """Return the exponential moving average of weights after one more step.
+
+    None stays None. The average has a short memory at first, to forget initial weights.
+    """
+    if ema is None:
+        return None
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
