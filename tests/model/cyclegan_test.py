@@ -135,7 +135,7 @@ def test_learning_rate_is_constant_and_then_falls_linearly_to_zero():
     [
         ("model.upsample", "bilinear"),
         ("model.dtype", "float16"),
-        ("loss.adversarial", "wcyclegan"),
+        ("loss.adversarial", "wgan"),
     ],
 )
 def test_unknown_value_is_refused_with_its_field(field, value):
