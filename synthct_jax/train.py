@@ -27,7 +27,7 @@ from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
 from synthct_jax.checkpoint.metadata import check_resumable
 from synthct_jax.evaluation import validation
-from synthct_jax.inference import preview
+from synthct_jax.inference.samples import make_sampler
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
 from synthct_jax.model.optim import constant_then_linear
@@ -136,7 +136,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         stack.callback(progress.finish)
         losses = _Losses(config, writer, progress)
         validate = _validator(config, data_dir, prepared)
-        sample = preview.sampler(gan, config, data_dir) if primary else None
+        sample = make_sampler(gan, config, data_dir) if primary else None
         whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
 
         # The step, compiled once, for the shapes of a batch.

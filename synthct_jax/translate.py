@@ -26,7 +26,8 @@ from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import manager
 from synthct_jax.inference import preview
-from synthct_jax.inference.translator import LoadedModel, Translator, load_model
+from synthct_jax.inference.loaded_model import LoadedModel, load_model
+from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import tissues
 
 NOT_A_DEVICE = (
@@ -80,7 +81,7 @@ def translate(
                 start += len(batch)
         rounded = np.round(hu).astype(np.int16)
         write_nifti(folder / "synthetic_ct.nii.gz", rounded, axial)
-        preview.save(folder / "preview.png", axial, hu, body=body)
+        preview.write_preview(folder / "preview.png", axial, hu, body=body)
         report = {
             "notice": NOT_A_DEVICE,
             "created": datetime.datetime.now(datetime.UTC).isoformat(
@@ -150,7 +151,7 @@ def synthesise(
         axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
     )
     body = body_mask(axial.voxels, "MR", axial.spacing_mm)
-    spacing_mm, stride = data["spacing_mm"], model.gan.stride
+    spacing_mm, stride = data["spacing_mm"], model.method.stride
     if data["mask_outside_body"]:  # nothing but air is outside this square
         grid = slices.grid_of_body(
             axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=stride
@@ -167,7 +168,7 @@ def synthesise(
         )
     except ValueError as error:
         raise UnusableScan(f"{axial.source}: {error}") from error
-    translator = Translator(model.gan, data, stored_channels=axial.channels)
+    translator = Translator(model.method, data, stored_channels=axial.channels)
 
     def on_the_mrs_pixels() -> Iterator[np.ndarray]:
         start = 0

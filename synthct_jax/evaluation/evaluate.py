@@ -42,7 +42,7 @@ from synthct_jax.evaluation.subjects import (
     translate_checked,
 )
 from synthct_jax.evaluation.volume_summary import VolumeSummary, summarise
-from synthct_jax.inference import translator
+from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime import metric_writer
@@ -86,7 +86,7 @@ def evaluate_run(
         FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
             are not what the network takes.
     """
-    loaded = translator.load_model(workdir, step, way_back=True)
+    loaded = load_model(workdir, step, inverse=True)
     data_dir = data_dir or Path(loaded.description.data_dir)
     prepared = load_prepared(data_dir)
     stream.check_compatible(prepared, ConfigDict(loaded.data))

@@ -17,7 +17,8 @@ from synthct_jax.evaluation.subjects import (
     spacing_mm,
     translate_checked,
 )
-from synthct_jax.inference.translator import LoadedModel, Translator
+from synthct_jax.inference.loaded_model import LoadedModel
+from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import path_length
 
 Method = Callable[[EvaluationSubject], np.ndarray | None]
@@ -46,15 +47,15 @@ class Model:
 def model_of_checkpoint(loaded: LoadedModel, prepared: Prepared) -> Model:
     """Return the functions of a checkpoint on prepared data."""
     translator = Translator(
-        loaded.gan, loaded.data, stored_channels=prepared.domains["mr"].channels
+        loaded.method, loaded.data, stored_channels=prepared.domains["mr"].channels
     )
     return Model(
         translate=lambda mr: translator(loaded.params, mr),
-        network_input=translator.seen,
+        network_input=translator.network_input,
         channels=tuple(loaded.data["mr_channels"]),
         cycle=None
-        if loaded.params_back is None
-        else lambda hu: translator.back(loaded.params_back, hu),
+        if loaded.inverse_params is None
+        else lambda hu: translator.translate_back(loaded.inverse_params, hu),
     )
 
 

@@ -1,117 +1,20 @@
-"""Pictures to look at: samples during training, and a preview of a translation."""
+"""The preview of a translation: a few planes of the MR and its synthetic CT."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import matplotlib.figure
 import numpy as np
-from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import load_prepared
 from input_pipeline.display import WINDOWS
-from input_pipeline.intensity import hu_to_unit, mr_to_unit
 from input_pipeline.volume import Volume
 from synthct_jax.metrics import tissues
-from synthct_jax.model.method import Method
-from synthct_jax.model.supervised import Supervised
-from synthct_jax.model.train_state import Params
 
 _WINDOWS = ("soft tissue", "bone")  # lung is seen in the bone window, too
-_SAMPLES = 2
-_GAP = 2  # pixels between pictures
 _MARGIN_MM = 10.0  # of air around the body
 
 
-def sampler(
-    gan: Method, config: ConfigDict, data_dir: Path
-) -> Callable[[dict[str, Params]], np.ndarray]:
-    """A function from weights to a picture (height, width, 3) uint8 of fixed slices.
-
-    The middle slices of the first subjects, of validation where there are any. For each
-    a line MR, synthetic CT, cycled MR and a line CT, synthetic MR, cycled CT; all as
-    the networks see them, -1 black and 1 white. A supervised network has no way back:
-    MR, synthetic CT and, where it is the same person's, true CT.
-    """
-    prepared = load_prepared(data_dir)
-    stored = prepared.domains["mr"].channels
-    channels = [stored.index(name) for name in config.data.mr_channels]
-    device = jax.local_devices()[0]
-    mr = jax.device_put(
-        mr_to_unit(_middle_slices(data_dir, "mr")[..., channels]), device
-    )
-    ct = jax.device_put(
-        hu_to_unit(_middle_slices(data_dir, "ct"), config.data.ct_knots), device
-    )
-    to_ct = jax.jit(lambda params, x: gan.to_ct.apply({"params": params}, x))
-    if isinstance(gan, Supervised):
-        to_mr = None
-    else:
-        to_mr = jax.jit(lambda params, x: gan.to_mr.apply({"params": params}, x))
-
-    def sample(weights: dict[str, Params]) -> np.ndarray:
-        # This process' copy: the others do not draw.
-        here = jax.device_put(
-            jax.tree.map(lambda array: array.addressable_data(0), weights), device
-        )
-        synthetic_ct = to_ct(here["to_ct"], mr)
-        if to_mr is None:
-            return _picture([(mr, synthetic_ct, ct)])
-        synthetic_mr = to_mr(here["to_mr"], ct)
-        cycled_mr = to_mr(here["to_mr"], synthetic_ct)
-        cycled_ct = to_ct(here["to_ct"], synthetic_mr)
-        return _picture([(mr, synthetic_ct, cycled_mr), (ct, synthetic_mr, cycled_ct)])
-
-    return sample
-
-
-def _picture(lines: list[tuple[jax.Array, ...]]) -> np.ndarray:
-    """Of each sample all lines, of batches of images, a panel for each channel."""
-    lines = jax.device_get(lines)
-    return _tiled(
-        [
-            [image[i, ..., c] for image in line for c in range(image.shape[-1])]
-            for i in range(len(lines[0][0]))
-            for line in lines
-        ]
-    )
-
-
-def _middle_slices(data_dir: Path, domain: str) -> np.ndarray:
-    """(n, rows, columns, channels) int16 as stored, n the same for all domains."""
-    prepared = load_prepared(data_dir)
-    both = [prepared.domains[name] for name in ("mr", "ct")]
-    split = "validation" if all(d.of_split("validation") for d in both) else "train"
-    count = min(_SAMPLES, *(len(d.of_split(split)) for d in both))
-    subjects = stream.read_subjects(data_dir, domain, split)
-    return np.stack(
-        [
-            images[len(images) // 2]
-            for _, (_, images) in zip(range(count), subjects, strict=False)
-        ]
-    )
-
-
-def _tiled(lines: list[list[np.ndarray]]) -> np.ndarray:
-    """Lines of (rows, columns) images in [-1, 1] as one picture."""
-    rows, columns = lines[0][0].shape
-    wide = max(map(len, lines))
-    picture = np.full(
-        (len(lines) * (rows + _GAP) - _GAP, wide * (columns + _GAP) - _GAP),
-        96,
-        np.uint8,
-    )
-    for i, line in enumerate(lines):
-        for j, image in enumerate(line):
-            top, left = i * (rows + _GAP), j * (columns + _GAP)
-            grey = np.clip((image + 1) * 127.5, 0, 255).astype(np.uint8)
-            picture[top : top + rows, left : left + columns] = grey
-    return np.repeat(picture[..., None], 3, axis=-1)
-
-
-def save(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
+def write_preview(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
     """Three axial planes, a coronal and a sagittal one, of the MR and its synthetic CT.
 
     In the radiologist's orientation and true proportions in millimetres; air around the

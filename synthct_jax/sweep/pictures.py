@@ -20,8 +20,8 @@ from synthct_jax.evaluation.report.slice_figure import (
     around_body,
 )
 from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
-from synthct_jax.inference import translator
-from synthct_jax.inference.translator import LoadedModel, Translator
+from synthct_jax.inference.loaded_model import LoadedModel, load_model
+from synthct_jax.inference.translator import Translator
 from synthct_jax.sweep import plan_file as sweep_folder
 from synthct_jax.sweep.plan_file import Run
 
@@ -71,7 +71,7 @@ def draw(folder: Path, runs: Sequence[Run]) -> bytes:
     places: list[Place] = []
     views: dict[str, list[View]] = {}
     for variant, run in first.items():  # one model at a time
-        model = translator.load_model(sweep_folder.workdir(folder, run))
+        model = load_model(sweep_folder.workdir(folder, run))
         data = sweep_folder.data_dir(folder, variant)
         prepared = load_prepared(data)
         translate = _translator(model, prepared)
@@ -83,7 +83,7 @@ def draw(folder: Path, runs: Sequence[Run]) -> bytes:
 
 def _translator(model: LoadedModel, prepared: Prepared):
     translator = Translator(
-        model.gan, model.data, stored_channels=prepared.domains["mr"].channels
+        model.method, model.data, stored_channels=prepared.domains["mr"].channels
     )
     return lambda mr: translator(model.params, mr)
 

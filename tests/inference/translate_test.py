@@ -22,6 +22,8 @@ from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax import translate
 from synthct_jax.inference import preview, translator
+from synthct_jax.inference.loaded_model import load_model
+from synthct_jax.inference.translator import Translator
 from synthct_jax.layers.cpu import onednn
 
 CHANNELS = ("in_phase", "out_of_phase")
@@ -116,7 +118,7 @@ def test_air_outside_the_body_and_something_inside(translated, scan):
 
 def test_hu_do_not_depend_on_the_field_of_view():
     run = tiny_run()
-    model = translator.load_model(run.workdir, STEPS)
+    model = load_model(run.workdir, STEPS)
     volume = phantom_volume()
     body = volume.voxels.max(axis=-1, keepdims=True) > 0.2 * volume.voxels.max()
     voxels = np.where(body, volume.voxels, 0)
@@ -138,10 +140,10 @@ def test_the_preview_is_a_picture(translated):
 
 
 def test_slices_do_not_depend_on_their_batch(monkeypatch):
-    model = translator.load_model(tiny_run().workdir, STEPS)
-    translate = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    model = load_model(tiny_run().workdir, STEPS)
+    translate = Translator(model.method, model.data, stored_channels=CHANNELS)
     rng = np.random.default_rng(0)
-    slices = translator._BATCH * jax.local_device_count() + 3
+    slices = translator.BATCH * jax.local_device_count() + 3
     stored = rng.integers(0, 16384, (slices, 32, 32, 2), np.int16)
     hu = translate(model.params, stored)
     assert hu.shape == stored.shape[:3] and hu.dtype == np.float32
@@ -149,7 +151,7 @@ def test_slices_do_not_depend_on_their_batch(monkeypatch):
     last = translate(model.params, stored[-2:])
     np.testing.assert_allclose(hu[-2:], last, atol=0.1)
     # Larger slices go in smaller batches, and accelerators are kept busy meanwhile.
-    monkeypatch.setattr(translator, "_PIXELS", 3 * 32 * 32)
+    monkeypatch.setattr(translator, "_PIXELS_OF_SLICE", 32 * 32 * 3 // translator.BATCH)
     translate._ahead = 1 - translate._ahead
     found = translate(model.params, stored)
     np.testing.assert_allclose(hu, found, atol=0.1)
@@ -160,34 +162,34 @@ def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
     if not onednn.available():
         pytest.skip("XLA's own are split by it")
     monkeypatch.setattr(onednn, "LEAST_FLOPS", 0)
-    model = translator.load_model(tiny_run().workdir, STEPS)
-    translate = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    model = load_model(tiny_run().workdir, STEPS)
+    translate = Translator(model.method, model.data, stored_channels=CHANNELS)
     stored = np.random.default_rng(0).integers(0, 16384, (5, 32, 32, 2), np.int16)
     hu = translate(model.params, stored)
     slices = jax.device_put(np.zeros((4, 32, 32, 2), np.float32), translate._split)
-    params = jax.device_put(model.params, translate._everywhere)
-    program = translate._translate.lower(params, slices).compile().as_text()
+    params = jax.device_put(model.params, translate._replicated)
+    program = translate._to_ct.lower(params, slices).compile().as_text()
     assert onednn.TARGET in program
     assert "all-gather" not in program
     monkeypatch.setattr(onednn, "LEAST_FLOPS", math.inf)
-    xlas = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
+    xlas = Translator(model.method, model.data, stored_channels=CHANNELS)
     np.testing.assert_allclose(hu, xlas(model.params, stored), atol=0.5)
 
 
 def test_channels_are_taken_by_name():
-    model = translator.load_model(tiny_run().workdir, STEPS)
+    model = load_model(tiny_run().workdir, STEPS)
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 16384, (2, 32, 32, 3), np.int16)
-    in_out = translator.Translator(model.gan, model.data, stored_channels=CHANNELS)
-    other = translator.Translator(
-        model.gan, model.data, stored_channels=("t2", "out_of_phase", "in_phase")
+    in_out = Translator(model.method, model.data, stored_channels=CHANNELS)
+    other = Translator(
+        model.method, model.data, stored_channels=("t2", "out_of_phase", "in_phase")
     )
     np.testing.assert_array_equal(
         in_out(model.params, stored[..., :2]),
         other(model.params, stored[..., [2, 1, 0]]),
     )
     with pytest.raises(ValueError, match="no MR channel out_of_phase among in_phase"):
-        translator.Translator(model.gan, model.data, stored_channels=("in_phase",))
+        Translator(model.method, model.data, stored_channels=("in_phase",))
 
 
 def test_a_dicom_series_keeps_its_place_and_equals_its_nifti(tmp_path):
@@ -227,7 +229,7 @@ def test_nothing_is_left_of_a_translation_that_failed(scan, tmp_path, monkeypatc
     def fail(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(preview, "save", fail)
+    monkeypatch.setattr(preview, "write_preview", fail)
     with pytest.raises(OSError, match="no space"):
         translate.translate(tiny_run().workdir, scan, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,83 @@
+"""The generator of a checkpoint, with what the checkpoint says about it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from synthct_jax.checkpoint import manager
+from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.model import methods
+from synthct_jax.model.methods import Method
+from synthct_jax.model.train_state import Params
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """The generator of a checkpoint, ready to translate.
+
+    Attributes:
+        workdir: folder of the run.
+        method: networks.
+        params: weights of to_ct.
+        inverse_params: weights of to_mr; None if not requested or not there.
+        step: step of the checkpoint.
+        description: metadata of the checkpoint.
+    """
+
+    workdir: Path
+    method: Method
+    params: Params
+    step: int
+    description: Description
+    inverse_params: Params | None = None
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """`config.data` of the training."""
+        return self.description.config["data"]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return what made a result, for reports: JSON."""
+        return {
+            "workdir": str(self.workdir.resolve()),
+            "step": self.step,
+            "trained_on": self.description.data_dir,
+            "config": self.description.config,
+            "versions": manager.versions(),
+            "trained_with_versions": self.description.versions,
+        }
+
+
+def load_model(
+    workdir: Path, step: int | None = None, *, inverse: bool = False
+) -> LoadedModel:
+    """Read the generator and the configuration of a checkpoint, and nothing else.
+
+    Args:
+        workdir: folder of the run.
+        step: step of the checkpoint; by default the best validated, or the latest.
+        inverse: read the generator from CT to MR as well.
+
+    Raises:
+        FileNotFoundError: there is no such run or checkpoint.
+        DamagedCheckpoint: it differs from what was saved.
+    """
+    with Checkpoints.of_run(workdir) as checkpoints:
+        step = checkpoints.choose(step)
+        description = checkpoints.describe(step)
+        params = checkpoints.restore_generator(step)
+        inverse_params = checkpoints.restore_way_back(step) if inverse else None
+    logging.info("Checkpoint of step %d in %s", step, workdir)
+    return LoadedModel(
+        workdir=workdir,
+        method=methods.from_config(ConfigDict(description.config)),
+        params=params,
+        step=step,
+        description=description,
+        inverse_params=inverse_params,
+    )

@@ -1,0 +1,107 @@
+"""Pictures of a few fixed slices during training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from input_pipeline.dataset import stream
+from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.intensity import hu_to_unit
+from synthct_jax.inference.translator import Translator
+from synthct_jax.model.methods import Method
+from synthct_jax.model.train_state import Params
+
+_SLICES = 2
+_GAP = 2  # pixels between pictures
+_GREY = 96
+
+
+def make_sampler(
+    method: Method, config: ConfigDict, data_dir: Path
+) -> Callable[[dict[str, Params]], np.ndarray]:
+    """Return a function from weights to a picture (height, width, 3) uint8.
+
+    It shows the middle slices of the first subjects, of validation where there are any.
+    Each has a line MR, synthetic CT, cycled MR and a line CT, synthetic MR, cycled CT;
+    all as the networks see them, -1 black and 1 white. Without a generator from CT to
+    MR there is one line: MR, synthetic CT and, if it is the same person's, true CT.
+    """
+    translator = Translator(
+        method,
+        config.data,
+        stored_channels=load_prepared(data_dir).domains["mr"].channels,
+        batch=_SLICES,
+    )
+    knots = config.data.ct_knots
+    mr = translator.network_input(_middle_slices(data_dir, "mr"))
+    hu = _middle_slices(data_dir, "ct")[..., 0].astype(np.float32)
+
+    def to_unit(hu: np.ndarray) -> np.ndarray:
+        return hu_to_unit(hu, knots)[..., None]
+
+    def sample(weights: dict[str, Params]) -> np.ndarray:
+        # This process' copy: the others do not draw.
+        local = jax.tree.map(lambda array: array.addressable_data(0), weights)
+        synthetic_ct = translator.translate_input(local["to_ct"], mr)
+        if not translator.has_inverse:
+            return _draw([(mr, to_unit(synthetic_ct), to_unit(hu))])
+        synthetic_mr = translator.translate_back(local["to_mr"], hu)
+        cycled_mr = translator.translate_back(local["to_mr"], synthetic_ct)
+        cycled_ct = translator.translate_input(local["to_ct"], synthetic_mr)
+        return _draw(
+            [
+                (mr, to_unit(synthetic_ct), cycled_mr),
+                (to_unit(hu), synthetic_mr, to_unit(cycled_ct)),
+            ]
+        )
+
+    return sample
+
+
+def _draw(lines: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Draw the lines of each slice, a panel for each channel of each image."""
+    return _tile(
+        [
+            [image[i, ..., c] for image in line for c in range(image.shape[-1])]
+            for i in range(len(lines[0][0]))
+            for line in lines
+        ]
+    )
+
+
+def _middle_slices(data_dir: Path, domain: str) -> np.ndarray:
+    """Return stored slices, int16 (n, rows, columns, channels), of n subjects.
+
+    n is the same for both domains.
+    """
+    prepared = load_prepared(data_dir)
+    both = [prepared.domains[name] for name in ("mr", "ct")]
+    split = "validation" if all(d.of_split("validation") for d in both) else "train"
+    count = min(_SLICES, *(len(d.of_split(split)) for d in both))
+    subjects = stream.read_subjects(data_dir, domain, split)
+    return np.stack(
+        [
+            images[len(images) // 2]
+            for _, (_, images) in zip(range(count), subjects, strict=False)
+        ]
+    )
+
+
+def _tile(lines: list[list[np.ndarray]]) -> np.ndarray:
+    """Put lines of (rows, columns) images in [-1, 1] into one picture."""
+    rows, columns = lines[0][0].shape
+    wide = max(map(len, lines))
+    picture = np.full(
+        (len(lines) * (rows + _GAP) - _GAP, wide * (columns + _GAP) - _GAP),
+        _GREY,
+        np.uint8,
+    )
+    for i, line in enumerate(lines):
+        for j, image in enumerate(line):
+            top, left = i * (rows + _GAP), j * (columns + _GAP)
+            grey = np.clip((image + 1) * 127.5, 0, 255).astype(np.uint8)
+            picture[top : top + rows, left : left + columns] = grey
+    return np.repeat(picture[..., None], 3, axis=-1)
