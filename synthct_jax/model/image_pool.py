@@ -2,8 +2,8 @@
 
 Discriminators see a mixture of new and earlier fakes (Shrivastava et al. 2017). Each
 position of the batch has a lane of slots of its own, so a pool is sharded like the
-batch and never moves images between devices; with a batch of one it is the reference's
-pool exactly, with a batch of n each lane holds 1/n of it (rounded up).
+batch and never moves images between devices. With a batch of one it is exactly the
+reference's pool; with a batch of n each lane holds 1/n of it (rounded up).
 """
 
 import flax.struct
@@ -20,7 +20,7 @@ class ImagePool:
 
 
 def create(pool_size: int, shape: tuple[int, int, int, int]) -> ImagePool:
-    """An empty pool for batches of `shape` (n, h, w, c), of at least `pool_size`."""
+    """Return an empty pool of at least `pool_size`, for batches (n, h, w, c)."""
     batch, *image = shape
     slots = -(-pool_size // batch)
     return ImagePool(

@@ -1,4 +1,4 @@
-"""The training step of a configuration on a mesh: its state, and its program."""
+"""The state and the compiled training step of a configuration on a mesh."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 def make_init(
     method: Method, config: ConfigDict, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
-    """A function from a random key to a new state, and the state's shapes.
+    """Return a function from a random key to a new state, and the state's shapes.
 
-    Both with the shardings of `mesh`: arrays are made where they stay.
+    Both have the shardings of `mesh`: arrays are made where they stay.
     """
 
     def init(key: jax.Array) -> TrainState:
@@ -38,13 +38,13 @@ def make_init(
     )
     # Runs once: on a CPU the compiler's own time is most of it, and less of its effort
     # gives the same numbers five times sooner.
-    hurried = mesh.devices.flat[0].platform == "cpu"
-    options = {"xla_backend_optimization_level": 1} if hurried else None
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 1} if on_cpu else None
     return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
 
 
 def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
-    """The training step on `mesh`, to be compiled; the state that it gets is gone."""
+    """Return the jitted training step on `mesh`, which donates its state."""
     shardings = jax.tree.map(lambda array: array.sharding, abstract)
     return jax.jit(
         method.train_step,
@@ -62,7 +62,7 @@ def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
 
 
 def check_sizes(config: ConfigDict, method: Method) -> None:
-    """Raises ValueError for numbers that no network or schedule can be made of."""
+    """Raise ValueError for numbers that no network or schedule can be made of."""
     for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
         if config.model[field] < 1:
             raise ValueError(f"model.{field} is {config.model[field]}, expected >= 1")

@@ -1,4 +1,4 @@
-"""The mesh that a configuration asks for: each refusal names the field."""
+"""The choice of a mesh for a configuration; each refusal names the field."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from synthct_jax.parallel import sharding
 def choose_mesh(
     config: ConfigDict, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """The mesh that `config.mesh` asks for, of all devices or of those given.
+    """Return the mesh of `config.mesh`, of all devices or of those given.
 
-    A single process that was asked for no certain number of devices trains on as many
-    as a small batch divides over; several processes train on all devices or not at all.
+    With an axis of -1, a single process uses the most devices that divide the batch.
+    Several processes use all devices or none.
 
     Raises:
-        ValueError: the devices, the batch or the images do not divide as asked; names
-            the field.
+        ValueError: the devices, the batch or the images do not divide; names the
+            field.
     """
     devices = jax.devices() if devices is None else devices
     sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}
@@ -34,33 +34,34 @@ def choose_mesh(
             f"mesh.{open_axes[0]} and mesh.{open_axes[1]} are -1, expected one at most"
         )
     several = len({device.process_index for device in devices}) > 1
-    asked = math.prod(size for size in sizes.values() if size != -1)
+    fixed = math.prod(size for size in sizes.values() if size != -1)
     shown = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
-    if len(devices) % asked if open_axes else len(devices) < asked:
+    if len(devices) % fixed if open_axes else len(devices) < fixed:
         raise ValueError(
-            f"{shown}: {asked} {'does not divide' if open_axes else 'are not among'} "
+            f"{shown}: {fixed} {'does not divide' if open_axes else 'are not among'} "
             f"the {len(devices)} devices"
         )
-    if several and not open_axes and asked < len(devices):
+    if several and not open_axes and fixed < len(devices):
         raise ValueError(
-            f"{shown}: {asked} of {len(devices)} devices; several processes use all"
+            f"{shown}: {fixed} of {len(devices)} devices; several processes use all"
         )
-    batch, parts = config.train.global_batch, config.train.accumulate
-    if batch < 1 or parts < 1 or batch % parts:
+    batch, microbatches = config.train.global_batch, config.train.accumulate
+    if batch < 1 or microbatches < 1 or batch % microbatches:
         raise ValueError(
-            f"train.global_batch is {batch} and train.accumulate {parts}, expected "
+            f"train.global_batch is {batch} and train.accumulate {microbatches}, expected "
             "both above 0, and the first a multiple of the second"
         )
     for axis in open_axes:
-        sizes[axis] = len(devices) // asked
+        sizes[axis] = len(devices) // fixed
     if "data" in open_axes and not several:
-        sizes["data"] = _most_that_divide(batch // parts, sizes)
+        sizes["data"] = _largest_divisor(batch // microbatches, sizes)
     images, used = sizes["data"] * sizes["fsdp"], math.prod(sizes.values())
-    multiple = parts * images
+    multiple = microbatches * images
     if batch % multiple:
-        in_parts = f" in {parts} parts" if parts > 1 else ""
+        microbatched = microbatches > 1
+        split = f" in {microbatches} microbatches" if microbatched else ""
         raise ValueError(
-            f"train.global_batch is {batch}{in_parts}, which does not divide over "
+            f"train.global_batch is {batch}{split}, which does not divide over "
             f"{images} shares of a batch ({shown}): the next that does is "
             f"{(batch // multiple + 1) * multiple}"
         )
@@ -68,21 +69,21 @@ def choose_mesh(
         logging.warning(
             "train.global_batch is %d: it is trained on %d of %d devices; a multiple "
             "of %d would use all",
-            *(batch, used, len(devices), parts * len(devices) // sizes["space"]),
+            *(batch, used, len(devices), microbatches * len(devices) // sizes["space"]),
         )
     _check_rows(config, sizes["space"])
     logging.info(
         "Mesh of %d of %d device%s: %s. Of %d images a step %d at a time on each%s",
         *(used, len(devices), "s" if len(devices) > 1 else ""),
         ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
-        *(batch, batch // parts // images),
-        f", {parts} times" if parts > 1 else "",
+        *(batch, batch // microbatches // images),
+        f", {microbatches} times" if microbatches > 1 else "",
     )
     return sharding.make_mesh(devices[:used], fsdp=sizes["fsdp"], space=sizes["space"])
 
 
-def _most_that_divide(batch: int, sizes: Mapping[str, int]) -> int:
-    """The most devices along data over which the batch divides."""
+def _largest_divisor(batch: int, sizes: Mapping[str, int]) -> int:
+    """Return the largest number of devices along data that divides the batch."""
     most = sizes["data"]
     return max(
         n for n in range(1, most + 1) if n == 1 or not batch % (n * sizes["fsdp"])
@@ -90,7 +91,7 @@ def _most_that_divide(batch: int, sizes: Mapping[str, int]) -> int:
 
 
 def _check_rows(config: ConfigDict, space: int) -> None:
-    """Raises ValueError where rows do not divide, or a border were a whole share."""
+    """Raise ValueError if rows do not divide, or a border were a whole share."""
     size = config.data.crop or config.data.size
     halvings = max(config.model.downsamplings, config.model.discriminator_layers)
     rows, odd = divmod(size, space * 2**halvings)

@@ -1,9 +1,9 @@
-"""Where arrays live: one mesh of three axes, and the shardings that everything has.
+"""The mesh of three axes, and the shardings of batches, weights and states.
 
 Batches and replay pools are split over `data` and `fsdp` by image, over `space` by row.
-Weights and optimiser states are replicated, but for `fsdp`, over which each keeps a
-share of them between steps. Everything else is replicated. What a step communicates is
-in `gradients` and `rows`.
+Weights and optimiser states are replicated, except over `fsdp`, where each device keeps
+a share of them between steps. Everything else is replicated. A step communicates in
+`gradients` and `halo` alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _FSDP_ELEMENTS = 2**12  # smaller arrays are replicated all the same
 def make_mesh(
     devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1, space: int = 1
 ) -> Mesh:
-    """A mesh of all devices of all processes, or of those given.
+    """Return a mesh of all devices of all processes, or of those given.
 
     Neighbours along `space` and `fsdp` are devices of one process where they can be,
     and processes follow each other along `data`: the share of the batch that a process
@@ -38,21 +38,22 @@ def make_mesh(
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of arrays that every device holds as a whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of images (n, h, w, c)."""
+    """Return the sharding of images (n, h, w, c)."""
     return NamedSharding(mesh, PartitionSpec(IMAGE_AXES, SPACE))
 
 
 def image_shards(mesh: Mesh) -> int:
-    """Over how many devices the images of a batch are dealt."""
+    """Return the number of devices among which the images of a batch are split."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def weight_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """The longest axis that divides over `fsdp`; the last of equally long ones."""
+    """Split the longest axis that divides over `fsdp`, the last of equals."""
     shards = mesh.shape["fsdp"]
     axes = [axis for axis, length in enumerate(shape) if length % shards == 0]
     if shards == 1 or not axes or np.prod(shape) < _FSDP_ELEMENTS:
@@ -63,10 +64,10 @@ def weight_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 
 
 def share_of_process(mesh: Mesh) -> tuple[int, int]:
-    """Which share of every batch this process is to read, and of how many.
+    """Return the share of every batch that this process reads, and of how many.
 
-    Processes whose devices have rows of the same images read the same share; one whose
-    devices' images are no whole share reads all.
+    Processes whose devices have rows of the same images read the same share. A process
+    whose devices' images are no whole share reads all.
     """
     shards = image_shards(mesh)
     grid = mesh.devices.reshape(shards, -1)
@@ -81,7 +82,7 @@ def share_of_process(mesh: Mesh) -> tuple[int, int]:
 
 
 def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Global arrays from this process' share of a batch."""
+    """Put this process' share of a batch into global arrays."""
     sharding = batch_sharding(mesh)
     index, count = share_of_process(mesh)
 
@@ -96,5 +97,5 @@ def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
         shape = (count * len(array), *array.shape[1:])
         return jax.make_array_from_callback(shape, sharding, shard)
 
-    with jax.transfer_guard("allow"):  # the one copy of a step that is meant
+    with jax.transfer_guard("allow"):  # the only intended copy of a step
         return {name: on_devices(array) for name, array in batch.items()}

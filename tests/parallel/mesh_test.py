@@ -65,7 +65,9 @@ def test_several_processes_use_all_devices_or_refuse():
 
 def test_parts_count():
     assert mesh(train__accumulate=2)["data"] == 4
-    with pytest.raises(ValueError, match="is 8 in 2 parts.*the next that does is 16"):
+    with pytest.raises(
+        ValueError, match="is 8 in 2 microbatches.*the next that does is 16"
+    ):
         mesh(train__accumulate=2, mesh__data=8)
 
 

@@ -21,7 +21,7 @@ from synthct_jax.layers.cpu.onednn import product
 
 @jax.custom_vjp
 def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3, stride 2: see `convolution.convolve_transposed`."""
+    """Upsample images (n, h, w, i) by (3, 3, i, o), as `Ops.conv_transposed` does."""
     size, _, channels_in, channels_out = kernel.shape
     columns = _per_pixel(x, kernel.transpose(2, 0, 1, 3).reshape(channels_in, -1))
     columns = columns.reshape(*x.shape[:3], size, size, channels_out)
@@ -45,22 +45,20 @@ def _convolve_transposed_backward(residuals, g):
 convolve_transposed.defvjp(_convolve_transposed_forward, _convolve_transposed_backward)
 
 
-# ---- patches ------------------------------------------------------------------------
-
-
 def _window(x: jax.Array, i: int, j: int, rows: int, columns: int, stride: int):
-    """The pixels that tap (i, j) sees, one for each of rows x columns outputs."""
+    """Return the pixels under tap (i, j), one for each of rows x columns outputs."""
     n, _, _, c = x.shape
     end = (n, i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, c)
     return lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1))
 
 
 def output_size(x: jax.Array, size: int, stride: int) -> tuple[int, int]:
+    """Return rows and columns of a convolution without padding."""
     return (x.shape[1] - size) // stride + 1, (x.shape[2] - size) // stride + 1
 
 
 def _patches(x: jax.Array, size: int, stride: int) -> jax.Array:
-    """(n, h, w, c) -> (n, h', w', size * size * c)."""
+    """Gather the pixels under a kernel: (n, h', w', size * size * c)."""
     rows, columns = output_size(x, size, stride)
     taps = [
         _window(x, i, j, rows, columns, stride)
@@ -70,20 +68,20 @@ def _patches(x: jax.Array, size: int, stride: int) -> jax.Array:
     return jnp.concatenate(taps, axis=-1)
 
 
-def shifted_sum(parts: list[jax.Array], axis: int, stride: int) -> jax.Array:
-    """out[stride * t + i] = sum of parts[i][t] along `axis`.
+def shifted_sum(terms: list[jax.Array], axis: int, stride: int) -> jax.Array:
+    """Return an array with out[stride * t + i] = sum of terms[i][t] along an axis.
 
-    Built phase by phase, so that each output is written once.
+    It is built phase by phase, so that each output is written once.
     """
-    reach = (len(parts) - 1) // stride
+    reach = (len(terms) - 1) // stride
 
-    def shifted(part: jax.Array, by: int) -> jax.Array:
-        config = [(0, 0, 0)] * part.ndim
+    def shifted(term: jax.Array, by: int) -> jax.Array:
+        config = [(0, 0, 0)] * term.ndim
         config[axis] = (by, reach - by, 0)
-        return lax.pad(part, jnp.zeros((), part.dtype), config)
+        return lax.pad(term, jnp.zeros((), term.dtype), config)
 
     phases = [
-        sum(shifted(part, by) for by, part in enumerate(parts[phase::stride]))
+        sum(shifted(term, by) for by, term in enumerate(terms[phase::stride]))
         for phase in range(stride)
     ]
     if stride == 1:
@@ -95,9 +93,9 @@ def shifted_sum(parts: list[jax.Array], axis: int, stride: int) -> jax.Array:
 
 
 def _overlap_add(columns: jax.Array, stride: int) -> jax.Array:
-    """Adjoint of `_patches`: (n, h', w', k, k, c) -> (n, h, w, c).
+    """Add (n, h', w', k, k, c) where `_patches` read, its adjoint: (n, h, w, c).
 
-    h and w come out as stride * (h' + (k - 1) // stride): cut or pad to the need.
+    h and w are stride * (h' + (k - 1) // stride): `fit` cuts or pads them.
     """
     size = columns.shape[3]
     rows = [
@@ -108,35 +106,36 @@ def _overlap_add(columns: jax.Array, stride: int) -> jax.Array:
 
 
 def fit(x: jax.Array, rows: int, columns: int) -> jax.Array:
-    """Cut, or pad with zeros, the ends of rows and columns."""
+    """Cut or zero-pad the ends of rows and columns."""
     x = x[:, :rows, :columns]
     more = (rows - x.shape[1], columns - x.shape[2])
     return jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0))) if any(more) else x
 
 
 def _per_pixel(x: jax.Array, matrix: jax.Array, **transposed: bool) -> jax.Array:
-    """(n, h, w, p) and (p, q) -> (n, h, w, q)."""
+    """Multiply each pixel (n, h, w, p) by a matrix (p, q)."""
     y = product(x.reshape(-1, x.shape[-1]), matrix, **transposed)
     return y.reshape(*x.shape[:3], -1)
 
 
 def _sum_outer_products(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Matrix product over all axes but the last: (..., p), (..., q) -> (p, q)."""
+    """Contract all axes but the last: (..., p) and (..., q) to (p, q)."""
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
     return product(a, b, transpose_a=True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve images (n, h, w, i) with (k, k, i, o), without padding."""
     size, channels_out = kernel.shape[0], kernel.shape[-1]
     return _per_pixel(_patches(x, size, stride), kernel.reshape(-1, channels_out))
 
 
-def convolve_patches_forward(x, kernel, stride):
+def _convolve_patches_forward(x, kernel, stride):
     return convolve_patches(x, kernel, stride), (x, kernel)
 
 
-def convolve_patches_backward(stride, residuals, g):
+def _convolve_patches_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
     dkernel = _sum_outer_products(_patches(x, size, stride), g).reshape(kernel.shape)
@@ -145,14 +144,11 @@ def convolve_patches_backward(stride, residuals, g):
     return fit(_overlap_add(columns, stride), *x.shape[1:3]), dkernel
 
 
-convolve_patches.defvjp(convolve_patches_forward, convolve_patches_backward)
-
-
-# ---- few channels: taps lead, pixels are the minor axis -----------------------------
+convolve_patches.defvjp(_convolve_patches_forward, _convolve_patches_backward)
 
 
 def _taps(x: jax.Array, size: int, stride: int) -> jax.Array:
-    """(n, h, w, c) -> (size * size * c, n * h' * w')."""
+    """Gather the pixels under a kernel, taps first: (size * size * c, n * h' * w')."""
     rows, columns = output_size(x, size, stride)
     taps = [
         _window(x, i, j, rows, columns, stride)[..., channel]
@@ -164,7 +160,7 @@ def _taps(x: jax.Array, size: int, stride: int) -> jax.Array:
 
 
 def _overlap_add_taps(taps: jax.Array, stride: int) -> jax.Array:
-    """(k, k, c, n, h', w') -> (n, h, w, c), sizes as those of `_overlap_add`."""
+    """Add (k, k, c, n, h', w') where `_taps` read: (n, h, w, c), as `_overlap_add`."""
     size, _, channels = taps.shape[:3]
     planes = []
     for channel in range(channels):
@@ -178,6 +174,7 @@ def _overlap_add_taps(taps: jax.Array, stride: int) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_from_few(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve images of a few channels, without padding."""
     size, channels_out = kernel.shape[0], kernel.shape[-1]
     rows, columns = output_size(x, size, stride)
     taps = _taps(x, size, stride)
@@ -185,11 +182,11 @@ def convolve_from_few(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
     return y.reshape(x.shape[0], rows, columns, channels_out)
 
 
-def convolve_from_few_forward(x, kernel, stride):
+def _convolve_from_few_forward(x, kernel, stride):
     return convolve_from_few(x, kernel, stride), (x, kernel)
 
 
-def convolve_from_few_backward(stride, residuals, g):
+def _convolve_from_few_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
     pixels = g.reshape(-1, channels_out)
@@ -199,12 +196,15 @@ def convolve_from_few_backward(stride, residuals, g):
     return fit(_overlap_add_taps(taps, stride), *x.shape[1:3]), dkernel
 
 
-convolve_from_few.defvjp(convolve_from_few_forward, convolve_from_few_backward)
+convolve_from_few.defvjp(_convolve_from_few_forward, _convolve_from_few_backward)
 
 
 @jax.custom_vjp
 def convolve_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Stride 1. Every pixel times every tap, then the taps are shifted and added."""
+    """Convolve to a few channels with stride 1, without padding.
+
+    Every pixel is multiplied by every tap, then the taps are shifted and added.
+    """
     size, _, channels_in, channels_out = kernel.shape
     rows, columns = output_size(x, size, 1)
     by_tap = kernel.transpose(0, 1, 3, 2).reshape(-1, channels_in)
@@ -220,11 +220,11 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.stack(planes, axis=-1)
 
 
-def convolve_to_few_forward(x, kernel):
+def _convolve_to_few_forward(x, kernel):
     return convolve_to_few(x, kernel), (x, kernel)
 
 
-def convolve_to_few_backward(residuals, g):
+def _convolve_to_few_backward(residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
     border = (size - 1, size - 1)
@@ -239,4 +239,4 @@ def convolve_to_few_backward(residuals, g):
     return dx, dkernel.transpose(0, 1, 3, 2)
 
 
-convolve_to_few.defvjp(convolve_to_few_forward, convolve_to_few_backward)
+convolve_to_few.defvjp(_convolve_to_few_forward, _convolve_to_few_backward)

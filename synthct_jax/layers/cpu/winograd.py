@@ -36,42 +36,42 @@ _OUTPUT = np.array(
 
 
 def _both_axes(transform: np.ndarray, x: jax.Array) -> jax.Array:
-    """A transform of rows and columns at once, as one product over flat (6 x 6)."""
+    """Transform rows and columns at once, as one product over flat (6 x 6)."""
     return jnp.asarray(np.kron(transform, transform), x.dtype) @ x
 
 
 def _transform_kernel(kernel: jax.Array) -> jax.Array:
-    """(3, 3, i, o) -> (36, i, o)."""
+    """Transform a kernel (3, 3, i, o) to (36, i, o)."""
     return _both_axes(_KERNEL, kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
 
 
-def _combined(transform: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """A transform of one axis, which is a list: sums, for XLA to fuse with others."""
-    rows = (zip(parts, row, strict=True) for row in transform.tolist())
-    weighted = ([part * weight for part, weight in row if weight] for row in rows)
-    return [reduce(operator.add, parts) for parts in weighted]
+def _combine(transform: np.ndarray, lines: Sequence[jax.Array]) -> list[jax.Array]:
+    """Transform an axis, which is a list, by sums that XLA fuses with others."""
+    rows = (zip(lines, row, strict=True) for row in transform.tolist())
+    weighted = ([line * weight for line, weight in row if weight] for row in rows)
+    return [reduce(operator.add, terms) for terms in weighted]
 
 
 def _transform_input(x: jax.Array) -> tuple[jax.Array, tuple[int, int, int]]:
-    """Overlapping 6x6 tiles, transformed: (36, tiles, c), and n, tile rows, columns."""
+    """Transform overlapping 6x6 tiles: (36, tiles, c); and n, tile rows, columns."""
     n, _, _, c = x.shape
     rows, columns = (-(-outputs // _TILE) for outputs in output_size(x, 3, 1))
     x = fit(x, rows * _TILE + 2, columns * _TILE + 2)
     reach = range(_TILE + 2)
     lines = [x[:, i : i + _TILE * rows - 3 : _TILE] for i in reach]
-    lines = jnp.stack(_combined(_INPUT, lines))
+    lines = jnp.stack(_combine(_INPUT, lines))
     tiles = [lines[:, :, :, j : j + _TILE * columns - 3 : _TILE] for j in reach]
-    tiles = jnp.stack(_combined(_INPUT, tiles), axis=1)
+    tiles = jnp.stack(_combine(_INPUT, tiles), axis=1)
     return tiles.reshape(36, -1, c), (n, rows, columns)
 
 
 @jax.custom_vjp
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """(n, h, w, i) and (3, 3, i, o) -> (n, h - 2, w - 2, o)."""
+    """Convolve images (n, h, w, i) with (3, 3, i, o), to (n, h - 2, w - 2, o)."""
     tiles, (n, rows, columns) = _transform_input(x)
     products = product(tiles, _transform_kernel(kernel))
-    y = _combined(_OUTPUT, products.reshape(6, 6, n, rows, columns, -1))
-    y = [jnp.stack(_combined(_OUTPUT, line), axis=3) for line in y]
+    y = _combine(_OUTPUT, products.reshape(6, 6, n, rows, columns, -1))
+    y = [jnp.stack(_combine(_OUTPUT, line), axis=3) for line in y]
     y = jnp.stack(y, axis=2).reshape(n, rows * _TILE, columns * _TILE, -1)
     return y[:, : x.shape[1] - 2, : x.shape[2] - 2]
 
@@ -85,8 +85,8 @@ def convolve_backward(residuals, g):
     tiles, (n, rows, columns) = _transform_input(x)
     g = fit(g, rows * _TILE, columns * _TILE)
     g = g.reshape(n, rows, _TILE, columns, _TILE, -1)
-    g = jnp.stack(_combined(_OUTPUT.T, [g[:, :, i] for i in range(_TILE)]))
-    g = _combined(_OUTPUT.T, [g[:, :, :, :, j] for j in range(_TILE)])
+    g = jnp.stack(_combine(_OUTPUT.T, [g[:, :, i] for i in range(_TILE)]))
+    g = _combine(_OUTPUT.T, [g[:, :, :, :, j] for j in range(_TILE)])
     dproducts = jnp.stack(g, axis=1).reshape(36, -1, kernel.shape[-1])
     # Transformed once more rather than kept, which would be four kernels' memory.
     if onednn.computes(2 * dproducts.size * x.shape[-1], x.dtype):
@@ -95,9 +95,9 @@ def convolve_backward(residuals, g):
         transposed = kernel.transpose(0, 1, 3, 2)
         dtiles = product(dproducts, _transform_kernel(transposed))
     dtiles = dtiles.reshape(6, 6, n, rows, columns, -1)
-    dlines = _combined(_INPUT.T, [dtiles[:, j] for j in range(6)])
+    dlines = _combine(_INPUT.T, [dtiles[:, j] for j in range(6)])
     dlines = shifted_sum(dlines, 3, _TILE)[:, :, :, : x.shape[2]]
-    dx = _combined(_INPUT.T, [dlines[i] for i in range(6)])
+    dx = _combine(_INPUT.T, [dlines[i] for i in range(6)])
     dx = shifted_sum(dx, 1, _TILE)[:, : x.shape[1]]
     dkernel = product(tiles, dproducts, transpose_a=True).reshape(36, -1)
     return dx, _both_axes(_KERNEL.T, dkernel).reshape(kernel.shape)
