@@ -146,7 +146,7 @@ def rounded(tree, seed: int):
     )
 
 
-def test_images_and_gradients_of_the_first_step(recorded, double):
+def test_first_step_reproduces_recorded_images_and_gradients(recorded, double):
     gan, golden = recorded
     gan = in_double(gan)
     state = initial_state(gan, golden, np.float64)
@@ -184,7 +184,7 @@ def test_images_and_gradients_of_the_first_step(recorded, double):
         assert error <= 1e-4, (path, error)
 
 
-def test_losses_of_five_steps(recorded, double):
+def test_five_steps_reproduce_recorded_losses(recorded, double):
     gan, golden = recorded
     gan = in_double(gan)
     train_step = jax.jit(gan.train_step)
@@ -212,7 +212,7 @@ def test_losses_of_five_steps(recorded, double):
             assert error <= bound, (step, ours, error, spread)
 
 
-def test_float32_agrees_before_the_first_update(recorded):
+def test_float32_agrees_with_the_record_before_the_first_update(recorded):
     gan, golden = recorded
     state = initial_state(gan, golden, np.float32)
     batch = batch_of(golden, 0, np.float32)
@@ -235,7 +235,7 @@ def test_float32_agrees_before_the_first_update(recorded):
         (3, 11_371_905, 2_764_737),
     ],
 )
-def test_full_width_has_the_reference_parameter_counts(
+def test_full_width_networks_have_the_reference_parameter_counts(
     channels, generator, discriminator
 ):
     config = default.get_config()

@@ -66,7 +66,7 @@ def translated(scan, tmp_path_factory):
     return output, report
 
 
-def test_the_output_is_complete(translated):
+def test_output_is_complete(translated):
     output, report = translated
     assert sorted(path.name for path in output.iterdir()) == [
         "dicom",
@@ -84,7 +84,7 @@ def test_the_output_is_complete(translated):
     assert sum(fractions.values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_nifti_lies_on_the_mr(translated, scan):
+def test_nifti_has_the_mr_grid(translated, scan):
     output, _ = translated
     ct = nibabel.load(output / "synthetic_ct.nii.gz")
     mr = nibabel.load(scan.split(",")[0])
@@ -95,7 +95,7 @@ def test_the_nifti_lies_on_the_mr(translated, scan):
     assert -1024 <= hu.min() and hu.max() <= 3071
 
 
-def test_the_dicom_series_has_the_same_voxels(translated):
+def test_dicom_series_and_nifti_have_the_same_voxels(translated):
     output, _ = translated
     series = to_axial(read_scan(output / "dicom", modality="CT"))
     nifti = to_axial(
@@ -105,7 +105,7 @@ def test_the_dicom_series_has_the_same_voxels(translated):
     np.testing.assert_allclose(series.affine, nifti.affine, atol=1e-4)
 
 
-def test_air_outside_the_body_and_something_inside(translated, scan):
+def test_outside_of_the_body_is_air(translated, scan):
     output, _ = translated
     hu = to_axial(
         read_scan(output / "synthetic_ct.nii.gz", modality="CT", channels=("hu",))
@@ -116,7 +116,7 @@ def test_air_outside_the_body_and_something_inside(translated, scan):
     assert (hu[body] > -1024).mean() > 0.9
 
 
-def test_hu_do_not_depend_on_the_field_of_view():
+def test_hu_are_independent_of_the_field_of_view():
     run = tiny_run()
     model = load_model(run.workdir, STEPS)
     volume = phantom_volume()
@@ -132,14 +132,14 @@ def test_hu_do_not_depend_on_the_field_of_view():
     np.testing.assert_allclose(in_wide[:, 12:-8, 5:-9], hu, atol=0.5)
 
 
-def test_the_preview_is_a_picture(translated):
+def test_preview_is_a_picture(translated):
     output, _ = translated
     picture = matplotlib.image.imread(output / "preview.png")
     assert min(picture.shape[:2]) > 400
     assert picture[..., :3].std() > 0.05
 
 
-def test_slices_do_not_depend_on_their_batch(monkeypatch):
+def test_hu_are_independent_of_the_batch(monkeypatch):
     model = load_model(tiny_run().workdir, STEPS)
     translate = Translator(model.method, model.data, stored_channels=CHANNELS)
     rng = np.random.default_rng(0)
@@ -157,7 +157,9 @@ def test_slices_do_not_depend_on_their_batch(monkeypatch):
     np.testing.assert_allclose(hu, found, atol=0.1)
 
 
-def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
+def test_onednn_translation_gathers_no_slices_between_devices(
+    monkeypatch, programs_are_stored_again
+):
     """Whatever computes the products: XLA cannot split those that are not its own."""
     if not onednn.available():
         pytest.skip("XLA's own are split by it")
@@ -176,7 +178,7 @@ def test_devices_keep_their_slices(monkeypatch, programs_are_stored_again):
     np.testing.assert_allclose(hu, xlas(model.params, stored), atol=0.5)
 
 
-def test_channels_are_taken_by_name():
+def test_mr_channels_are_selected_by_name():
     model = load_model(tiny_run().workdir, STEPS)
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 16384, (2, 32, 32, 3), np.int16)
@@ -192,7 +194,7 @@ def test_channels_are_taken_by_name():
         Translator(model.method, model.data, stored_channels=("in_phase",))
 
 
-def test_a_dicom_series_keeps_its_place_and_equals_its_nifti(tmp_path):
+def test_dicom_series_keeps_the_geometry_of_the_mr(tmp_path):
     geometry = fake_dicom.Geometry(shape=(4, 33, 35), row_mm=9.0, column_mm=11.0)
     fake_dicom.write_mr(tmp_path / "mr", geometry=geometry)
     workdir = tiny_run().workdir
@@ -225,7 +227,7 @@ def test_a_dicom_series_keeps_its_place_and_equals_its_nifti(tmp_path):
         assert "synthetic" in image.SeriesDescription.lower()
 
 
-def test_nothing_is_left_of_a_translation_that_failed(scan, tmp_path, monkeypatch):
+def test_failed_translation_leaves_no_output(scan, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("no space left on device")
 
@@ -242,7 +244,7 @@ def test_nothing_is_left_of_a_translation_that_failed(scan, tmp_path, monkeypatc
         (None, "slices 2 to 3 hold NaN"),
     ],
 )
-def test_nothing_is_left_of_a_network_that_failed(
+def test_network_with_nan_output_leaves_no_output(
     answer, told, scan, tmp_path, monkeypatch
 ):
     """In the second batch: slices of the first are written by then."""
@@ -279,7 +281,7 @@ app.run(main.main, flags_parser=main.parse_flags)
 """
 
 
-def test_nothing_is_left_of_a_translation_that_was_ended(tmp_path):
+def test_terminated_translation_leaves_no_output(tmp_path):
     flags = ["--mode=translate", "--workdir=run", "--input=mr", "--output=ct"]
     process = subprocess.Popen(
         [sys.executable, "-c", WAITING, *flags],
@@ -296,14 +298,14 @@ def test_nothing_is_left_of_a_translation_that_was_ended(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_exists_is_not_touched(scan, tmp_path):
+def test_existing_output_is_not_touched(scan, tmp_path):
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="is not an empty folder"):
         translate.translate(tiny_run().workdir, scan, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
-def test_a_missing_channel_is_named(scan, tmp_path):
+def test_missing_channel_is_named(scan, tmp_path):
     with pytest.raises(UnusableScan) as error:
         translate.translate(
             tiny_run().workdir, scan.split(",")[0], tmp_path / "out", step=STEPS
@@ -313,7 +315,7 @@ def test_a_missing_channel_is_named(scan, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_empty_volume_is_refused(tmp_path):
+def test_empty_volume_is_refused(tmp_path):
     volume = phantom_volume()
     for name in CHANNELS:
         write_nifti(
@@ -324,6 +326,6 @@ def test_an_empty_volume_is_refused(tmp_path):
         translate.translate(tiny_run().workdir, files, tmp_path / "out")
 
 
-def test_a_missing_step_is_named(scan, tmp_path):
+def test_missing_step_is_named(scan, tmp_path):
     with pytest.raises(FileNotFoundError, match="step 5, it has: 4, 6"):
         translate.translate(tiny_run().workdir, scan, tmp_path / "out", step=5)

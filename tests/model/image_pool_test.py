@@ -24,11 +24,11 @@ def replay(pool_size: int, batch: int, steps: int) -> np.ndarray:
     return np.stack(returned).astype(int)
 
 
-def test_images_come_back_as_they_are_while_the_pool_fills():
+def test_filling_pool_returns_new_images():
     assert (replay(5, 1, 5).ravel() == range(5)).all()
 
 
-def test_a_full_pool_gives_half_new_and_half_stored_images():
+def test_full_pool_returns_half_new_and_half_stored_images():
     returned = replay(5, 1, 400).ravel()
     fresh = returned == np.arange(400)
     assert 0.4 < fresh[5:].mean() < 0.6
@@ -37,11 +37,11 @@ def test_a_full_pool_gives_half_new_and_half_stored_images():
     assert len(set(old)) == len(old)  # an image leaves the pool when it comes back
 
 
-def test_each_position_of_the_batch_has_a_lane_of_its_own():
+def test_positions_of_the_batch_have_separate_lanes():
     returned = replay(50, 4, 60)
     assert (returned % 4 == np.arange(4)).all()
     assert image_pool.create(50, (4, 8, 8, 1)).images.shape == (4, 13, 8, 8, 1)
 
 
-def test_a_pool_of_size_zero_returns_new_images():
+def test_pool_of_size_zero_returns_new_images():
     assert (replay(0, 2, 3).ravel() == range(6)).all()

@@ -18,7 +18,7 @@ def supervised_config():
     return config
 
 
-def test_it_starts_from_the_generator_of_the_cyclegan():
+def test_initial_weights_are_those_of_the_cyclegan():
     config = supervised_config()
     key = jax.random.key(0)
     ours, theirs = (
@@ -33,7 +33,7 @@ def test_it_starts_from_the_generator_of_the_cyclegan():
         np.testing.assert_array_equal(a, b)
 
 
-def test_it_learns_a_pair():
+def test_supervised_training_fits_a_pair():
     config = supervised_config()
     config.train.steps = 1000  # the rate stays what it is
     model = methods.from_config(config)
@@ -51,14 +51,14 @@ def test_it_learns_a_pair():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_configuration_from_before_there_were_methods_is_a_cyclegan():
+def test_configuration_without_method_is_a_cyclegan():
     config = tiny_config()
     with config.unlocked():
         del config.method
     assert isinstance(methods.from_config(config), CycleGan)
 
 
-def test_a_method_that_is_not_there_is_refused():
+def test_unknown_method_is_refused():
     config = tiny_config()
     config.method = "pix2pix"
     with pytest.raises(ValueError, match="config.method is 'pix2pix', expected one of"):

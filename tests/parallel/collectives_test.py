@@ -137,14 +137,14 @@ def moved(found, kind):
 DATA, MIXED, FSDP = (8, 8, 1, 1), (8, 2, 1, 4), (8, 1, 8, 1)
 
 
-def test_over_data_gradients_are_reduced_once_and_nothing_else_is_sent():
+def test_data_axis_has_one_all_reduce_of_gradients_and_nothing_else():
     found = collectives_of(DATA, MIXED, FSDP)[DATA]
     assert assert_one_reduction_of_gradients(found, ["data"]) == []
     assert len(found) == 1
 
 
 @pytest.mark.parametrize("squares", [False, True])
-def test_over_space_borders_and_statistics_are_sent_and_no_images(squares):
+def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(squares):
     if squares:
         found = collectives_of(MIXED, platform="tpu")[MIXED]
     else:
@@ -158,7 +158,7 @@ def test_over_space_borders_and_statistics_are_sent_and_no_images(squares):
     assert {one["kind"] for one in found} == {"all-reduce", "collective-permute"}
 
 
-def test_over_fsdp_weights_are_gathered_and_no_images():
+def test_fsdp_axis_gathers_weights_but_no_images():
     found = collectives_of(DATA, MIXED, FSDP)[FSDP]
     assert assert_one_reduction_of_gradients(found, ["fsdp"]) == []
     gathered = of_kind(found, "all-gather")

@@ -35,12 +35,12 @@ def test_all_devices_share_the_batch_by_default():
     assert mesh() == {"data": 8, "fsdp": 1, "space": 1}
 
 
-def test_what_is_left_goes_to_the_open_axis():
+def test_axis_of_minus_one_takes_the_remaining_devices():
     assert mesh(mesh__space=2) == {"data": 4, "fsdp": 1, "space": 2}
     assert mesh(mesh__data=2, mesh__fsdp=-1) == {"data": 2, "fsdp": 4, "space": 1}
 
 
-def test_a_small_batch_uses_as_many_devices_as_it_divides_over(caplog):
+def test_small_batch_uses_the_most_devices_that_divide_it(caplog):
     assert mesh(train__global_batch=6)["data"] == 6
     assert mesh(train__global_batch=1, mesh__space=2) == {
         "data": 1,
@@ -50,7 +50,7 @@ def test_a_small_batch_uses_as_many_devices_as_it_divides_over(caplog):
     assert "trained on 2 of 8 devices; a multiple of 4 would use all" in caplog.text
 
 
-def test_a_mesh_that_was_asked_for_is_no_reason_to_warn(caplog):
+def test_explicit_mesh_does_not_warn(caplog):
     assert mesh(mesh__data=2) == {"data": 2, "fsdp": 1, "space": 1}
     assert not caplog.text
 
@@ -63,7 +63,7 @@ def test_several_processes_use_all_devices_or_refuse():
         mesh(processes=2, mesh__data=4)
 
 
-def test_parts_count():
+def test_microbatches_are_divided_too():
     assert mesh(train__accumulate=2)["data"] == 4
     with pytest.raises(
         ValueError, match="is 8 in 2 microbatches.*the next that does is 16"
@@ -84,7 +84,7 @@ def test_parts_count():
         ({"mesh__space": 8, "data__size": 16}, "mesh.space is 8, with images of 16"),
     ],
 )
-def test_what_does_not_divide_is_refused_by_its_field(fields, message):
+def test_sizes_that_do_not_divide_are_refused_with_their_field(fields, message):
     with pytest.raises(ValueError, match=message):
         mesh(**fields)
 
@@ -99,7 +99,7 @@ def test_what_does_not_divide_is_refused_by_its_field(fields, message):
         (4, 12, 2, [(0, 3), (0, 1), (0, 1), (2, 3)]),
     ],
 )
-def test_a_process_reads_what_its_devices_have(
+def test_process_reads_the_images_of_its_own_devices(
     processes, devices, space, shares, monkeypatch
 ):
     whole = sharding.make_mesh(_devices(devices, processes), space=space)
@@ -108,7 +108,7 @@ def test_a_process_reads_what_its_devices_have(
         assert sharding.share_of_process(whole) == share
 
 
-def test_a_checkpoint_from_before_a_field_goes_on(tmp_path):
+def test_checkpoint_older_than_a_field_is_resumed(tmp_path):
     now = tiny_config()
     before = now.to_dict()
     del before["mesh"], before["model"]["remat"]

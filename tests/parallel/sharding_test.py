@@ -70,7 +70,7 @@ def assert_same(found, expected, *, losses, arrays):
 
 
 @pytest.mark.slow
-def test_every_layout_takes_the_same_steps():
+def test_all_layouts_give_the_same_twenty_steps():
     """Losses of 20 steps to 1e-5 and better; weights and replay pools to 1e-9."""
     found = run_layouts(STEPS, LAYOUTS, double=True)
     one = found.pop("one device")
@@ -80,7 +80,7 @@ def test_every_layout_takes_the_same_steps():
         assert_same(other, one, losses=1e-9, arrays=1e-9)
 
 
-def test_all_axes_and_parts_take_the_same_two_steps():
+def test_main_layouts_give_the_same_two_steps():
     names = (
         "one device",
         "2 data, 2 fsdp, 2 space",
@@ -92,7 +92,7 @@ def test_all_axes_and_parts_take_the_same_two_steps():
         assert_same(other, one, losses=1e-9, arrays=1e-9)
 
 
-def test_single_precision_has_the_same_losses():
+def test_layouts_agree_in_float32():
     names = ("one device", "2 data, 2 fsdp, 2 space")
     one, other = run_layouts(2, names, double=False).values()
     # The second step's are those of weights that moved: Adam's first step is the sign
@@ -102,7 +102,7 @@ def test_single_precision_has_the_same_losses():
             assert other["losses"][step][name] == pytest.approx(value, abs=tolerance)
 
 
-def test_bfloat16_has_the_same_losses_to_its_rounding():
+def test_layouts_agree_in_bfloat16_to_its_rounding():
     one, other, exact = run_layouts(1, (*HALF, "one device"), double=False).values()
     for name, value in exact["losses"][0].items():
         for found in (one, other):
