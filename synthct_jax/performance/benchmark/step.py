@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import methods
-from synthct_jax.model.train_state import Metrics
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
+from synthct_jax.model.train_state import Metrics
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure, profiling
 from synthct_jax.performance.flops import count_flops
