@@ -121,7 +121,8 @@ _RUNS = flags.DEFINE_list(
     "runs",
     None,
     "compare: two or more, comma-separated; the first is what others are compared "
-    "with. Folders of evaluations, or of runs, whose newest evaluation is taken.",
+    "with. Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
+    "variant's runs seed_0, seed_1, ...",
 )
 _VARIANTS = flags.DEFINE_list(
     "variants", None, "sweep: of the configuration, comma-separated."
@@ -213,10 +214,11 @@ def _run(argv: list[str]) -> int:
             case "evaluate":
                 _evaluate(_path(_WORKDIR))
             case "compare":
-                from synthct_jax.evaluation.comparison import compare
+                from synthct_jax.evaluation.comparison import documents
 
-                output = _path(_OUTPUT) or compare.FOLDER
-                compare.compare([Path(run).expanduser() for run in _RUNS.value], output)
+                output = _path(_OUTPUT) or documents.FOLDER
+                runs = [Path(run).expanduser() for run in _RUNS.value]
+                documents.compare_runs(runs, output)
                 print(f"Comparison: {output / 'compare.html'}")
             case "translate":
                 from synthct_jax import translate
@@ -267,18 +269,17 @@ def _evaluate(workdir: Path) -> None:
 
 
 def _sweep(folder: Path) -> int:
-    from synthct_jax.sweep import plan_file as sweep_folder
-    from synthct_jax.sweep import runner
+    from synthct_jax.sweep import plan_file, runner
 
     config = flags.FLAGS["config"]
-    plan = sweep_folder.make_plan(
+    plan = plan_file.make_plan(
         config_flags.get_config_filename(config),
         config_flags.get_override_values(config),
         _VARIANTS.value,
         _SEEDS.value,
     )
     only = None if _ONLY.value < 0 else _ONLY.value
-    return runner.sweep(plan, folder=folder, raw_dir=_path(_RAW_DIR), only=only)
+    return runner.run_sweep(plan, folder=folder, raw_dir=_path(_RAW_DIR), only=only)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -32,7 +32,7 @@ def check_resumable(found: Description, asked: Description, workdir: Path) -> No
 
     Only how long it lasts and what is logged and saved may change.
     """
-    old, new = _flat(found.config), _flat(asked.config)
+    old, new = flatten(found.config), flatten(asked.config)
     refused = []
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name, "not there"), new.get(name, "not there")
@@ -70,11 +70,11 @@ def check_resumable(found: Description, asked: Description, workdir: Path) -> No
             )
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
             # Lists and tuples of whatever depth are the same configuration.
             flat[prefix + name] = json.loads(json.dumps(value))

@@ -2,7 +2,8 @@
 
 DISTRIBUTION metrics compare synthetic with real CT as two samples, whoever the subjects
 are. CONSISTENCY metrics need the subject's own MR only. PAIRED metrics need the
-subject's reference CT. REFERENCE holds facts about the reference CT itself.
+subject's reference CT. REFERENCE holds facts about the reference CT itself. Metrics
+ACROSS_SUBJECTS say how a tissue follows its reference from subject to subject.
 
 To add a metric, write its function in `synthct_jax.metrics` and add its line here:
 
@@ -302,7 +303,22 @@ REFERENCE = {
     "voxels": Metric("Voxels", "", "", 0, AT_LEAST_0, "number of voxels"),
     "mean_hu": Metric("Mean HU", "HU", "", 1, UNLIMITED, "mean HU of the reference CT"),
 }
+ACROSS_SUBJECTS = {
+    "hu_slope": Metric("Slope of mean HU", "", "", 2, UNLIMITED,
+        "least-squares slope over subjects of mean HU, synthetic CT against reference "
+        "CT"),
+    "hu_correlation": Metric("Correlation of mean HU", "", "higher", 2, (-1.0, 1.0),
+        "Pearson's correlation over subjects of the same"),
+}
 # fmt: on
+
+_GROUPS = {
+    "distribution": DISTRIBUTION,
+    "consistency": CONSISTENCY,
+    "paired": PAIRED,
+    "reference": REFERENCE,
+    "across_subjects": ACROSS_SUBJECTS,
+}
 
 
 def named(metric: str, region: str = BODY) -> Metric:
@@ -320,7 +336,7 @@ def named(metric: str, region: str = BODY) -> Metric:
         title = f"{_CYCLE_METRIC.title}, {channel.replace('_', ' ')}"
         found = dataclasses.replace(_CYCLE_METRIC, title=title)
     else:
-        found = (DISTRIBUTION | CONSISTENCY | PAIRED | REFERENCE)[metric]
+        found = _GROUPS[group(metric)][metric]
     if region == BODY:
         return found
     return dataclasses.replace(found, title=f"{found.title}, {region_title(region)}")
@@ -334,9 +350,10 @@ def region_title(region: str) -> str:
 
 
 def group(metric: str) -> str:
-    """Return 'distribution', 'consistency', 'paired' or 'reference'."""
-    if metric.startswith(_CYCLE) or metric in CONSISTENCY:
+    """Return the name of a metric's group, such as 'distribution' or 'paired'."""
+    if metric.startswith(_CYCLE):
         return "consistency"
-    if metric in DISTRIBUTION:
-        return "distribution"
-    return "paired" if metric in PAIRED else "reference"
+    for name, metrics in _GROUPS.items():
+        if metric in metrics:
+            return name
+    raise KeyError(metric)

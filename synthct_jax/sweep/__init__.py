@@ -1,5 +1,5 @@
-"""Variants and seeds of an experiment: trained, evaluated, and set side by side.
+"""A sweep makes runs: variants of an experiment with several seeds each.
 
-`sweep` runs them, in a `folder`; `table` and `pictures` say what came out, `page`
-writes it down.
+`plan_file` says which runs there are and what of each is done, `runner` does the rest,
+`table` compares the variants by `evaluation.comparison`, `pictures` shows their slices.
 """

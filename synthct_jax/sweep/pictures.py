@@ -22,8 +22,7 @@ from synthct_jax.evaluation.report.slice_figure import (
 from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
 from synthct_jax.inference.loaded_model import LoadedModel, load_model
 from synthct_jax.inference.translator import Translator
-from synthct_jax.sweep import plan_file as sweep_folder
-from synthct_jax.sweep.plan_file import Run
+from synthct_jax.sweep.plan_file import SweepRun
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
 _LIVER = "liver"
@@ -53,7 +52,7 @@ class View:
     truth: np.ndarray | None
 
 
-def draw(folder: Path, runs: Sequence[Run]) -> bytes:
+def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     """PNG: a band of each place, MR, synthetic CT of each variant's first seed, truth.
 
     Where the truth is known there are three places: in the subject with the first
@@ -71,8 +70,8 @@ def draw(folder: Path, runs: Sequence[Run]) -> bytes:
     places: list[Place] = []
     views: dict[str, list[View]] = {}
     for variant, run in first.items():  # one model at a time
-        model = load_model(sweep_folder.workdir(folder, run))
-        data = sweep_folder.data_dir(folder, variant)
+        model = load_model(run.workdir(folder))
+        data = run.data_dir(folder)
         prepared = load_prepared(data)
         translate = _translator(model, prepared)
         if not places:

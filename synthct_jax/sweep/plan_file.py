@@ -1,9 +1,9 @@
-"""A sweep's folder: what is to be run, where it is, and what of it is done.
+"""The folder of a sweep: which runs it has, where they are, and what is done.
 
     SWEEP/sweep.json             configuration file, overrides, runs
-    SWEEP/data/VARIANT/          prepared data, of all seeds of a variant
-    SWEEP/runs/VARIANT/seed_N/   a run's folder
-    SWEEP/table.csv, table.md, table.html, pictures.png
+    SWEEP/data/VARIANT/          prepared data, for all seeds of a variant
+    SWEEP/runs/VARIANT/seed_N/   the folder of a run
+    SWEEP/table.html, table.md, table.csv, table.json, pictures.png
 
 Nothing here starts JAX: a process that only waits for others must not take a GPU's
 memory from them.
@@ -13,20 +13,25 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from input_pipeline import files
 from input_pipeline.dataset.manifest import FILE as PREPARED
 from input_pipeline.dataset.manifest import load_prepared
+from synthct_jax.checkpoint import metadata
+from synthct_jax.checkpoint.manager import best_step
+from synthct_jax.evaluation.comparison import inputs
+from synthct_jax.evaluation.comparison.inputs import EvaluatedRun
+from synthct_jax.evaluation.results import Results
 
 FILE = "sweep.json"
 FORMAT = 1
 
 
-class Run(NamedTuple):
-    """One training: what the network sees, and what draws its weights."""
+class SweepRun(NamedTuple):
+    """One training of a sweep: the variant, and the seed of its weights and batches."""
 
     variant: str
     seed: int
@@ -34,40 +39,49 @@ class Run(NamedTuple):
     def __str__(self) -> str:
         return f"{self.variant}, seed {self.seed}"
 
+    def workdir(self, folder: Path) -> Path:
+        return folder / "runs" / self.variant / f"seed_{self.seed}"
+
+    def data_dir(self, folder: Path) -> Path:
+        return folder / "data" / self.variant
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a sweep is of.
+class SweepPlan:
+    """The runs of a sweep, and their configuration.
 
     Attributes:
-        config: file of the configuration, without a variant.
-        overrides: its fields by dotted name and their values, of all runs.
+        config: the configuration file, without a variant.
+        overrides: values of its fields by dotted name, the same in all runs.
         runs: in the order in which they are started.
     """
 
     config: str
     overrides: Mapping[str, Any]
-    runs: tuple[Run, ...]
+    runs: tuple[SweepRun, ...]
 
     @property
     def variants(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(run.variant for run in self.runs))
 
     @property
-    def described(self) -> str:
-        """The configuration as it would stand on a command line."""
+    def command(self) -> str:
+        """The configuration as it stands on a command line."""
         fields = (f"--config.{name}={value}" for name, value in self.overrides.items())
         return " ".join([f"--config={self.config}", *fields])
 
 
 def make_plan(
-    config: str, overrides: Mapping[str, Any], variants: list[str], seeds: list[str]
-) -> Plan:
-    """All variants with the first seed, then all with the next.
+    config: str,
+    overrides: Mapping[str, Any],
+    variants: Sequence[str],
+    seeds: Sequence[str],
+) -> SweepPlan:
+    """Return the plan of flags: all variants with the first seed, then with the next.
 
     Raises:
-        ValueError: none or the same twice, a seed that is no number, or a file with
-            a variant of its own.
+        ValueError: a list is empty or names something twice, a seed is no number, or
+            the file comes with a variant.
     """
     if ":" in config:
         raise ValueError(
@@ -82,26 +96,25 @@ def make_plan(
     for seed in seeds:
         if not seed.isdecimal():
             raise ValueError(f"--seeds: {seed!r} is no seed, expected 0, 1, 2, ...")
-    return Plan(
+    return SweepPlan(
         config=os.path.normpath(config),
-        overrides=_plain(overrides),
-        runs=tuple(Run(v, int(seed)) for seed in seeds for v in variants),
+        overrides=json.loads(json.dumps(dict(overrides))),
+        runs=tuple(SweepRun(v, int(seed)) for seed in seeds for v in variants),
     )
 
 
-def remember(plan: Plan, folder: Path) -> None:
-    """Writes the plan, or adds its runs to the one that is there.
+def add_to_folder(plan: SweepPlan, folder: Path) -> None:
+    """Write the plan to the folder, or add its runs to the plan that is there.
 
     Raises:
-        ValueError: the folder is of another configuration.
+        ValueError: the folder holds a sweep of another configuration.
     """
-    path = folder / FILE
-    known: tuple[Run, ...] = ()
-    if path.exists():
+    known: tuple[SweepRun, ...] = ()
+    if (folder / FILE).exists():
         old = read_plan(folder)
         if (old.config, old.overrides) != (plan.config, plan.overrides):
             raise ValueError(
-                f"{folder} is a sweep of {old.described!r}, not of {plan.described!r}: "
+                f"{folder} is a sweep of {old.command!r}, not of {plan.command!r}: "
                 "variants and seeds may be added, nothing else; name another --workdir"
             )
         known = old.runs
@@ -115,15 +128,15 @@ def remember(plan: Plan, folder: Path) -> None:
         "overrides": plan.overrides,
         "runs": [run._asdict() for run in runs],
     }
-    files.write_file(path, json.dumps(fields, indent=1) + "\n")
+    files.write_file(folder / FILE, json.dumps(fields, indent=1) + "\n")
 
 
-def read_plan(folder: Path) -> Plan:
-    """SWEEP/sweep.json.
+def read_plan(folder: Path) -> SweepPlan:
+    """Return the plan in SWEEP/sweep.json.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not what this version writes.
+        ValueError: it is not what this version writes; names the file.
     """
     path = folder / FILE
     if not path.is_file():
@@ -132,10 +145,10 @@ def read_plan(folder: Path) -> Plan:
         fields = json.loads(path.read_text())
         if fields["format"] != FORMAT:
             raise ValueError(f"format is {fields['format']}, expected {FORMAT}")
-        return Plan(
+        return SweepPlan(
             config=fields["config"],
             overrides=dict(fields["overrides"]),
-            runs=tuple(Run(run["variant"], int(run["seed"])) for run in fields["runs"]),
+            runs=tuple(SweepRun(r["variant"], int(r["seed"])) for r in fields["runs"]),
         )
     except KeyError as error:
         raise ValueError(f"{path}: field {error} is missing") from error
@@ -143,91 +156,65 @@ def read_plan(folder: Path) -> Plan:
         raise ValueError(f"{path}: {error}") from error
 
 
-def data_dir(folder: Path, variant: str) -> Path:
-    return folder / "data" / variant
-
-
-def workdir(folder: Path, run: Run) -> Path:
-    return folder / "runs" / run.variant / f"seed_{run.seed}"
-
-
 # --- what is done ---------------------------------------------------------------------
 
 
-def is_prepared(data: Path) -> bool:
-    return (data / PREPARED).is_file()  # it comes with all of the folder
+def is_prepared(data_dir: Path) -> bool:
+    """Return whether the data are there; the manifest appears with all of them."""
+    return (data_dir / PREPARED).is_file()
 
 
-def is_trained(work: Path, config: Mapping[str, Any]) -> bool:
-    """Whether all steps of just this configuration are done; False: ask the training.
+def is_trained(workdir: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether all steps of exactly this configuration are done.
 
     Args:
-        config: `ConfigDict.to_dict` of the run's.
+        config: the configuration of the run, by `ConfigDict.to_dict`.
     """
-    checkpoints = _checkpoints(work)
-    if not checkpoints:
+    checkpoints = _checkpoints(workdir)
+    if not checkpoints or max(checkpoints) < config["train"]["steps"]:
         return False
-    latest = max(checkpoints)
-    wanted = config["train"]["steps"]
-    return latest >= wanted and checkpoints[latest]["config"] == _plain(config)
+    trained = checkpoints[max(checkpoints)]["config"]
+    return metadata.flatten(trained) == metadata.flatten(config)
 
 
-def chosen_step(work: Path) -> int | None:
-    """The step that is evaluated by default: `checkpoint.Checkpoints.choose`."""
-    from synthct_jax.checkpoint.manager import best_step
-
-    checkpoints = _checkpoints(work)
+def chosen_step(workdir: Path) -> int | None:
+    """Return the step that is evaluated by default; None without a checkpoint."""
+    checkpoints = _checkpoints(workdir)
     if not checkpoints:
         return None
     metric = checkpoints[max(checkpoints)]["config"]["train"]["best_metric"]
     return best_step({s: of["metrics"].get(metric) for s, of in checkpoints.items()})
 
 
-def find_evaluation(work: Path, data: Path) -> dict[str, Any] | None:
-    """The newest metrics.json of what is evaluated by default; None: not done.
-
-    That is the chosen step, on held-out subjects of these data where there are any, in
-    the format of this version.
-    """
-    from synthct_jax.evaluation import results
-    from synthct_jax.evaluation.nested import nested
-
-    if not is_prepared(data):
-        return None
-    mr = load_prepared(data).domains["mr"]
-    split = mr.held_out
-    names = [subject.name for subject in mr.of_split(split)]
-    wanted = (results.FORMAT, chosen_step(work), str(data.resolve()), split, names)
-    newest, found = 0.0, None
-    for path in work.glob("evaluation*/**/metrics.json"):
-        try:
-            made = path.stat().st_mtime
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            of = fields["data"]
-            has = (
-                fields["format"],
-                fields["provenance"]["step"],
-                *(of[name] for name in ("data_dir", "split")),
-                list(of["mr_subjects"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # being replaced, or somebody else's
-        if has == wanted and made > newest:
-            newest, found = made, vars(nested(results.read_json(path)))
-    return found
-
-
-def _checkpoints(work: Path) -> dict[int, dict[str, Any]]:
-    """Of each step what its checkpoint says of itself: `checkpoint.Description`."""
-    found = {}
-    for path in (work / "checkpoints").glob("*/config/metadata"):
-        # One that another task removes meanwhile is not there.
+def _checkpoints(workdir: Path) -> dict[int, dict[str, Any]]:
+    """Return the metadata of every readable checkpoint by step."""
+    checkpoints = {}
+    for path in (workdir / "checkpoints").glob("*/config/metadata"):
+        # One that another task removes meanwhile does not count.
         with contextlib.suppress(OSError, ValueError):
             if path.parent.parent.name.isdecimal():
-                found[int(path.parent.parent.name)] = json.loads(path.read_text())
-    return found
+                checkpoints[int(path.parent.parent.name)] = json.loads(path.read_text())
+    return checkpoints
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(dict(values)))
+def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
+    """Return the newest evaluation that `--mode=evaluate` makes by default, or None.
+
+    That is one of the best step, on the held-out subjects of the variant's data.
+    """
+    workdir, data_dir = run.workdir(folder), run.data_dir(folder)
+    if not is_prepared(data_dir):
+        return None
+    step = chosen_step(workdir)
+    mr = load_prepared(data_dir).domains["mr"]
+    names = {subject.name for subject in mr.of_split(mr.held_out)}
+
+    def is_default(results: Results) -> bool:
+        return (
+            results.provenance.get("step") == step
+            and results.data["data_dir"] == str(data_dir.resolve())
+            and results.data["split"] == mr.held_out
+            and set(results.data["mr_subjects"]) == names
+        )
+
+    return inputs.find_evaluation(workdir, is_default)

@@ -1,8 +1,8 @@
-"""Trains, evaluates and tabulates variants of an experiment, with several seeds each.
+"""Prepares, trains and evaluates the runs of a sweep, and compares their variants.
 
-One run after another on one machine, or one a task of an array job. Each step is a
-process of its own. A run that fails does not end the others; what was stopped goes on
-by the same command, and what is done is not done again.
+The runs go one after another on one machine, or one in each task of an array job. Each
+step is a process of its own. A run that fails does not end the others. The same command
+goes on where a sweep was stopped, and repeats nothing that is done.
 """
 
 import runpy
@@ -14,8 +14,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from synthct_jax.runtime.subprocesses import STOPPED, Children
-from synthct_jax.sweep import plan_file as sweep_folder
-from synthct_jax.sweep.plan_file import Plan, Run
+from synthct_jax.sweep import plan_file
+from synthct_jax.sweep.plan_file import SweepPlan, SweepRun
 
 FAILED = 1
 
@@ -25,32 +25,32 @@ class RunFailed(Exception):
 
 
 class Stopped(Exception):
-    """A signal came; what can be saved is."""
+    """The sweep was stopped by a signal; what can be saved is saved."""
 
 
-def sweep(
-    plan: Plan,
+def run_sweep(
+    plan: SweepPlan,
     *,
     folder: Path,
     raw_dir: Path | None = None,
     only: int | None = None,
-    children: Children | None = None,
+    subprocesses: Children | None = None,
 ) -> int:
-    """Runs what of the plan is not done yet, and writes the tables.
+    """Do what is not done yet of the plan's runs, and write the tables.
 
     Args:
-        plan: of this call; runs of earlier calls in the folder are tabulated as well.
-        folder: of the sweep, see `sweep_folder`.
-        raw_dir: the scans, where data have to be prepared from some.
-        only: place of a single run in the plan; nothing is tabulated then.
-        children: to start the steps with.
+        plan: the runs of this call; tables hold those of earlier calls as well.
+        folder: of the sweep, see `plan_file`.
+        raw_dir: the scans, for configurations whose data are prepared from scans.
+        only: index of a single run in the plan to do, without tables.
+        subprocesses: starts the steps.
 
     Returns:
-        The exit status: 0, FAILED where runs have failed, STOPPED after a signal.
+        The exit status: 0, FAILED if runs have failed, STOPPED after a signal.
 
     Raises:
-        ValueError: the plan has an unknown variant, is not that of the folder, or has
-            no run number `only`.
+        ValueError: the plan has an unknown variant, differs from that of the folder, or
+            has no run of index `only`.
     """
     configs = {variant: _config(plan, variant) for variant in plan.variants}
     if only is not None and not 0 <= only < len(plan.runs):
@@ -58,14 +58,13 @@ def sweep(
             f"--only is {only}, expected 0 to {len(plan.runs) - 1}: a run of "
             f"{'; '.join(map(str, plan.runs))}"
         )
-    sweep_folder.remember(plan, folder)
-    failures: dict[Run, str] = {}
-    with children or Children() as children:
+    plan_file.add_to_folder(plan, folder)
+    failures: dict[SweepRun, str] = {}
+    with subprocesses or Children() as subprocesses:
         for run in plan.runs if only is None else [plan.runs[only]]:
+            config = configs[run.variant].to_dict() | {"seed": run.seed}
             try:
-                _run(
-                    run, plan, configs[run.variant], folder, raw_dir, children=children
-                )
+                _finish(run, plan, config, folder, raw_dir, subprocesses)
             except Stopped:
                 logging.info("Stopped at %s: the same command goes on", run)
                 return STOPPED
@@ -73,61 +72,52 @@ def sweep(
                 failures[run] = str(failure)
                 logging.error("%s: %s; the sweep goes on", run, failure)
     if only is None:
-        _tabulate(folder)
+        # Whatever starts JAX waits until no child needs the accelerator.
+        from synthct_jax.sweep import table
+
+        table.write_tables(folder)
     for run, failure in failures.items():
         logging.error("failed: %s: %s", run, failure)
     return FAILED if failures else 0
 
 
-def _run(
-    run: Run,
-    plan: Plan,
-    config: ConfigDict,
+def _finish(
+    run: SweepRun,
+    plan: SweepPlan,
+    config: Mapping[str, Any],
     folder: Path,
     raw_dir: Path | None,
-    *,
-    children: Children,
+    subprocesses: Children,
 ) -> None:
-    """Prepares, trains and evaluates, where that is not done."""
-    data = sweep_folder.data_dir(folder, run.variant)
-    work = sweep_folder.workdir(folder, run)
+    """Prepare the data, train and evaluate, whatever of it is not done."""
     file = f"--config={plan.config}:{run.variant}"
-    if not sweep_folder.is_prepared(data):
-        arguments = ["--mode=prepare", file, *_flags(plan.overrides)]
-        if raw_dir is not None:
-            arguments.append(f"--raw_dir={raw_dir}")
-        status = _start(children, *arguments, f"--data_dir={data}")
-        # Another task of the array may have been sooner.
-        if status and not sweep_folder.is_prepared(data):
+    data_dir = f"--data_dir={run.data_dir(folder)}"
+    workdir = f"--workdir={run.workdir(folder)}"
+
+    def start(*arguments: str) -> int:
+        if subprocesses.stopped:
+            raise Stopped
+        status = subprocesses.run(*arguments)
+        if status == STOPPED or subprocesses.stopped:
+            raise Stopped
+        return status
+
+    if not plan_file.is_prepared(run.data_dir(folder)):
+        raw = [] if raw_dir is None else [f"--raw_dir={raw_dir}"]
+        flags = _flags(plan.overrides)
+        status = start("--mode=prepare", file, *flags, *raw, data_dir)
+        # Another task of the array job may have prepared them first.
+        if status and not plan_file.is_prepared(run.data_dir(folder)):
             raise RunFailed(f"preparation of the data ended with status {status}")
-    if not sweep_folder.is_trained(work, config.to_dict() | {"seed": run.seed}):
-        # All seeds of a variant share data: those were drawn with the overrides' own.
-        own = {name: v for name, v in plan.overrides.items() if name != "seed"}
-        status = _start(
-            children,
-            file,
-            *_flags(own),
-            f"--config.seed={run.seed}",
-            f"--data_dir={data}",
-            f"--workdir={work}",
-        )
-        if status:
+    if not plan_file.is_trained(run.workdir(folder), config):
+        # All seeds of a variant share data, which the override of the seed has drawn.
+        flags = _flags({n: v for n, v in plan.overrides.items() if n != "seed"})
+        flags.append(f"--config.seed={run.seed}")
+        if status := start(file, *flags, data_dir, workdir):
             raise RunFailed(f"training ended with status {status}")
-    if sweep_folder.find_evaluation(work, data) is None:
-        status = _start(
-            children, "--mode=evaluate", f"--workdir={work}", f"--data_dir={data}"
-        )
-        if status:
+    if plan_file.find_evaluation(folder, run) is None:
+        if status := start("--mode=evaluate", workdir, data_dir):
             raise RunFailed(f"evaluation ended with status {status}")
-
-
-def _start(children: Children, *arguments: str) -> int:
-    if children.stopped:
-        raise Stopped
-    status = children.run(*arguments)
-    if status == STOPPED or children.stopped:
-        raise Stopped
-    return status
 
 
 def _flags(overrides: Mapping[str, Any]) -> list[str]:
@@ -135,12 +125,12 @@ def _flags(overrides: Mapping[str, Any]) -> list[str]:
 
 
 def _tuples(value: Any) -> Any:
-    """Sequences of a configuration are tuples, which JSON does not have."""
+    """Turn lists into tuples: a configuration has tuples, which JSON has not."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _config(plan: Plan, variant: str) -> ConfigDict:
-    """The configuration that the runs of a variant get, but for the seed.
+def _config(plan: SweepPlan, variant: str) -> ConfigDict:
+    """Return the configuration of a variant's runs, but for the seed.
 
     Raises:
         ValueError: there is no such variant.
@@ -151,18 +141,3 @@ def _config(plan: Plan, variant: str) -> ConfigDict:
             {name: _tuples(value) for name, value in plan.overrides.items()}
         )
     return config
-
-
-def _tabulate(folder: Path) -> None:
-    # Whatever starts JAX waits until no child needs the accelerator.
-    from synthct_jax.sweep import pictures as sweep_pictures
-    from synthct_jax.sweep import sweep_page
-    from synthct_jax.sweep import table as sweep_table
-
-    tables = sweep_table.tabulate(folder)
-    if tables is None:
-        logging.error("No run of the sweep is evaluated: there is nothing to tabulate")
-        return
-    sweep_page.write(folder, tables, sweep_pictures.draw(folder, list(tables.steps)))
-    print(f"\n{sweep_page.to_markdown(tables)}")
-    print(f"Table: {folder / 'table.html'}; .md, .csv and pictures.png beside it")

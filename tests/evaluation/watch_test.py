@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 from html_page import HtmlPage
-from made_up_results import make, people
+from made_up_results import make, subjects
 
 from synthct_jax import main
 from synthct_jax.checkpoint.manager import DamagedCheckpoint
@@ -44,7 +44,7 @@ class Run:
             raise FileNotFoundError(f"no checkpoint of step {step}")
         self.evaluated.append(step)
         found = make(
-            people(MAE[step]),
+            subjects(MAE[step]),
             step=step,
             made=f"2026-11-01T10:{step // 10:02d}:00+00:00",
             data={"split": split or "test"},
@@ -247,7 +247,7 @@ def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
     worse = {100: 3.0, 200: 2.0, 300: 1.0}
 
     def unpaired(workdir, *, step, output_dir, **_):
-        found = make(people(MAE[step]), step=step, paired=False, worse=worse[step])
+        found = make(subjects(MAE[step]), step=step, paired=False, worse=worse[step])
         output_dir.mkdir(parents=True)
         results.write_json(output_dir / "metrics.json", found)
 

@@ -1,10 +1,9 @@
-"""Histograms of HU, their distances, and intervals over subjects."""
+"""Histograms of HU and their distances."""
 
 import numpy as np
 import pytest
 
 from synthct_jax.metrics import histogram, tissues
-from synthct_jax.metrics.bootstrap import mean_over_subjects
 
 
 def test_kl_divergence_is_that_computed_by_hand():
@@ -104,25 +103,3 @@ def test_bins_meet_the_limits_of_tissues_within_half_a_bin(tissue):
     edges = histogram.of_band(histogram.CENTRES_HU, tissue)
     for limit, edge in zip(tissues.BANDS[tissue], edges[[0, -1]], strict=True):
         assert np.isinf(limit) or abs(limit - edge) <= histogram.STEP_HU
-
-
-def test_the_interval_is_deterministic_and_holds_the_mean():
-    values = [90.0, 100, 110, 95, 130]
-    found = mean_over_subjects(values)
-    assert found == mean_over_subjects(values)
-    assert found.mean == 105 and found.n == 5
-    assert 90 <= found.low < found.mean < found.high <= 130
-
-
-def test_the_interval_has_about_its_width_by_theory():
-    values = np.random.default_rng(0).normal(50, 8, 400)
-    found = mean_over_subjects(values)
-    expected = 2 * 1.96 * values.std() / 20
-    assert found.high - found.low == pytest.approx(expected, rel=0.05)
-
-
-def test_a_single_subject_has_no_interval():
-    found = mean_over_subjects([3.0])
-    assert (found.mean, found.low, found.high, found.n) == (3, None, None, 1)
-    with pytest.raises(ValueError, match="one for each subject"):
-        mean_over_subjects([])

@@ -1,11 +1,11 @@
-"""Made-up results of evaluations, from the MAE of each subject."""
+"""Results of evaluations that never were, from the errors of each subject."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from synthct_jax.evaluation.metric_definitions import BODY
+from synthct_jax.evaluation import results
 from synthct_jax.evaluation.results import (
     ALL_SUBJECTS,
     NETWORK,
@@ -13,18 +13,15 @@ from synthct_jax.evaluation.results import (
     REFERENCE_CT,
     Results,
     Row,
-    mean_rows,
 )
 
-DISTANCES = {
+DISTRIBUTION = {
     "frechet_haar_v1": (3.0, 1.0),
     "kl_real_synthetic": (0.05, 0.01),
     "wasserstein": (12.0, 6.0),
     "share_air": (0.9, 1.0),
 }
-"""By metric the value, and what it is between real CT."""
-REAL_SUBJECTS = 12
-REGIONS = ("tissue:muscle", "band:soft_tissue", "border:fat_muscle")
+"""Values of the network, and of real CT against real CT."""
 
 
 def make(
@@ -36,30 +33,33 @@ def make(
     worse: float = 1.0,
     data: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
-    true_hu: float = 60.0,
+    muscle_hu: float = 60.0,
+    liver_hu: Mapping[str, tuple[float, float]] | None = None,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
+    extra_rows: tuple[Row, ...] = (),
 ) -> Results:
     """Return results of subjects with this MAE; other errors follow it.
 
     Args:
         worse: factor of distances between distributions.
         data, provenance: fields that replace the made-up ones.
-        true_hu: mean of the muscle in everybody's reference CT.
+        muscle_hu: mean of the muscle in every reference CT.
+        liver_hu: mean of each subject's liver, in the reference and the synthetic CT.
+        baselines: MAE of the subjects by another method; its livers have 0 HU.
+        extra_rows: more rows of subjects.
     """
-    rows = []
+    livers = liver_hu or {}
+    rows = [*extra_rows]
     for name, error in mae.items():
-        values = {"outline_dice": 0.97, "cycle_in_phase": error / 10}
+        liver = livers.get(name)
+        rows += _method_rows(name, NETWORK, error, liver, paired=paired)
+        for method, errors in (baselines or {}).items():
+            of_method = liver and (liver[0], 0.0)
+            rows += _method_rows(name, method, errors[name], of_method, paired=paired)
         if paired:
-            values |= {"mae": error, "me": error - 40.0, "ssim": 0.9 - error / 1000}
-        rows += [Row(name, NETWORK, BODY, *one) for one in values.items()]
-        for region in REGIONS if paired else ():
-            rows += [
-                Row(name, NETWORK, region, "mae", 2 * error),
-                Row(name, NETWORK, region, "me", -error),
-                Row(name, REFERENCE_CT, region, "voxels", 900.0),
-            ]
-        if paired:
-            rows.append(Row(name, REFERENCE_CT, "tissue:muscle", "mean_hu", true_hu))
-    subjects = dict.fromkeys(mae, 5)
+            rows += _reference_rows(name, muscle_hu, liver)
+    slices = dict.fromkeys(mae, 5)
+    n = len(mae)
     return Results(
         made=made,
         data={
@@ -70,9 +70,13 @@ def make(
             "size": 64,
             "spacing_mm": 4.0,
             "stored_mr_channels": ["in_phase"],
-            "mr_subjects": subjects,
-            "ct_subjects": subjects,
-            "halves": {"synthetic": [1, 5], "real": [1, 5], "first_real": 1},
+            "mr_subjects": slices,
+            "ct_subjects": slices,
+            "halves": {
+                "synthetic": [n // 2, 5 * n // 2],
+                "real": [n // 2, 5 * n // 2],
+                "first_real": n // 2,
+            },
             "warnings": [],
             **(data or {}),
         },
@@ -84,26 +88,71 @@ def make(
             "versions": {"synthct_jax": "0.1.0", "jax": "0.10.2"},
             **(provenance or {}),
         },
-        rows=[*mean_rows(rows), *_distribution_rows(worse), *rows],
+        rows=[
+            *_distribution_rows(worse, max(n // 2, 6), baselines or {}),
+            *results.mean_rows(rows),
+            *rows,
+        ],
         histograms={},
         error_histogram=None,
         spectra={},
     )
 
 
-def people(values: np.ndarray | list[float]) -> dict[str, float]:
-    """Return the values by made-up names of subjects."""
-    return {f"person_{i}": float(value) for i, value in enumerate(values)}
+def subjects(values: np.ndarray | list[float]) -> dict[str, float]:
+    """Return each value with the made-up name of a subject."""
+    return {f"subject_{i}": float(value) for i, value in enumerate(values)}
 
 
-def _distribution_rows(worse: float) -> list[Row]:
+def _method_rows(
+    name: str,
+    method: str,
+    mae: float,
+    liver: tuple[float, float] | None,
+    *,
+    paired: bool,
+) -> list[Row]:
+    values = {("body", "outline_dice"): 0.97}
+    if method == NETWORK:
+        values["body", "cycle_in_phase"] = mae / 10
+    if paired:
+        values |= {
+            ("body", "mae"): mae,
+            ("body", "me"): mae - 40.0,
+            ("body", "ssim"): 0.9 - mae / 1000,
+        }
+        for region in ("tissue:muscle", "band:soft_tissue", "border:fat_muscle"):
+            values |= {(region, "mae"): 2 * mae, (region, "me"): -mae}
+    if paired and liver is not None:
+        error = liver[1] - liver[0]
+        values["tissue:liver", "mae"] = abs(error) + 10
+        values["tissue:liver", "me"] = error
+    return [Row(name, method, *key, value) for key, value in values.items()]
+
+
+def _reference_rows(
+    name: str, muscle_hu: float, liver: tuple[float, float] | None
+) -> list[Row]:
+    hu = {"tissue:muscle": muscle_hu}
+    if liver is not None:
+        hu["tissue:liver"] = liver[0]
+    return [
+        Row(name, REFERENCE_CT, region, metric, value)
+        for region, mean in hu.items()
+        for metric, value in (("voxels", 900.0), ("mean_hu", mean))
+    ]
+
+
+def _distribution_rows(worse: float, n: int, baselines: Mapping[str, Any]) -> list[Row]:
     rows = []
-    for metric, (value, real) in DISTANCES.items():
+    for metric, (value, real) in DISTRIBUTION.items():
         value *= worse
-        ends = {REAL_VS_REAL: (real, 0.5 * real, 1.5 * real)}
-        ends[NETWORK] = (value, 0.9 * value, 1.1 * value)
+        ends = (0.9 * value, 1.1 * value, n)
+        rows.append(Row(ALL_SUBJECTS, NETWORK, "body", metric, value, *ends))
         rows += [
-            Row(ALL_SUBJECTS, method, BODY, metric, *of, REAL_SUBJECTS)
-            for method, of in ends.items()
+            Row(ALL_SUBJECTS, method, "body", metric, 20 * value, None, None, n)
+            for method in baselines
         ]
+        ends = (0.5 * real, 1.5 * real, n)
+        rows.append(Row(ALL_SUBJECTS, REAL_VS_REAL, "body", metric, real, *ends))
     return rows

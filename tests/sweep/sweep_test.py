@@ -1,9 +1,10 @@
-"""Sweeps with stand-ins for the modes: they leave behind what the modes would."""
+"""Sweeps whose modes are stand-ins that write what the modes would."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from absl import flags
@@ -15,10 +16,8 @@ from input_pipeline.dataset.manifest import Domain, Prepared, Subject
 from synthct_jax import main
 from synthct_jax.evaluation import results
 from synthct_jax.runtime import subprocesses
-from synthct_jax.sweep import pictures as sweep_pictures
-from synthct_jax.sweep import plan_file as sweep_folder
-from synthct_jax.sweep import runner
-from synthct_jax.sweep.plan_file import Run, make_plan
+from synthct_jax.sweep import pictures, plan_file, runner
+from synthct_jax.sweep.plan_file import SweepRun, make_plan
 
 # ml_collections loads configuration files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -29,7 +28,7 @@ STEPS = {"train.steps": 40}
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(sweep_pictures, "draw", lambda folder, runs: None)
+    monkeypatch.setattr(pictures, "draw", lambda folder, runs: None)
 
 
 def a_data_set(folder):
@@ -55,7 +54,7 @@ def a_data_set(folder):
 
 
 class Modes:
-    """Stands in for Children: notes each command, and does what it would."""
+    """Stands in for Children: notes each command and writes its output."""
 
     def __init__(self, *statuses):
         self.statuses = dict(statuses)  # of commands that contain a text
@@ -74,15 +73,15 @@ class Modes:
             if text in self.commands[-1]:
                 return status
         given = dict(a.removeprefix("--").split("=", 1) for a in arguments)
-        self.done(given, sweep_folder.Path(given.get("workdir", "")))
+        self.done(given, Path(given.get("workdir", "")))
         return 0
 
     def done(self, given, work):
-        data = sweep_folder.Path(given["data_dir"])
+        data = Path(given["data_dir"])
         if given.get("mode") == "prepare":
             a_data_set(data)
         elif given.get("mode") == "evaluate":
-            an_evaluation(work, data, step=sweep_folder.chosen_step(work))
+            an_evaluation(work, data, step=plan_file.chosen_step(work))
         else:
             file, variant = given["config"].split(":")
             plan = make_plan(file, STEPS, [variant], ["0"])
@@ -100,13 +99,11 @@ def a_checkpoint(work, step, config, **metrics):
     (folder / "metadata").write_text(json.dumps({"config": config, "metrics": metrics}))
 
 
-def an_evaluation(work, data, *, step, **fields):
+def an_evaluation(work, data, *, step):
     folder = work / "evaluation" / f"{step:06d}"
     folder.mkdir(parents=True)
-    results.write_json(
-        folder / "metrics.json",
-        make({"p1": 70.0}, step=step, data={"data_dir": str(data.resolve())} | fields),
-    )
+    made = make({"p1": 70.0}, step=step, data={"data_dir": str(data.resolve())})
+    results.write_json(folder / "metrics.json", made)
 
 
 def a_plan(variants="in_out,in", seeds="0,1", **overrides):
@@ -116,7 +113,7 @@ def a_plan(variants="in_out,in", seeds="0,1", **overrides):
 
 def run(plan, folder, modes=None, **more):
     modes = modes or Modes()
-    return runner.sweep(plan, folder=folder, children=modes, **more), modes
+    return runner.run_sweep(plan, folder=folder, subprocesses=modes, **more), modes
 
 
 # --- the runs -------------------------------------------------------------------------
@@ -144,26 +141,30 @@ def test_every_run_is_trained_and_evaluated_on_the_data_of_its_variant(
     assert trained == ["in_out/seed_0", "in/seed_0", "in_out/seed_1", "in/seed_1"]
     printed = capsys.readouterr().out
     assert "| in_out | 2 | 1 | 70.0 |" in printed and "table.html" in printed
-    files = {"table.csv", "table.md", "table.html", "sweep.json", "data", "runs"}
-    assert {path.name for path in tmp_path.iterdir()} == files
+    files = {f"table.{kind}" for kind in ("html", "md", "csv", "json")}
+    assert {path.name for path in tmp_path.iterdir()} == files | {
+        "sweep.json",
+        "data",
+        "runs",
+    }
 
 
-def test_what_is_done_is_not_done_again(tmp_path):
+def test_finished_steps_are_not_repeated(tmp_path):
     run(a_plan(), tmp_path)
     status, modes = run(a_plan(), tmp_path)
     assert (status, modes.commands) == (0, [])
 
 
-def test_an_evaluation_of_another_step_or_other_data_does_not_count(tmp_path):
+def test_evaluation_of_another_step_or_other_data_does_not_count(tmp_path):
     plan = a_plan("in", "0")
     run(plan, tmp_path)
-    work = sweep_folder.workdir(tmp_path, plan.runs[0])
+    work = plan.runs[0].workdir(tmp_path)
     (path,) = work.glob("evaluation/*/metrics.json")
     right = path.read_text()
     for part, other in (
         ('"step": 40', '"step": 20'),
-        ('"p1"', '"p2"'),
-        ('"test"', '"train"'),
+        ('"p1": 5', '"p2": 5'),
+        ('"split": "test"', '"split": "train"'),
         (f'"format": {results.FORMAT}', '"format": 0'),
         (str(tmp_path), "/elsewhere"),
     ):
@@ -176,7 +177,7 @@ def test_an_evaluation_of_another_step_or_other_data_does_not_count(tmp_path):
     assert len(modes.commands) == 1
 
 
-def test_a_run_of_another_configuration_is_left_to_the_training_to_judge(tmp_path):
+def test_run_of_another_configuration_is_left_to_the_training_to_judge(tmp_path):
     run(a_plan("in", "0"), tmp_path)
     (tmp_path / "sweep.json").unlink()
     status, modes = run(
@@ -193,22 +194,22 @@ def test_data_are_drawn_with_the_override_of_the_seed_and_runs_with_theirs(tmp_p
     assert train.count("--config.seed") == 1
 
 
-def test_raw_scans_go_to_the_preparation_alone(tmp_path):
+def test_raw_dir_is_passed_to_the_preparation_only(tmp_path):
     _, modes = run(a_plan("in", "0"), tmp_path, raw_dir="RAW")
     assert ["--raw_dir=RAW" in c for c in modes.commands] == [True, False, False]
 
 
-def test_a_run_that_fails_ends_no_other_and_is_named_at_the_end(tmp_path, caplog):
+def test_failed_run_does_not_end_the_others_and_is_named_at_the_end(tmp_path, caplog):
     status, modes = run(a_plan(), tmp_path, Modes(("in/seed_0", 1)))
     assert status == runner.FAILED
     assert len([c for c in modes.commands if "--mode" not in c]) == 4
     assert "failed: in, seed 0: training ended with status 1" in caplog.text
-    assert "Not evaluated, so not in here: in, seed 0" in (
+    assert "Not evaluated, so left out: in, seed 0" in (
         (tmp_path / "table.md").read_text()
     )
 
 
-def test_a_preparation_that_another_task_was_sooner_with_is_none_that_failed(tmp_path):
+def test_preparation_that_another_task_finished_first_is_no_failure(tmp_path):
     class Late(Modes):
         def run(self, *arguments):
             status = super().run(*arguments)
@@ -221,7 +222,7 @@ def test_a_preparation_that_another_task_was_sooner_with_is_none_that_failed(tmp
 
 
 @pytest.mark.parametrize("how", ["status", "signal"])
-def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(tmp_path, how):
+def test_same_command_resumes_a_stopped_sweep(tmp_path, how):
     class Stops(Modes):
         def run(self, *arguments):
             if "seed_1" in arguments[-1]:
@@ -236,7 +237,7 @@ def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(tmp_path, how):
     assert all("seed_1" in command for command in modes.commands)
 
 
-def test_one_run_of_the_list_is_done_alone_and_without_tables(tmp_path):
+def test_single_run_is_done_alone_and_without_tables(tmp_path):
     status, modes = run(a_plan(), tmp_path, only=3)
     assert status == 0 and len(modes.commands) == 3
     assert "runs/in/seed_1" in modes.commands[1]
@@ -255,15 +256,15 @@ def test_variants_and_seeds_may_be_added_and_stay_in_the_table(tmp_path):
     run(a_plan("in", "0"), tmp_path)
     _, modes = run(a_plan("out", "0,1"), tmp_path)
     assert not any("runs/in/" in command for command in modes.commands)
-    assert sweep_folder.read_plan(tmp_path).runs == (
-        Run("in", 0),
-        Run("out", 0),
-        Run("out", 1),
+    assert plan_file.read_plan(tmp_path).runs == (
+        SweepRun("in", 0),
+        SweepRun("out", 0),
+        SweepRun("out", 1),
     )
     assert "| in | 1 |" in (tmp_path / "table.md").read_text()
 
 
-def test_another_configuration_in_the_same_folder_is_refused_naming_both(tmp_path):
+def test_other_configuration_in_the_same_folder_is_refused_naming_both(tmp_path):
     run(a_plan("in", "0"), tmp_path)
     with pytest.raises(ValueError) as refused:
         run(a_plan("in", "0", model__width=8), tmp_path)
@@ -272,7 +273,7 @@ def test_another_configuration_in_the_same_folder_is_refused_naming_both(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("variants", "seeds", "told"),
+    ("variants", "seeds", "message"),
     [
         ("in,inn", "0", "no variant 'inn', expected one of: in_out"),
         ("in,in", "0", "--variants is 'in,in', expected one or more, each once"),
@@ -280,28 +281,28 @@ def test_another_configuration_in_the_same_folder_is_refused_naming_both(tmp_pat
         ("in", "0,0", "--seeds is '0,0'"),
     ],
 )
-def test_mistakes_in_the_plan_are_named_before_anything_is_run(
-    variants, seeds, told, tmp_path
+def test_errors_in_the_plan_are_named_before_anything_is_run(
+    variants, seeds, message, tmp_path
 ):
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         run(a_plan(variants, seeds), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match="expected the file alone"):
         make_plan("configs/phantom.py:in", {}, ["in"], ["0"])
 
 
-def test_a_file_that_is_no_plan_is_named(tmp_path):
+def test_unreadable_plan_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"sweep\.json"):
-        sweep_folder.read_plan(tmp_path)
+        plan_file.read_plan(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match=r"sweep\.json: field 'config' is missing"):
-        sweep_folder.read_plan(tmp_path)
+        plan_file.read_plan(tmp_path)
 
 
-def test_the_command_line_reaches_the_runs_as_it_was_written(tmp_path, monkeypatch):
+def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(
-        runner, "sweep", lambda plan, **more: given.append((plan, more))
+        runner, "run_sweep", lambda plan, **more: given.append((plan, more))
     )
     arguments = [
         "main",
@@ -326,10 +327,10 @@ def test_the_command_line_reaches_the_runs_as_it_was_written(tmp_path, monkeypat
         main.main(parsed(arguments))
         wanted = main._CONFIG.value.to_dict()
     ((plan, more),) = given
-    assert plan.runs == (Run("in", 3), Run("supervised_in", 3))
+    assert plan.runs == (SweepRun("in", 3), SweepRun("supervised_in", 3))
     assert more == {"folder": tmp_path, "raw_dir": None, "only": None}
-    sweep_folder.remember(plan, tmp_path)
-    again = runner._flags(sweep_folder.read_plan(tmp_path).overrides)
+    plan_file.add_to_folder(plan, tmp_path)
+    again = runner._flags(plan_file.read_plan(tmp_path).overrides)
     with flagsaver.flagsaver():
         parsed(["main", f"--config={CONFIG}", *again])
         assert main._CONFIG.value.to_dict() == wanted
@@ -339,35 +340,23 @@ def test_the_command_line_reaches_the_runs_as_it_was_written(tmp_path, monkeypat
 # --- checkpoints ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("scores", "chosen"),
-    [({1: 3.0, 2: 2.0, 3: 2.0}, 3), ({1: 1.0, 2: 2.0, 3: None}, 1), ({1: None}, 1)],
-)
-def test_the_step_is_that_which_the_evaluation_chooses(tmp_path, scores, chosen):
-    from checkpoint_test import a_description, a_state
-
-    from synthct_jax.checkpoint.manager import Checkpoints
-
-    assert sweep_folder.chosen_step(tmp_path) is None
-    with Checkpoints(tmp_path) as checkpoints:
-        for step, score in scores.items():
-            metrics = {} if score is None else {"mae": score}
-            checkpoints.save(a_state(step), a_description(**metrics))
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        assert checkpoints.choose(None) == chosen
-        config = checkpoints.describe(max(scores)).config
-    assert sweep_folder.chosen_step(tmp_path) == chosen
-    steps = {"train": config["train"] | {"steps": max(scores)}}
-    assert not sweep_folder.is_trained(tmp_path, config | steps)  # of other steps
-
-
-def test_a_training_is_done_with_the_last_step_of_its_own_configuration(tmp_path):
+def test_training_is_done_at_the_last_step_of_its_own_configuration(tmp_path):
     config = {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
     a_checkpoint(tmp_path, 20, config)
-    assert not sweep_folder.is_trained(tmp_path, config)
+    assert not plan_file.is_trained(tmp_path, config)
     a_checkpoint(tmp_path, 40, config)
-    assert sweep_folder.is_trained(tmp_path, config)
-    assert not sweep_folder.is_trained(tmp_path, config | {"seed": 1})
+    assert plan_file.is_trained(tmp_path, config)
+    assert not plan_file.is_trained(tmp_path, config | {"seed": 1})
+
+
+def test_unreadable_checkpoint_is_left_to_the_training_to_judge(tmp_path):
+    plan = a_plan("in", "0")
+    run(plan, tmp_path)
+    work = plan.runs[0].workdir(tmp_path)
+    for torn in ("", '{"config": {"tr'):
+        (work / "checkpoints/40/config/metadata").write_text(torn)
+        _, modes = run(plan, tmp_path, Modes(("runs/in/seed_0", 1)))
+        assert len(modes.commands) == 1 and "--mode" not in modes.commands[0]
 
 
 # --- the array job --------------------------------------------------------------------
@@ -402,7 +391,7 @@ def job(tmp_path):
     return run_job
 
 
-def test_a_task_of_the_array_does_its_own_run(job):
+def test_task_of_the_array_does_its_own_run(job):
     done = job("--workdir=a b", SLURM_ARRAY_TASK_ID="4", SLURM_JOB_ID="12")
     assert done.returncode == 0
     assert done.stdout == (
@@ -411,7 +400,7 @@ def test_a_task_of_the_array_does_its_own_run(job):
     assert "--only=-1 " in job("--workdir=S").stdout
 
 
-def test_a_task_that_was_stopped_goes_back_into_the_queue(job):
+def test_stopped_task_is_requeued(job):
     done = job("--workdir=S", STATUS="75", SLURM_JOB_ID="12")
     assert done.returncode == 75 and done.stdout.endswith("scontrol requeue 12\n")
     done = job("--workdir=S", STATUS="1", SLURM_JOB_ID="12")

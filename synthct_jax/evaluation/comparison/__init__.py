@@ -1,5 +1,5 @@
-"""Several evaluations side by side, and what differs on the same subjects.
+"""Which runs, or variants with several seeds, are better on the same subjects.
 
-`compare` reads `runs`, finds the `subjects` in common and takes differences of
-their `measures`: `side_by_side` holds it all, `page` and `files` write it down.
+`inputs` reads evaluations and matches their subjects, `differences` takes the numbers,
+`compare` returns a `Comparison`; `tables`, `comparison_page` and `documents` show it.
 """

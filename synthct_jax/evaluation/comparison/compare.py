@@ -1,43 +1,255 @@
-"""Compares evaluations on the same subjects.
+"""Which of several groups of runs is better, on the same subjects.
 
-The first run is A, others are compared with it. Subjects differ more among themselves
-than methods do, so differences are taken subject by subject, and their means get
-intervals by bootstrap over subjects. A subject is the same where its name, data source,
-grid and, as far as known, its true CT are the same.
-
-A folder of a comparison holds compare.html, compare.csv and compare.json (`files`).
+A group is one run, or the seeds of a variant. Subjects differ more among themselves
+than methods do, so differences are taken subject by subject. With one seed in each
+group this is the paired comparison over subjects; with several, the interval covers the
+trainings as well (`metrics.intervals`). Neither intervals nor verdicts are corrected
+for multiple comparisons.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from input_pipeline.files import check_replaceable, replace_folder
-from synthct_jax.evaluation.comparison import comparison_page, files
-from synthct_jax.evaluation.comparison.runs import read_runs
-from synthct_jax.evaluation.comparison.side_by_side import Comparison, of_runs
+from synthct_jax.checkpoint.metadata import flatten
+from synthct_jax.evaluation.comparison import differences
+from synthct_jax.evaluation.comparison.differences import Measure, Pair
+from synthct_jax.evaluation.comparison.inputs import Group, Identities, match_subjects
+from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
+from synthct_jax.metrics.intervals import FEWEST_SUBJECTS
 
-FILES = ("compare.html", "compare.json", "compare.csv")
-FOLDER = Path("comparison")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All that is said of several groups of runs.
+
+    Attributes:
+        groups: what is compared.
+        baselines: methods without a network, which tables show below the groups.
+        pairs: of groups, whose differences are taken.
+        subjects: those that all groups have.
+        measures: all that is compared, in the order of the results.
+        configuration: fields that differ between groups, by group name; None where a
+            group has no such field, a list where its seeds differ.
+        warnings: what a reader must know, as sentences.
+    """
+
+    groups: tuple[Group, ...]
+    baselines: tuple[Group, ...]
+    pairs: tuple[Pair, ...]
+    subjects: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    configuration: Mapping[str, Mapping[str, Any]]
+    warnings: tuple[str, ...]
+
+    @property
+    def main(self) -> Measure:
+        """MAE in the body, or else the first measure that most groups have."""
+        return max(
+            self.measures,
+            key=lambda m: (len(m.values), (m.metric, m.region) == ("mae", "body")),
+        )
+
+    def measure(self, metric: str, region: str = "body") -> Measure | None:
+        """Return a measure by its metric and region; None if no group has it."""
+        for measure in self.measures:
+            if (measure.metric, measure.region) == (metric, region):
+                return measure
+        return None
 
 
-def compare(paths: Sequence[Path], output_dir: Path = FOLDER) -> Comparison:
-    """Compares runs and writes FILES; a comparison in `output_dir` is replaced.
+def compare(
+    groups: Sequence[Group],
+    pairs: Sequence[Pair] | None = None,
+    *,
+    baselines: Sequence[Group] = (),
+    judge_seeds: bool = False,
+    warnings: Sequence[str] = (),
+) -> Comparison:
+    """Compare groups of runs.
 
     Args:
-        paths: of runs, of which the newest evaluation is taken, or of evaluations.
-        output_dir: appears whole or not at all.
+        groups: two or more, or one whose values are to be tabulated.
+        pairs: the differences to take, each on the subjects that both groups have; all
+            values of a group count in its means. None: every group minus the first, and
+            means and differences are on the subjects that all groups have.
+        baselines: methods without a network, for the tables.
+        judge_seeds: whether verdicts are about trainings in general: a group with one
+            seed then gets none. Always so where a group has several seeds.
+        warnings: what a reader must know about the groups.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no evaluation in it.
-        ValueError: not two or more, one twice, no subjects in common, or a folder that
-            holds something else.
+        ValueError: groups have no subjects in common; names both.
     """
-    output_dir = Path(output_dir)
-    check_replaceable(output_dir, FILES, what="comparison")
-    comparison = of_runs(read_runs(paths))
-    with replace_folder(output_dir, FILES, what="comparison") as folder:
-        files.write_json(folder / "compare.json", comparison)
-        files.write_csv(folder / "compare.csv", comparison)
-        text = comparison_page.render(comparison)
-        (folder / "compare.html").write_text(text, encoding="utf-8")
-    return comparison
+    groups = tuple(groups)
+    restricted = pairs is None
+    if pairs is None:
+        pairs = [(group.name, groups[0].name) for group in groups[1:]]
+    identities = match_subjects([*groups, *baselines])
+    shared = _shared_subjects(groups, identities, refuse_none=restricted)
+    judge_seeds = judge_seeds or any(len(group.runs) > 1 for group in groups)
+    return Comparison(
+        groups=groups,
+        baselines=tuple(baselines),
+        pairs=tuple(pairs),
+        subjects=shared,
+        measures=tuple(
+            differences.measures(
+                [*groups, *baselines],
+                identities,
+                pairs,
+                subjects=shared if restricted else None,
+                judge_seeds=judge_seeds,
+            )
+        ),
+        configuration=_configuration(groups),
+        warnings=(*warnings, *_warnings(groups, identities, shared, restricted)),
+    )
+
+
+# --- subjects -------------------------------------------------------------------------
+
+
+def _shared_subjects(
+    groups: Sequence[Group], identities: Identities, *, refuse_none: bool
+) -> tuple[str, ...]:
+    """Return the identities of the subjects that all groups have, in A's order."""
+    shared = _subjects(identities[groups[0].name])
+    for group in groups[1:]:
+        theirs = set(_subjects(identities[group.name]))
+        shared = [subject for subject in shared if subject in theirs]
+        if not shared and refuse_none:
+            first = groups[0].runs[0]
+            namesakes = set(first.results.subjects) & set(
+                group.runs[0].results.subjects
+            )
+            reason = " (the same names, but other subjects)" if namesakes else ""
+            raise ValueError(
+                f"{first.folder} and {group.runs[0].folder} have no subject in common"
+                f"{reason}: {_data(groups[0])} against {_data(group)}"
+            )
+    return tuple(shared)
+
+
+def _subjects(runs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the identities that all runs of a group have."""
+    others = [set(names.values()) for names in runs[1:]]
+    return [s for s in runs[0].values() if all(s in other for other in others)]
+
+
+def _data(group: Group) -> str:
+    found = group.runs[0].results
+    names = found.subjects
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"{found.data['source']} data, {found.data['split']} split, "
+        f"{found.data['size']} pixels of {found.data['spacing_mm']:g} mm, "
+        f"{', '.join(names[:3])}{more}"
+    )
+
+
+# --- what a reader must know ----------------------------------------------------------
+
+
+def _configuration(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    fields = {group.name: _group_fields(group) for group in groups}
+    names = dict.fromkeys(name for of_group in fields.values() for name in of_group)
+    table = {name: {g: of.get(name) for g, of in fields.items()} for name in names}
+    return {
+        name: values
+        for name, values in table.items()
+        if len({json.dumps(value) for value in values.values()}) > 1
+    }
+
+
+def _group_fields(group: Group) -> dict[str, Any]:
+    """Return the fields of a group's configuration; a list where its seeds differ."""
+    runs = []
+    for run in group.runs:
+        provenance = run.results.provenance
+        trained_with = provenance.get("trained_with_versions") or {}
+        runs.append(
+            {
+                "step": run.step,
+                **flatten(provenance.get("config") or {}),
+                **flatten({"trained with": trained_with}),
+            }
+        )
+    fields = {}
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run.get(name) for run in runs]
+        alike = all(value == values[0] for value in values)
+        fields[name] = values[0] if alike else values
+    return fields
+
+
+def _warnings(
+    groups: Sequence[Group],
+    identities: Identities,
+    shared: Sequence[str],
+    restricted: bool,
+) -> Iterator[str]:
+    data = {group.name: group.runs[0].results.data for group in groups}
+
+    def differing(name: str) -> str | None:
+        values = {group: str(of[name]) for group, of in data.items()}
+        if len(set(values.values())) < 2:
+            return None
+        return "; ".join(f"{group}: {value}" for group, value in values.items())
+
+    n = len(shared)
+    if len(groups) > 1 and 0 < n < FEWEST_SUBJECTS:
+        yield (
+            f"Only {count_noun(n, 'subject')} in common: without any difference, all "
+            f"would differ in the same direction in {2 / 2**n:.0%} of comparisons. "
+            "Nothing is called better or worse."
+        )
+    elif 0 < n < FEW_SUBJECTS:
+        yield f"Only {n} subjects: the intervals are wide and rely on a normal spread."
+    if values := differing("split"):
+        yield f"Evaluated on different splits ({values})."
+    if any(of["split"] == "train" for of in data.values()):
+        yield (
+            "Some subjects were used for training: expect larger errors in new ones."
+        )
+    names = {name: _subjects(runs) for name, runs in identities.items()}
+    left_out = {g.name: len(names[g.name]) - n for g in groups if restricted}
+    if any(left_out.values()):
+        counts = ", ".join(f"{k} of {name}" for name, k in left_out.items() if k)
+        yield (
+            f"Only the {n} subjects in common are compared: {counts} are left out. "
+            "Distances between distributions are of all subjects."
+        )
+    namesakes = {
+        name
+        for each in identities.values()
+        for run in each
+        for name, identity in run.items()
+        if name != identity
+    }
+    if namesakes:
+        yield (
+            "Subjects of the same name whose images or reference CT differ count as "
+            f"different subjects: {', '.join(sorted(namesakes))}."
+        )
+    paired = all(run.results.paired for group in groups for run in group.runs)
+    if not paired and (values := differing("data_dir")):
+        yield (
+            f"The prepared data are in different folders ({values}), and there is no "
+            "reference CT to compare: subjects of the same name count as the same."
+        )
+    yield from _version_warnings(groups)
+
+
+def _version_warnings(groups: Sequence[Group]) -> Iterator[str]:
+    versions = {
+        group.name: run.results.provenance.get("versions") or {}
+        for group in groups
+        for run in group.runs
+    }
+    for library in dict.fromkeys(name for of in versions.values() for name in of):
+        each = {group: of.get(library) for group, of in versions.items()}
+        if len(set(each.values())) > 1:
+            found = ", ".join(f"{group} {value}" for group, value in each.items())
+            yield f"Evaluated with different versions of {library}: {found}."
