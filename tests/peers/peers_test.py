@@ -82,8 +82,8 @@ def test_pytorch_reproduces_recorded_images_losses_and_gradients(file, real_data
 def test_pytorch_has_our_parameter_counts_and_losses():
     """Uses two channels and an identity loss, which the reference does not support."""
     config = programs.make_config({**SMALL, "channels": 2})
-    cyclegan = methods.from_config(config)
-    state = cyclegan.init(jax.random.key(0), batch=2, size=32)
+    method = methods.from_config(config)
+    state = method.init(jax.random.key(0), batch=2, size=32)
     pytorch = torch_cyclegan(2)
     ours = (state.generators, state.discriminators)
     for theirs, mine in zip(
@@ -97,7 +97,7 @@ def test_pytorch_has_our_parameter_counts_and_losses():
     rng = np.random.default_rng(0)
     mr, ct = (rng.uniform(-1, 1, (2, c, 32, 32)).astype("f4") for c in (2, 1))
     batch = {"mr": nhwc(mr), "ct": nhwc(ct)}
-    state, expected = jax.jit(cyclegan.train_step)(state, batch)
+    state, expected = jax.jit(method.train_step)(state, batch)
     losses = pytorch.step(torch.from_numpy(mr), torch.from_numpy(ct))
     assert losses.keys() == expected.keys()
     for name, value in losses.items():

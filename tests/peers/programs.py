@@ -116,10 +116,10 @@ def our_translation(task: Mapping[str, Any], **changes: Any) -> Call:
     from synthct_jax.model import methods
 
     config = make_config(task)
-    cyclegan = methods.from_config(config, **changes)
-    params = cyclegan.init(jax.random.key(0), batch=1, size=task["size"]).generators
+    method = methods.from_config(config, **changes)
+    params = method.init(jax.random.key(0), batch=1, size=task["size"]).generators
     translator = Translator(
-        cyclegan, config.data, stored_channels=tuple(config.data.mr_channels)
+        method, config.data, stored_channels=tuple(config.data.mr_channels)
     )
     stored = np.random.default_rng(0).integers(
         0,

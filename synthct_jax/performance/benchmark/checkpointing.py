@@ -20,8 +20,8 @@ def measure_checkpoint(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[st
     A save stops training until the state is copied, and goes on in the background until
     it is on disk.
     """
-    model = methods.from_config(config, mesh=mesh)
-    init, abstract = make_init(model, config, mesh)
+    method = methods.from_config(config, mesh=mesh)
+    init, abstract = make_init(method, config, mesh)
     state = jax.block_until_ready(init(jax.random.key(config.seed)))
     description = Description(
         config=config.to_dict(),

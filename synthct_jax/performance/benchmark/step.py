@@ -28,10 +28,10 @@ class CompiledStep:
     """
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
-        model = methods.from_config(config, mesh=mesh, platform=platform)
-        check_sizes(config, model)
-        init, abstract = make_init(model, config, mesh)
-        self._step = make_step(model, mesh, abstract)
+        method = methods.from_config(config, mesh=mesh, platform=platform)
+        check_sizes(config, method)
+        init, abstract = make_init(method, config, mesh)
+        self._step = make_step(method, mesh, abstract)
         self._state = init(jax.random.key(config.seed))
         del init  # frees its program, as training does
         size = config.data.crop or config.data.size
@@ -41,7 +41,7 @@ class CompiledStep:
         self.batch = sharding.to_global(
             {
                 domain: rng.uniform(-1, 1, (local, size, size, channels)).astype("f4")
-                for domain, channels in (("mr", model.mr_channels), ("ct", 1))
+                for domain, channels in (("mr", method.mr_channels), ("ct", 1))
             },
             mesh,
         )
@@ -62,16 +62,16 @@ class CompiledStep:
 
 def method_flops(config: ConfigDict, mesh: Mesh) -> int:
     """Count operations on one device, with convolutions as they are defined."""
-    model = methods.from_config(config, mesh=mesh, platform="any")
-    _, state = make_init(model, config, mesh)
+    method = methods.from_config(config, mesh=mesh, platform="any")
+    _, state = make_init(method, config, mesh)
     size = config.data.crop or config.data.size
     batch = {
         domain: jax.ShapeDtypeStruct(
             (config.train.global_batch, size, size, channels), jnp.float32
         )
-        for domain, channels in (("mr", model.mr_channels), ("ct", 1))
+        for domain, channels in (("mr", method.mr_channels), ("ct", 1))
     }
-    return count_flops(make_step(model, mesh, state).trace(state, batch).jaxpr)
+    return count_flops(make_step(method, mesh, state).trace(state, batch).jaxpr)
 
 
 def measure_step(

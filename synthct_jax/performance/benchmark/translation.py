@@ -22,10 +22,10 @@ def make_volume(config: ConfigDict, slices: int = SLICES) -> np.ndarray:
 def measure_translation(config: ConfigDict) -> dict[str, Any]:
     """Time the translation of `SLICES` slices, from int16 MR to HU."""
     measure.reset_peak_memory()
-    model = methods.from_config(config)
-    params = model.init(jax.random.key(0), batch=1, size=config.data.size).generators
+    method = methods.from_config(config)
+    params = method.init(jax.random.key(0), batch=1, size=config.data.size).generators
     translator = Translator(
-        model, config.data, stored_channels=tuple(config.data.mr_channels)
+        method, config.data, stored_channels=tuple(config.data.mr_channels)
     )
     volume = make_volume(config)
     first = measure.time_calls(

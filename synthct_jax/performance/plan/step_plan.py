@@ -128,9 +128,9 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
         ValueError: the configuration does not fit the devices; names the field.
     """
     mesh = choose_mesh(config, devices)
-    model = methods.from_config(config, mesh=mesh)
-    check_sizes(config, model)
-    _, state = make_init(model, config, mesh)
+    method = methods.from_config(config, mesh=mesh)
+    check_sizes(config, method)
+    _, state = make_init(method, config, mesh)
     size = config.data.crop or config.data.size
     batch = {
         domain: jax.ShapeDtypeStruct(
@@ -138,9 +138,9 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
             jnp.float32,
             sharding=sharding.batch_sharding(mesh),
         )
-        for domain, channels in (("mr", model.mr_channels), ("ct", 1))
+        for domain, channels in (("mr", method.mr_channels), ("ct", 1))
     }
-    traced = make_step(model, mesh, state).trace(state, batch)
+    traced = make_step(method, mesh, state).trace(state, batch)
     began = time.monotonic()
     try:
         compiled = traced.lower().compile()
