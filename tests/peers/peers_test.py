@@ -102,10 +102,15 @@ def test_pytorch_has_our_parameter_counts_and_losses():
     assert losses.keys() == expected.keys()
     for name, value in losses.items():
         assert value == pytest.approx(float(expected[name]), rel=1e-5), name
-    # Adam's first step is the sign of the gradient times the rate.
-    stem = state.generators["to_ct"]["stem"]["kernel"]
-    theirs = pytorch.generators["to_ct"].model[1].weight.detach().numpy()
-    assert np.abs(theirs.transpose(2, 3, 1, 0) - stem).max() <= 1e-6
+    # Adam's first step is the learning rate times the sign of the gradient, which
+    # rounding decides where the gradient is nearly zero.
+    weight = pytorch.generators["to_ct"].model[1].weight
+    gradient = np.abs(weight.grad.numpy())
+    clear = gradient > 1e-3 * gradient.max()
+    assert clear.mean() > 0.99
+    stem = np.asarray(state.generators["to_ct"]["stem"]["kernel"])
+    difference = np.abs(weight.detach().numpy() - stem.transpose(3, 2, 0, 1))
+    assert difference[clear].max() <= 1e-6
 
 
 def _copy(network, params) -> None:
