@@ -1,14 +1,13 @@
-"""The same slices of the same people, as every variant of a sweep sees them."""
+"""The same slices of the same subjects, as each variant of a sweep translates them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.figure
 import numpy as np
 
-from input_pipeline.dataset.manifest import Prepared, load_prepared
+from input_pipeline.dataset.manifest import Manifest, read_manifest
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import mr_to_unit
 from synthct_jax.evaluation.report.figures import png
@@ -20,185 +19,205 @@ from synthct_jax.evaluation.report.slice_figure import (
     around_body,
 )
 from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
-from synthct_jax.inference.loaded_model import LoadedModel, load_model
+from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.inference.translator import Translator
 from synthct_jax.sweep.plan_file import SweepRun
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
 _LIVER = "liver"
 
+Translate = Callable[[np.ndarray], np.ndarray]
+"""Stored MR (slices, rows, columns, channels) to HU (slices, rows, columns)."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """A slice to look at: of whom, how high in mm along the slices, and why."""
+    """A slice to show, on whatever grid a variant has stored it.
+
+    Attributes:
+        subject: its name.
+        height_mm: position along the normal of the slices.
+        reason: why this slice is shown.
+    """
 
     subject: str
     height_mm: float
-    why: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """What one variant has of a place.
+    """The slice of one place in one variant.
 
     Attributes:
-        mr: by channel (rows, columns) in [-1, 1].
-        synthetic: (rows, columns) HU.
-        truth: the same, where it is known.
+        mr: by channel, (rows, columns) in [-1, 1].
+        synthetic_ct: (rows, columns) HU.
+        reference_ct: the same; None where it is not known.
     """
 
     mr: Mapping[str, np.ndarray]
-    synthetic: np.ndarray
-    truth: np.ndarray | None
+    synthetic_ct: np.ndarray
+    reference_ct: np.ndarray | None
 
 
 def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
-    """PNG: a band of each place, MR, synthetic CT of each variant's first seed, truth.
-
-    Where the truth is known there are three places: in the subject with the first
-    variant's median error the slice with the median error and that with most liver,
-    and the latter in the subject with the fattest liver, which is the darkest in CT.
-    Elsewhere the middle slices of the first subject and of the last.
+    """Draw the places of `choose_places` for the first seed of each variant, as PNG.
 
     Args:
-        runs: that can be translated with.
+        folder: of the sweep.
+        runs: those that have a checkpoint.
     """
-    first = {}
-    for run in runs:
-        if run.variant not in first or run.seed < first[run.variant].seed:
-            first[run.variant] = run
+    first: dict[str, SweepRun] = {}
+    for run in sorted(runs, key=lambda run: run.seed, reverse=True):
+        first[run.variant] = run
     places: list[Place] = []
     views: dict[str, list[View]] = {}
-    for variant, run in first.items():  # one model at a time
-        model = load_model(run.workdir(folder))
-        data = run.data_dir(folder)
-        prepared = load_prepared(data)
-        translate = _translator(model, prepared)
-        if not places:
-            places = choose(translate, data, prepared)
-        views[variant] = _views(translate, data, prepared, places, model.data)
+    for variant in dict.fromkeys(run.variant for run in runs):
+        run = first[variant]
+        model = load_model(run.workdir(folder))  # one at a time
+        data_dir = run.data_dir(folder)
+        manifest = read_manifest(data_dir)
+        translator = Translator(
+            model.method, model.data, stored_channels=manifest.domains["mr"].channels
+        )
+
+        def translate(mr: np.ndarray, model=model, translator=translator) -> np.ndarray:
+            return translator(model.params, mr)
+
+        places = places or choose_places(translate, data_dir, manifest)
+        channels = model.data["mr_channels"]
+        views[variant] = read_views(translate, data_dir, manifest, places, channels)
     return figure(places, views)
-
-
-def _translator(model: LoadedModel, prepared: Prepared):
-    translator = Translator(
-        model.method, model.data, stored_channels=prepared.domains["mr"].channels
-    )
-    return lambda mr: translator(model.params, mr)
 
 
 # --- which slices ---------------------------------------------------------------------
 
 
-def choose(translate, data_dir: Path, prepared: Prepared) -> list[Place]:
-    """The places of `draw`, by what `translate` makes of stored MR."""
-    found = []  # of each subject where the truth is known
-    cases = []
-    for case in read_subjects(data_dir, prepared, prepared.domains["mr"].held_out):
-        cases.append((case.name, len(case.mr)))
-        if case.reference_ct is not None:
-            found.append(_looked_at(translate, case, prepared))
-    if not found:
-        return [
-            Place(subject=name, height_mm=_height(prepared, name, n // 2), why="middle")
-            for name, n in dict.fromkeys([cases[0], cases[-1]])
-        ]
-    median = sorted(found, key=lambda one: one["mae"])[len(found) // 2]
-    chosen = [(median, "median", "subject and slice of the median error")]
-    if median[_LIVER] is not None:
-        darkest = min(
-            (one for one in found if one[_LIVER] is not None),
-            key=lambda one: one["liver_hu"],
-        )
-        chosen.append((median, _LIVER, "its liver"))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """A subject with a reference CT, and the indices of slices that could be shown."""
+
+    name: str
+    mae: float
+    median_slice: int
+    liver_slice: int | None
+    liver_hu: float
+
+
+def choose_places(
+    translate: Translate, data_dir: Path, manifest: Manifest
+) -> list[Place]:
+    """Choose up to three slices of the held-out subjects.
+
+    With reference CT they are the slice of the median error in the subject of the
+    median error, the one with most liver in that subject, and the one with most liver
+    in the subject with the darkest, that is the fattest, liver. Without, they are the
+    middle slices of the first and the last subject.
+    """
+    candidates, slices = [], {}
+    for subject in read_subjects(data_dir, manifest, manifest.domains["mr"].held_out):
+        slices[subject.name] = len(subject.mr)
+        if subject.reference_ct is not None:
+            hu = translate(subject.mr)
+            candidates.append(_candidate(subject, hu, manifest.label_names))
+
+    def place(name: str, index: int, reason: str) -> Place:
+        height = _height(manifest, name, index)
+        return Place(subject=name, height_mm=height, reason=reason)
+
+    if not candidates:
+        names = list(slices)
+        ends = dict.fromkeys([names[0], names[-1]])
+        return [place(name, slices[name] // 2, "middle") for name in ends]
+    candidates.sort(key=lambda each: each.mae)
+    median = candidates[len(candidates) // 2]
+    reason = "subject and slice of the median error"
+    places = [place(median.name, median.median_slice, reason)]
+    if median.liver_slice is not None:
+        places.append(place(median.name, median.liver_slice, "its liver"))
+        with_liver = [each for each in candidates if each.liver_slice is not None]
+        darkest = min(with_liver, key=lambda each: each.liver_hu)
         if darkest is not median:
-            chosen.append(
-                (darkest, _LIVER, f"the darkest liver, {darkest['liver_hu']:.0f} HU")
-            )
-    return [
-        Place(
-            subject=one["name"],
-            height_mm=_height(prepared, one["name"], one[which]),
-            why=why.replace("-", "−"),
-        )
-        for one, which, why in chosen
-    ]
+            reason = f"the darkest liver, {darkest.liver_hu:.0f} HU".replace("-", "−")
+            places.append(place(darkest.name, darkest.liver_slice, reason))
+    return places
 
 
-def _looked_at(translate, case: EvaluationSubject, prepared: Prepared) -> dict:
-    """Of a subject: its error, and the slices of median error and of most liver."""
-    body = case.labels > 0
-    errors = np.where(body, np.abs(translate(case.mr) - case.reference_ct), 0)
+def _candidate(
+    subject: EvaluationSubject, hu: np.ndarray, label_names: Sequence[str]
+) -> _Candidate:
+    body = subject.body
+    errors = np.where(body, np.abs(hu - subject.reference_ct), 0)
     voxels = body.sum(axis=(1, 2))
     filled = np.flatnonzero(voxels)
-    each = errors.sum(axis=(1, 2))[filled] / voxels[filled]
-    names = prepared.label_names
-    liver = case.labels == (names.index(_LIVER) if _LIVER in names else -1)
-    return {
-        "name": case.name,
-        "mae": float(errors.sum(dtype=np.float64) / voxels.sum()),
-        "median": int(filled[np.argsort(each, kind="stable")[len(filled) // 2]]),
-        _LIVER: int(liver.sum(axis=(1, 2)).argmax()) if liver.any() else None,
-        "liver_hu": float(case.reference_ct[liver].mean()) if liver.any() else None,
-    }
+    slice_errors = errors.sum(axis=(1, 2))[filled] / voxels[filled]
+    median = np.argsort(slice_errors, kind="stable")[len(filled) // 2]
+    label = label_names.index(_LIVER) if _LIVER in label_names else -1
+    liver = subject.labels == label
+    has_liver = bool(liver.any())
+    return _Candidate(
+        name=subject.name,
+        mae=float(errors.sum(dtype=np.float64) / voxels.sum()),
+        median_slice=int(filled[median]),
+        liver_slice=int(liver.sum(axis=(1, 2)).argmax()) if has_liver else None,
+        liver_hu=float(subject.reference_ct[liver].mean()) if has_liver else np.nan,
+    )
 
 
-def _height(prepared: Prepared, name: str, index: int) -> float:
-    """Where a slice lies along the normal of the slices."""
-    affine = np.asarray(_subject(prepared, name).affine)
+def _height(manifest: Manifest, name: str, index: int) -> float:
+    """Return the position in mm of a slice along the normal of the slices."""
+    (affine,) = (s.affine for s in manifest.domains["mr"].subjects if s.name == name)
+    affine = np.asarray(affine)
     normal = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
     return float(normal @ (affine[:3, 3] + index * affine[:3, 2]))
 
 
-def _subject(prepared: Prepared, name: str):
-    return next(s for s in prepared.domains["mr"].subjects if s.name == name)
-
-
-# --- what is in them ------------------------------------------------------------------
-
-
-def _views(
-    translate,
+def read_views(
+    translate: Translate,
     data_dir: Path,
-    prepared: Prepared,
+    manifest: Manifest,
     places: Sequence[Place],
-    seen: Mapping[str, Any],
+    mr_channels: Sequence[str],
 ) -> list[View]:
-    """Of each place the nearest slice: variants may be stored on other grids.
+    """Translate the slice that is nearest to each place.
 
     Args:
-        seen: `config.data` of the model, whose MR channels are shown.
+        mr_channels: those of the network's input, which are shown.
     """
-    found: dict[Place, View] = {}
-    channels = prepared.domains["mr"].channels
-    for case in read_subjects(data_dir, prepared, prepared.domains["mr"].held_out):
+    views: dict[Place, View] = {}
+    stored_channels = manifest.domains["mr"].channels
+    for subject in read_subjects(data_dir, manifest, manifest.domains["mr"].held_out):
+        heights = [_height(manifest, subject.name, i) for i in range(len(subject.mr))]
         for place in places:
-            if place.subject != case.name:
+            if place.subject != subject.name:
                 continue
-            heights = [_height(prepared, case.name, i) for i in range(len(case.mr))]
             index = int(np.argmin(np.abs(np.array(heights) - place.height_mm)))
-            stored = case.mr[index : index + 1]
+            stored = subject.mr[index : index + 1]
             unit = mr_to_unit(stored[0])
-            found[place] = View(
+            reference_ct = subject.reference_ct
+            views[place] = View(
                 mr={
-                    name: unit[..., channels.index(name)]
-                    for name in seen["mr_channels"]
+                    name: unit[..., stored_channels.index(name)] for name in mr_channels
                 },
-                synthetic=translate(stored)[0],
-                truth=None if case.reference_ct is None else case.reference_ct[index],
+                synthetic_ct=translate(stored)[0],
+                reference_ct=None if reference_ct is None else reference_ct[index],
             )
-    return [found[place] for place in places]
+    return [views[place] for place in places]
 
 
 # --- the picture ----------------------------------------------------------------------
 
 
 def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> bytes:
-    """PNG: of each place a row of images and, below, a row of error maps."""
+    """Draw a band for each place, as PNG: images, and a row of error maps below them.
+
+    Args:
+        views: by variant, one for each place.
+    """
     channels = dict.fromkeys(
         name for each in views.values() for view in each for name in view.mr
     )
-    paired = any(view.truth is not None for each in views.values() for view in each)
+    paired = any(v.reference_ct is not None for each in views.values() for v in each)
     columns = len(channels) + len(views) + paired
     rows = 1 + paired
     band = rows * _SIDE + 2 * _TITLE
@@ -206,66 +225,46 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
     height = len(places) * band + _GAP
     whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=BACKGROUND)
 
-    def axis_at(column: int, top: float):
+    def add_axis(column: int, top: float, title: str = ""):
         left = _GAP + column * (_SIDE + _GAP)
         box = left / width, (top - _SIDE) / height, _SIDE / width, _SIDE / height
         axis = whole.add_axes(box)
         axis.set_axis_off()
+        axis.set_title(title, color="white", fontsize=8, pad=3)
         return axis
 
+    hu_window = {"cmap": "gray", "vmin": SOFT_TISSUE.low, "vmax": SOFT_TISSUE.high}
+    error_colours = {"cmap": ERROR_COLOURS, "vmin": -ERROR_HU, "vmax": ERROR_HU}
     for number, place in enumerate(places):
         top = height - number * band
-        whole.text(
-            _GAP / width,
-            (top - 0.17) / height,
-            f"{place.subject}: {place.why}",
-            color="white",
-            fontsize=9,
-        )
+        title = f"{place.subject}: {place.reason}"
+        y = (top - 0.17) / height
+        whole.text(_GAP / width, y, title, color="white", fontsize=9)
         top -= 2 * _TITLE
         here = {variant: each[number] for variant, each in views.items()}
-        mr = {name: _first(here, name) for name in channels}
-        truth = next((v.truth for v in here.values() if v.truth is not None), None)
+        mr = {name: image for view in here.values() for name, image in view.mr.items()}
+        known = [v.reference_ct for v in here.values() if v.reference_ct is not None]
+        reference_ct = known[0] if known else None
+        first = next(iter(here.values())).synthetic_ct
         zoom = around_body(
-            np.stack([*mr.values()], axis=-1),
-            next(iter(here.values())).synthetic if truth is None else truth,
+            np.stack([mr[name] for name in channels], axis=-1),
+            first if reference_ct is None else reference_ct,
         )
-        for column, (name, image) in enumerate(mr.items()):
-            axis = axis_at(column, top)
-            axis.imshow(image[zoom], cmap="gray", vmin=-1, vmax=1)
-            _name(axis, f"MR {name.replace('_', ' ')}")
+        for column, name in enumerate(channels):
+            axis = add_axis(column, top, f"MR {name.replace('_', ' ')}")
+            axis.imshow(mr[name][zoom], cmap="gray", vmin=-1, vmax=1)
         for column, (variant, view) in enumerate(here.items(), start=len(channels)):
-            _show_ct(axis_at(column, top), view.synthetic[zoom], variant)
-            if view.truth is not None:
-                axis = axis_at(column, top - _SIDE)
-                error = view.synthetic - view.truth.astype(np.float32)
-                errors = axis.imshow(
-                    error[zoom], cmap=ERROR_COLOURS, vmin=-ERROR_HU, vmax=ERROR_HU
-                )
-        if truth is not None:
-            _show_ct(axis_at(columns - 1, top), truth[zoom], "reference CT")
-            axis = axis_at(columns - 1, top - _SIDE)
-            axis.text(
-                0.04,
-                0.6,
-                "← synthetic − reference CT",
-                color="white",
-                fontsize=7,
-                va="center",
-            )
+            add_axis(column, top, variant).imshow(view.synthetic_ct[zoom], **hu_window)
+            if view.reference_ct is not None:
+                error = view.synthetic_ct - view.reference_ct.astype(np.float32)
+                axis = add_axis(column, top - _SIDE)
+                errors = axis.imshow(error[zoom], **error_colours)
+        if reference_ct is not None:
+            axis = add_axis(columns - 1, top, "reference CT")
+            axis.imshow(reference_ct[zoom], **hu_window)
+            axis = add_axis(columns - 1, top - _SIDE)
+            text = "← synthetic − reference CT"
+            axis.text(0.04, 0.6, text, color="white", fontsize=7, va="center")
             x, y, wide, high = axis.get_position().bounds
             add_colour_bar(errors, (x, y + 0.45 * high, wide, 0.05 * high), "HU")
     return png(whole)
-
-
-def _first(here: Mapping[str, View], channel: str) -> np.ndarray:
-    return next(view.mr[channel] for view in here.values() if channel in view.mr)
-
-
-def _show_ct(axis, image: np.ndarray, title: str) -> None:
-    axis.imshow(image, cmap="gray", vmin=SOFT_TISSUE.low, vmax=SOFT_TISSUE.high)
-    _name(axis, title)
-
-
-def _name(axis, title: str) -> None:
-    axis.set_title(title, color="white", fontsize=8, pad=3)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from input_pipeline import files
 from input_pipeline.dataset.manifest import FILE as PREPARED
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax.checkpoint import metadata
 from synthct_jax.checkpoint.manager import best_step
 from synthct_jax.evaluation.comparison import inputs
@@ -206,7 +206,7 @@ def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
     if not is_prepared(data_dir):
         return None
     step = chosen_step(workdir)
-    mr = load_prepared(data_dir).domains["mr"]
+    mr = read_manifest(data_dir).domains["mr"]
     names = {subject.name for subject in mr.of_split(mr.held_out)}
 
     def is_default(results: Results) -> bool:

@@ -1,4 +1,4 @@
-"""Which slices a sweep shows, and that they are the same for all."""
+"""The slices that a sweep shows, the same for all variants."""
 
 import dataclasses
 import io
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from configs import phantom
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.manifest import read_manifest
 from input_pipeline.preparation import prepare
 from synthct_jax.evaluation.subjects import read_subjects
-from synthct_jax.sweep import pictures as sweep_pictures
+from synthct_jax.sweep import pictures
 from synthct_jax.sweep.pictures import Place, View
 
 
@@ -30,9 +30,9 @@ def water(mr):
     return np.zeros(mr.shape[:3], np.float32)
 
 
-def test_the_slices_are_those_of_the_median_error_and_of_the_livers(data):
-    prepared = load_prepared(data)
-    places = sweep_pictures.choose(water, data, prepared)
+def test_slices_are_those_of_the_median_error_and_of_the_livers(data):
+    prepared = read_manifest(data)
+    places = pictures.choose_places(water, data, prepared)
     cases = {case.name: case for case in read_subjects(data, prepared, "test")}
     errors = {
         name: np.abs(case.reference_ct)[case.labels > 0].mean()
@@ -44,57 +44,53 @@ def test_the_slices_are_those_of_the_median_error_and_of_the_livers(data):
     darkest = min(hu, key=hu.get)
     assert (places[-1].subject, len(places)) in ((darkest, 3), (places[0].subject, 2))
 
-    views = sweep_pictures._views(
-        water, data, prepared, places, {"mr_channels": ("in_phase",)}
-    )
+    views = pictures.read_views(water, data, prepared, places, ("in_phase",))
     case = cases[places[1].subject]
     most = (case.labels == label).sum(axis=(1, 2)).argmax()
-    np.testing.assert_array_equal(views[1].truth, case.reference_ct[most])
-    assert list(views[1].mr) == ["in_phase"] and views[1].synthetic.shape == (32, 32)
+    np.testing.assert_array_equal(views[1].reference_ct, case.reference_ct[most])
+    assert list(views[1].mr) == ["in_phase"] and views[1].synthetic_ct.shape == (32, 32)
 
 
-def test_another_grid_shows_the_slice_at_the_same_height(data):
-    prepared = load_prepared(data)
+def test_other_grid_shows_the_slice_at_the_same_height(data):
+    prepared = read_manifest(data)
     name = prepared.domains["mr"].of_split("test")[0].name
-    heights = [sweep_pictures._height(prepared, name, i) for i in range(8)]
+    heights = [pictures._height(prepared, name, i) for i in range(8)]
     assert np.diff(heights) == pytest.approx(18)
-    place = Place(subject=name, height_mm=heights[5] + 7, why="")
-    (view,) = sweep_pictures._views(
-        water, data, prepared, [place], {"mr_channels": ("in_phase",)}
-    )
+    place = Place(subject=name, height_mm=heights[5] + 7, reason="")
+    (view,) = pictures.read_views(water, data, prepared, [place], ("in_phase",))
     case = next(read_subjects(data, prepared, "test"))
-    np.testing.assert_array_equal(view.truth, case.reference_ct[5])
+    np.testing.assert_array_equal(view.reference_ct, case.reference_ct[5])
 
 
-def test_without_a_truth_the_middle_slices_are_shown(data, monkeypatch):
+def test_without_a_reference_ct_the_middle_slices_are_shown(data, monkeypatch):
     def unknown(*arguments):
         for case in read_subjects(*arguments):
             yield dataclasses.replace(case, reference_ct=None, labels=None)
 
-    monkeypatch.setattr(sweep_pictures, "read_subjects", unknown)
-    prepared = load_prepared(data)
-    places = sweep_pictures.choose(water, data, prepared)
+    monkeypatch.setattr(pictures, "read_subjects", unknown)
+    prepared = read_manifest(data)
+    places = pictures.choose_places(water, data, prepared)
     names = [subject.name for subject in prepared.domains["mr"].of_split("test")]
     assert [place.subject for place in places] == [names[0], names[-1]]
-    views = sweep_pictures._views(
-        water, data, prepared, places, {"mr_channels": ("in_phase",)}
-    )
+    views = pictures.read_views(water, data, prepared, places, ("in_phase",))
     image = picture(places, {"in": views})
-    assert views[0].truth is None
+    assert views[0].reference_ct is None
     # A band has a row of its own for errors where there are any.
     assert image.shape[0] < image.shape[1] * 1.5
 
 
 def picture(places, views):
-    return matplotlib.image.imread(io.BytesIO(sweep_pictures.figure(places, views)))
+    return matplotlib.image.imread(io.BytesIO(pictures.figure(places, views)))
 
 
-def test_every_variant_and_channel_has_its_place():
+def test_every_variant_and_channel_has_a_column():
     flat = np.zeros((8, 8), np.float32)
-    place = [Place(subject="p", height_mm=0.0, why="")]
+    place = [Place(subject="p", height_mm=0.0, reason="")]
 
     def view(*channels):
-        return [View(mr=dict.fromkeys(channels, flat), synthetic=flat, truth=flat)]
+        return [
+            View(mr=dict.fromkeys(channels, flat), synthetic_ct=flat, reference_ct=flat)
+        ]
 
     one = picture(place, {"in": view("in_phase")})
     three = picture(
