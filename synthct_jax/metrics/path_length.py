@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from input_pipeline.intensity import AIR_HU
 from synthct_jax.metrics.batches import over_slices
 from synthct_jax.metrics.tissues import AERATED_BELOW_HU, BONE_FROM_HU
 
@@ -37,8 +38,7 @@ _SLOPES = np.diff(_KNOTS) / np.diff(_KNOTS_HU)
 
 # Values of `bulk_density`. Bone of 480 HU has 1.3 g/cm3, by the densities of Schneider,
 # Bortfeld & Schlegel.
-_AIR_HU, _SOFT_TISSUE_HU, _BONE_HU = -1000.0, 0.0, 480.0
-_OUTSIDE_HU = -1024.0
+_GAS_HU, _WATER_HU, _BONE_HU = -1000.0, 0.0, 480.0
 
 
 def relative_stopping_power(hu: jax.Array) -> jax.Array:
@@ -128,10 +128,10 @@ def bulk_density(reference_ct: np.ndarray, body: np.ndarray) -> np.ndarray:
         body: bool of the same shape.
 
     Returns:
-        HU, float32 of the same shape; -1024 outside the body.
+        HU, float32 of the same shape; `AIR_HU` (-1024) outside the body.
     """
     classes = [~body, reference_ct < AERATED_BELOW_HU, reference_ct < BONE_FROM_HU]
-    values = [_OUTSIDE_HU, _AIR_HU, _SOFT_TISSUE_HU]
+    values = [AIR_HU, _GAS_HU, _WATER_HU]
     return np.select(classes, values, _BONE_HU).astype(np.float32)
 
 
