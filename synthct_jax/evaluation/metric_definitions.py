@@ -136,9 +136,9 @@ DISTRIBUTION = {
         lambda pair: pair.frechet("haar"), features="haar",
         headline="Overall appearance of the slices"),
     f"{haar_features.NAME}_infinite": Metric(
-        "... extrapolated to infinitely many subjects", "", "lower", None, UNLIMITED,
-        "Chong & Forsyth 2020, by subjects: corrects the bias of few of them; below 0 "
-        "is 0 within its error",
+        "Fréchet distance, Haar features, extrapolated", "", "lower", None, UNLIMITED,
+        "extrapolated to infinitely many subjects (Chong & Forsyth 2020), to correct "
+        "the bias of few of them; below 0 is 0 within its error",
         lambda pair: pair.frechet_infinite("haar"), features="haar"),
     f"kernel_haar_v{haar_features.VERSION}": Metric(
         "Kernel distance, Haar features", "", "lower", None, UNLIMITED,
