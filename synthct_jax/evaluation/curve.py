@@ -1,22 +1,23 @@
-"""Metrics over the steps of a run: of all its evaluations, read from their folders.
+"""Headline metrics over the steps of a run, read from the folders of its evaluations.
 
-FOLDER/curve.json, or curve_SPLIT.json where a split was asked for by name:
+FOLDER/curve.json, or curve_SPLIT.json where the user chose the split:
 
-    format          1
-    data            source, split and number of subjects
-    best            metric, step and value, by MAE or else by Frechet distance; or null
-    floors          metric -> {mean, low, high} between real CT, as far as known
-    rows            ascending: {step, folder, made,
-                    metrics: metric -> {value, low, high}}
+    format            2
+    data              source, split and number of subjects
+    best              metric, step and value, by MAE or else Fréchet distance; or null
+    reference_ranges  metric -> {value, low, high, n} of real CT, where known
+    rows              ascending: {step, folder, made,
+                      metrics: metric -> {value, low, high, n}}
 
-Metrics are those of `catalogue`, and `OUTSIDE`. Values that are not finite are null.
+Metrics are the headlines of `metric_definitions`, and OUTSIDE, whose n is the number of
+metrics that are judged.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from synthct_jax.evaluation.results import Results
 from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.intervals import UNLIMITED, Interval
 
-FORMAT = 1
-OUTSIDE = "outside_floor"  # how many distances are larger than between real CT
+FORMAT = 2
+OUTSIDE = "outside_real_vs_real"
 BEST_BY = ("mae", haar_features.NAME)
 
 _OUTSIDE = Metric(
@@ -40,34 +41,39 @@ _OUTSIDE = Metric(
     UNLIMITED,
     "number of distribution metrics that are worse than between halves of the real CT",
 )
-_DISTRIBUTION = (haar_features.NAME, "fid", "kl_real_synthetic", "wasserstein")
-_CONSISTENCY = r"cycle_.+|outline_dice"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
-    """An evaluation of the run.
-
-    Attributes:
-        step: of the checkpoint.
-        folder: of its report, by name.
-        made: time in UTC, ISO 8601.
-        data: what it was evaluated on: source, split, size of the grid and subjects.
-        metrics: by name {value, low, high}.
-        floors: by name {mean, low, high}, where they are known.
-        compared: how many distances have a floor.
-    """
+    """An evaluation of the run: step, its folder's name, and results."""
 
     step: int
     folder: str
-    made: str
-    data: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, float | None]]
-    floors: Mapping[str, Mapping[str, float]]
-    compared: int
+    results: Results
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it was evaluated on: rows of a curve have the same."""
+        names = ("source", "split", "size", "spacing_mm", "mr_subjects")
+        return {name: self.results.data[name] for name in names}
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Interval]:
+        """Headline metrics that have a value, and OUTSIDE, by name."""
+        names = [
+            name
+            for group in ("paired", "distribution", "consistency")
+            for name in self.results.metrics(group)
+            if metric_definitions.named(name).headline
+        ]
+        metrics = {name: self.results.interval(name) for name in names}
+        if judged := self.results.judged():
+            outside = float(len(self.results.outside()))
+            metrics[OUTSIDE] = Interval(value=outside, low=None, high=None, n=judged)
+        return {n: one for n, one in metrics.items() if math.isfinite(one.value)}
 
     def value(self, metric: str) -> float | None:
-        return self.metrics.get(metric, {}).get("value")
+        return self.metrics[metric].value if metric in self.metrics else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,60 +84,62 @@ class Curve:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those of any row, in their order."""
+        """The metrics of any row, in their order."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.metrics))
 
     @property
     def best_by(self) -> str | None:
-        """The metric that says which step is best; None where none is known."""
-        return next((name for name in BEST_BY if any(self.values(name))), None)
+        """The metric that decides which step is best; None where none is known."""
+        return next((name for name in BEST_BY if self.rows_with(name)), None)
 
     @property
     def best(self) -> Row | None:
-        """The first of those with the smallest `best_by`."""
+        """The first row with the smallest `best_by`."""
         if (metric := self.best_by) is None:
             return None
-        return min(self.values(metric), key=lambda row: row.value(metric))
+        return min(self.rows_with(metric), key=lambda row: row.value(metric))
 
-    def values(self, metric: str) -> list[Row]:
-        """The rows that have a value of it."""
-        return [row for row in self.rows if row.value(metric) is not None]
+    def rows_with(self, metric: str) -> list[Row]:
+        """Return the rows that have a value of a metric."""
+        return [row for row in self.rows if metric in row.metrics]
 
-    def floor(self, metric: str) -> Mapping[str, float] | None:
-        """What it is between real CT; the same in all rows, but for their versions."""
-        newest = sorted(self.rows, key=lambda row: row.made, reverse=True)
-        return next((r.floors[metric] for r in newest if metric in r.floors), None)
+    def reference_range(self, metric: str) -> Interval | None:
+        """Return the range of real CT, by the newest row that has it."""
+        if metric == OUTSIDE:
+            return None
+        newest = sorted(self.rows, key=lambda row: row.results.made, reverse=True)
+        ranges = (row.results.reference_range(metric) for row in newest)
+        return next((one for one in ranges if one is not None), None)
 
 
 class Reader:
     """Reads the evaluations in a folder, each once as long as it does not change."""
 
     def __init__(self, folder: Path, split: str | None = None):
-        """`split`: as it was asked for by name (`evaluate.default_folder`)."""
+        """Read those of `evaluate.default_folder` with this split."""
         self._folder = folder
         self._name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
-        self._known: dict[tuple[Path, int], Row | None] = {}
+        self._rows: dict[tuple[Path, int], Row | None] = {}
 
     def rows(self) -> list[Row]:
-        """All evaluations of this version, ascending by step."""
-        found = []
+        """Return all evaluations of this version, ascending by step."""
+        rows = []
         for path in self._folder.glob("*/metrics.json"):
-            if not (matched := self._name.fullmatch(path.parent.name)):
+            if not (match := self._name.fullmatch(path.parent.name)):
                 continue
             try:
                 key = path, path.stat().st_mtime_ns
-                if key not in self._known:
-                    self._known[key] = _read(path, int(matched[1]))
+                if key not in self._rows:
+                    self._rows[key] = _read(path, int(match[1]))
             except OSError:
                 continue  # it is being replaced
-            if (row := self._known[key]) is not None:
-                found.append(row)
-        return sorted(found, key=lambda row: row.step)
+            rows.append(self._rows[key])
+        return sorted(filter(None, rows), key=lambda row: row.step)
 
     def curve(self) -> Curve:
-        """Those on the same data as the newest."""
+        """Return the evaluations on the same data as the newest."""
         rows = self.rows()
-        newest = max(rows, key=lambda row: (row.made, row.step), default=None)
+        newest = max(rows, key=lambda row: (row.results.made, row.step), default=None)
         same = [row for row in rows if row.data == newest.data]
         if others := [row.folder for row in rows if row.data != newest.data]:
             logging.warning(
@@ -145,60 +153,21 @@ class Reader:
 
 def _read(path: Path, step: int) -> Row | None:
     try:
-        found = results.read_json(path)
-        return of_results(found, step=step, folder=path.parent.name)
-    except (KeyError, TypeError, ValueError) as error:
+        return Row(step, path.parent.name, results.read_json(path))
+    except ValueError as error:
         logging.warning("Not in the curve: %s", error)
         return None
 
 
-def of_results(results: Results, *, step: int, folder: str) -> Row:
-    """Return what the curve keeps of an evaluation."""
-    names = ["mae"] if results.paired else []
-    names += [n for n in _DISTRIBUTION if results.interval(n) is not None]
-    names += [
-        name
-        for name in results.metrics("consistency")
-        if re.fullmatch(_CONSISTENCY, name)
-    ]
-    metrics, floors = {}, {}
-    for name in names:
-        metrics[name] = _entry(results.interval(name))
-        if (reference := results.reference_range(name)) is not None:
-            entry = _entry(reference)
-            floors[name] = {"mean": entry.pop("value")} | entry
-    distances = results.metrics("distribution")
-    compared = sum(results.reference_range(n) is not None for n in distances)
-    if compared:
-        outside = float(len(results.outside()))
-        metrics[OUTSIDE] = {"value": outside, "low": None, "high": None}
-    data_names = ("source", "split", "size", "spacing_mm", "mr_subjects")
-    return Row(
-        step=step,
-        folder=folder,
-        made=results.made,
-        data={name: results.data[name] for name in data_names},
-        metrics=metrics,
-        floors=floors,
-        compared=compared,
-    )
-
-
-def _entry(interval: Interval) -> dict[str, float | None]:
-    value = interval.value if math.isfinite(interval.value) else None
-    return {"value": value, "low": interval.low, "high": interval.high}
-
-
-def file_name(split: str | None, kind: str) -> str:
-    """curve.json or curve.html, or with the split where one was asked for by name."""
-    return f"curve{f'_{split}' if split else ''}.{kind}"
+def file_name(split: str | None, suffix: str) -> str:
+    """Return curve.SUFFIX, or curve_SPLIT.SUFFIX where the user chose the split."""
+    return f"curve{f'_{split}' if split else ''}.{suffix}"
 
 
 def to_json(curve: Curve) -> str:
-    """The text of curve.json."""
-    data = curve.rows[-1].data
-    best = curve.best
-    floors = {name: floor for name in curve.metrics if (floor := curve.floor(name))}
+    """Return the text of curve.json."""
+    data, best = curve.rows[-1].data, curve.best
+    ranges = {name: curve.reference_range(name) for name in curve.metrics}
     fields = {
         "format": FORMAT,
         "data": {
@@ -212,13 +181,13 @@ def to_json(curve: Curve) -> str:
             "step": best.step,
             "value": best.value(curve.best_by),
         },
-        "floors": floors,
+        "reference_ranges": _plain({name: of for name, of in ranges.items() if of}),
         "rows": [
             {
                 "step": row.step,
                 "folder": row.folder,
-                "made": row.made,
-                "metrics": row.metrics,
+                "made": row.results.made,
+                "metrics": _plain(row.metrics),
             }
             for row in curve.rows
         ],
@@ -226,6 +195,10 @@ def to_json(curve: Curve) -> str:
     return json.dumps(fields, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def about(metric: str) -> Metric:
-    """As `catalogue.named`, of OUTSIDE as well."""
+def _plain(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: dataclasses.asdict(one) for name, one in intervals.items()}
+
+
+def named(metric: str) -> Metric:
+    """Return the definition of a metric, as `metric_definitions.named`; of OUTSIDE."""
     return _OUTSIDE if metric == OUTSIDE else metric_definitions.named(metric)

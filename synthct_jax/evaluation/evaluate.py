@@ -20,8 +20,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline import files
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import Prepared, load_prepared
+from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.evaluation import distribution, methods, per_subject, results
 from synthct_jax.evaluation.methods import Model
 from synthct_jax.evaluation.metric_definitions import BODY
@@ -36,9 +35,7 @@ from synthct_jax.evaluation.results import (
 )
 from synthct_jax.evaluation.subjects import (
     EvaluationSubject,
-    outline,
     read_subjects,
-    spacing_mm,
     translate_checked,
 )
 from synthct_jax.evaluation.volume_summary import VolumeSummary, summarise
@@ -87,13 +84,12 @@ def evaluate_run(
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True)
-    data_dir = data_dir or Path(loaded.description.data_dir)
-    prepared = load_prepared(data_dir)
-    stream.check_compatible(prepared, ConfigDict(loaded.data))
+    dataset = Dataset.open(data_dir or loaded.description.data_dir)
+    dataset.check_compatible(ConfigDict(loaded.data))
     return evaluate(
-        methods.model_of_checkpoint(loaded, prepared),
-        data_dir=data_dir,
-        split=split or prepared.domains["mr"].held_out,
+        methods.model_of_checkpoint(loaded, dataset),
+        dataset,
+        split=split or dataset.manifest.domains["mr"].held_out,
         output_dir=output_dir or default_folder(workdir, loaded.step, split),
         provenance=loaded.provenance,
         curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
@@ -108,8 +104,8 @@ def default_folder(workdir: Path, step: int, split: str | None = None) -> Path:
 
 def evaluate(
     model: Model,
+    dataset: Dataset,
     *,
-    data_dir: Path,
     split: str,
     output_dir: Path,
     provenance: Mapping[str, Any],
@@ -120,7 +116,7 @@ def evaluate(
 
     Args:
         model: what is evaluated.
-        data_dir: prepared data.
+        dataset: prepared data.
         split: of its subjects.
         output_dir: appears whole or not at all; an evaluation in it is replaced.
         provenance: what the translation is (step, config, versions, ...); JSON.
@@ -128,17 +124,12 @@ def evaluate(
         inception: the network for FID and KID; without it they are left out.
 
     Raises:
-        FileNotFoundError, ValueError: no prepared data, no such subjects, a translation
-            of another shape or not finite, or a folder that holds something else.
+        FileNotFoundError, ValueError: no such subjects, a translation of another shape
+            or not finite, or a folder that holds something else.
     """
-    data_dir, output_dir = Path(data_dir), Path(output_dir)
     files.check_replaceable(output_dir, FILES, what="evaluation")
     found, slices = compute(
-        model,
-        data_dir=data_dir,
-        split=split,
-        provenance=provenance,
-        inception=inception,
+        model, dataset, split=split, provenance=provenance, inception=inception
     )
     with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", found)
@@ -152,22 +143,22 @@ def evaluate(
 
 def compute(
     model: Model,
+    dataset: Dataset,
     *,
-    data_dir: Path,
     split: str,
     provenance: Mapping[str, Any],
     inception: Inception | None = None,
 ) -> tuple[Results, list[Slice]]:
     """Return the results that `evaluate` writes, and the slices that it shows."""
-    prepared = load_prepared(data_dir)
-    ct = prepared.domains["ct"]
+    manifest = dataset.manifest
+    ct = manifest.domains["ct"]
     real_split = split if ct.of_split(split) else ct.held_out
-    real, middle_slices = _summarise_real_ct(data_dir, prepared, real_split, inception)
-    named_methods, warnings = methods.by_name(model, data_dir, prepared)
+    real, middle_slices = _summarise_real_ct(dataset, real_split, inception)
+    named_methods, warnings = methods.by_name(model, dataset)
 
-    measured = _Measured(model, prepared.label_names, inception)
-    for subject in read_subjects(data_dir, prepared, split):
-        _check_body(subject, data_dir)
+    measured = _Measured(model, manifest.label_names, inception)
+    for subject in read_subjects(dataset, split):
+        _check_body(subject, dataset.folder)
         for name, method in named_methods.items():
             if (hu := method(subject)) is not None:
                 measured.add(name, subject, hu)
@@ -190,17 +181,17 @@ def compute(
     found = Results(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data={
-            "data_dir": str(data_dir.resolve()),
-            "source": prepared.source,
+            "data_dir": str(dataset.folder.resolve()),
+            "source": manifest.source,
             "split": split,
             "real_ct_split": real_split,
-            "size": prepared.size,
-            "spacing_mm": prepared.spacing_mm,
-            "stored_mr_channels": list(prepared.domains["mr"].channels),
+            "size": manifest.size,
+            "spacing_mm": manifest.spacing_mm,
+            "stored_mr_channels": list(manifest.domains["mr"].channels),
             "mr_subjects": measured.mr_subjects,
             "ct_subjects": {one.name: one.slices for one in real},
             "halves": distribution.sample_sizes(network, reference),
-            "warnings": [*prepared.warnings, *warnings],
+            "warnings": [*manifest.warnings, *warnings],
         },
         provenance={
             **provenance,
@@ -212,7 +203,7 @@ def compute(
         spectra=_spectra(network, real),
     )
     slices = _example_slices(
-        model, data_dir, prepared, split, measured.ranked_slices, middle_slices
+        model, dataset, split, measured.ranked_slices, middle_slices
     )
     return found, slices
 
@@ -282,13 +273,13 @@ class _Measured:
         }
 
 
-def _check_body(subject: EvaluationSubject, data_dir: Path) -> None:
+def _check_body(subject: EvaluationSubject, folder: Path) -> None:
     """Raise ValueError, before anything is computed, where there is no body."""
     if not subject.outline.any():
-        raise ValueError(f"{data_dir}: no body is found in the MR of {subject.name}")
+        raise ValueError(f"{folder}: no body is found in the MR of {subject.name}")
     if not subject.body.any():
         raise ValueError(
-            f"{data_dir}: the labels of {subject.name} are all 0, outside the body"
+            f"{folder}: the labels of {subject.name} are all 0, outside the body"
         )
 
 
@@ -296,21 +287,17 @@ def _check_body(subject: EvaluationSubject, data_dir: Path) -> None:
 
 
 def _summarise_real_ct(
-    data_dir: Path, prepared: Prepared, split: str, inception: Inception | None
+    dataset: Dataset, split: str, inception: Inception | None
 ) -> tuple[list[VolumeSummary], dict[str, np.ndarray]]:
     """Return summaries of the real CT, and the middle slice of each subject."""
     real, middle_slices = [], {}
-    for name, images in stream.read_subjects(data_dir, "ct", split):
-        spacing = spacing_mm(name, "ct", prepared)
-        body = outline(images, "CT", spacing)
+    for volume in dataset.subjects("ct", split):
+        name, hu, body = volume.name, volume.stored[..., 0], volume.outline
         if not body.any():
-            raise ValueError(f"{data_dir}: no body is found in the CT of {name}")
-        real.append(
-            summarise(
-                name, images[..., 0], body, slice_mm=spacing[0], inception=inception
-            )
-        )
-        middle_slices[name] = images[example_slices.middle(body), ..., 0]
+            raise ValueError(f"{dataset.folder}: no body is found in the CT of {name}")
+        slice_mm = volume.spacing_mm[0]
+        real.append(summarise(name, hu, body, slice_mm=slice_mm, inception=inception))
+        middle_slices[name] = hu[example_slices.middle(body)]
     return real, middle_slices
 
 
@@ -360,8 +347,7 @@ def _spectra(
 
 def _example_slices(
     model: Model,
-    data_dir: Path,
-    prepared: Prepared,
+    dataset: Dataset,
     split: str,
     ranked: list[Ranked],
     middle_slices: Mapping[str, np.ndarray],
@@ -370,7 +356,7 @@ def _example_slices(
     chosen = example_slices.choose(ranked)
     wanted = {one.subject for one in chosen.values()}
     slices = {}
-    for subject in read_subjects(data_dir, prepared, split):
+    for subject in read_subjects(dataset, split):
         if subject.name not in wanted:
             continue
         hu = translate_checked(model.translate, subject.mr, subject.name)

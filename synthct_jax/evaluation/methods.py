@@ -2,21 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import Prepared
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation.statistics import count_values
 from synthct_jax.evaluation import baselines
 from synthct_jax.evaluation.results import NETWORK
-from synthct_jax.evaluation.subjects import (
-    EvaluationSubject,
-    outline,
-    spacing_mm,
-    translate_checked,
-)
+from synthct_jax.evaluation.subjects import EvaluationSubject, translate_checked
 from synthct_jax.inference.loaded_model import LoadedModel
 from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import path_length
@@ -44,10 +37,12 @@ class Model:
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def model_of_checkpoint(loaded: LoadedModel, prepared: Prepared) -> Model:
+def model_of_checkpoint(loaded: LoadedModel, dataset: Dataset) -> Model:
     """Return the functions of a checkpoint on prepared data."""
     translator = Translator(
-        loaded.method, loaded.data, stored_channels=prepared.domains["mr"].channels
+        loaded.method,
+        loaded.data,
+        stored_channels=dataset.manifest.domains["mr"].channels,
     )
     return Model(
         translate=lambda mr: translator(loaded.params, mr),
@@ -59,17 +54,15 @@ def model_of_checkpoint(loaded: LoadedModel, prepared: Prepared) -> Model:
     )
 
 
-def by_name(
-    model: Model, data_dir: Path, prepared: Prepared
-) -> tuple[dict[str, Method], list[str]]:
+def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
     """Return the network and the baselines by name, and warnings."""
     methods: dict[str, Method] = {
         NETWORK: lambda one: translate_checked(model.translate, one.mr, one.name),
         "water": lambda one: baselines.water(one.outline),
     }
     warnings = []
-    if all(prepared.domains[domain].of_split("train") for domain in ("mr", "ct")):
-        methods["histogram"] = _fit_histogram_map(data_dir, prepared)
+    if all(dataset.manifest.domains[name].of_split("train") for name in ("mr", "ct")):
+        methods["histogram"] = _fit_histogram_map(dataset)
     else:
         warnings = [
             "There are no training subjects of both kinds, to map histograms by"
@@ -82,16 +75,15 @@ def by_name(
     return methods, warnings
 
 
-def _fit_histogram_map(data_dir: Path, prepared: Prepared) -> Method:
-    channels = prepared.domains["mr"].channels
+def _fit_histogram_map(dataset: Dataset) -> Method:
+    channels = dataset.manifest.domains["mr"].channels
     channel = channels.index("in_phase") if "in_phase" in channels else 0
     counts = []
     for domain in ("mr", "ct"):
         total = 0
-        for name, images in stream.read_subjects(data_dir, domain, "train"):
-            body = outline(images, domain.upper(), spacing_mm(name, domain, prepared))
-            mapped = images[..., [channel if domain == "mr" else 0]]
-            total = total + count_values(mapped, body)[0]
+        for volume in dataset.subjects(domain, "train"):
+            mapped = volume.stored[..., [channel if domain == "mr" else 0]]
+            total = total + count_values(mapped, volume.outline)[0]
         counts.append(total)
     histogram_map = baselines.fit_histogram_map(*counts)
     return lambda one: histogram_map(one.mr[..., channel], one.outline)

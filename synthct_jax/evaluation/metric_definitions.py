@@ -149,10 +149,10 @@ DISTRIBUTION = {
         "FID", "", "lower", None, AT_LEAST_0,
         f"Fréchet distance {_INCEPTION}; far too large with fewer than thousands of "
         "slices: prefer KID, and compare it with real against real CT only",
-        lambda pair: pair.frechet("fid"), features="fid"),
+        lambda pair: pair.frechet("fid"), features="fid", headline=True),
     "kid": Metric(
         "KID", "", "lower", None, UNLIMITED, f"kernel distance {_INCEPTION}",
-        lambda pair: pair.kernel_distance("fid"), features="fid"),
+        lambda pair: pair.kernel_distance("fid"), features="fid", headline=True),
     _TORCHVISION: Metric(
         "Fréchet distance, torchvision's Inception", "", "lower", None, AT_LEAST_0,
         f"{_INCEPTION}: of torchvision, so not called FID; as that far too large with "
@@ -249,7 +249,8 @@ CONSISTENCY = {
 _CYCLE = "cycle_"  # and the name of an MR channel
 _CYCLE_METRIC = Metric(
     "Cycle error", "%", "lower", 2, (0.0, 100.0),
-    "mean |MR - cycled MR| in the body, of the range of the network's input")
+    "mean |MR - cycled MR| in the body, of the range of the network's input",
+    headline=True)
 
 # --- a synthetic CT and its reference CT ----------------------------------------------
 

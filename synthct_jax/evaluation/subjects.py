@@ -3,13 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.body import body_mask
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import Prepared
+from input_pipeline.dataset.dataset import Dataset, SubjectVolume
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,23 +14,33 @@ class EvaluationSubject:
     """A subject to translate.
 
     Attributes:
-        name: of the subject.
-        mr: as stored, int16 (slices, rows, columns, channels).
-        spacing_mm: between slices, rows and columns.
+        volume: the stored MR, with its name, spacing and outline.
         reference_ct, labels: (slices, rows, columns) HU and labels; None where the
             reference CT is not known.
     """
 
-    name: str
-    mr: np.ndarray
-    spacing_mm: tuple[float, float, float]
+    volume: SubjectVolume
     reference_ct: np.ndarray | None = None
     labels: np.ndarray | None = None
 
-    @functools.cached_property
+    @property
+    def name(self) -> str:
+        return self.volume.name
+
+    @property
+    def mr(self) -> np.ndarray:
+        """Stored MR, int16 (slices, rows, columns, channels)."""
+        return self.volume.stored
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of slices, rows and columns."""
+        return self.volume.spacing_mm
+
+    @property
     def outline(self) -> np.ndarray:
         """The body as the MR shows it: bool (slices, rows, columns)."""
-        return outline(self.mr, "MR", self.spacing_mm)
+        return self.volume.outline
 
     @functools.cached_property
     def body(self) -> np.ndarray:
@@ -41,9 +48,7 @@ class EvaluationSubject:
         return self.outline if self.labels is None else self.labels > 0
 
 
-def read_subjects(
-    data_dir: Path, prepared: Prepared, split: str
-) -> Iterator[EvaluationSubject]:
+def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
     """Yield all MR subjects of a split; those with labels have a reference CT.
 
     The same name in MR and CT is the same person, but only labels say that both are
@@ -52,51 +57,43 @@ def read_subjects(
     Raises:
         ValueError: MR, CT and labels of a subject differ in name or shape.
     """
-    mr = stream.read_subjects(data_dir, "mr", split)
-    paired = _paired_names(prepared, split)
-    if not paired:
-        for name, images in mr:
-            yield EvaluationSubject(
-                name=name, mr=images, spacing_mm=spacing_mm(name, "mr", prepared)
-            )
-        return
-    cts = _only(stream.read_subjects(data_dir, "ct", split), paired)
-    labels = _only(stream.read_subjects(data_dir, "labels", split), paired)
-    for name, images in mr:
-        spacing = spacing_mm(name, "mr", prepared)
-        if name not in paired:
-            yield EvaluationSubject(name=name, mr=images, spacing_mm=spacing)
-            continue
+    paired = _paired_names(dataset, split)
+    references = iter(())
+    if paired:
         # Subjects are in the same order in all domains.
-        (ct_name, ct), (label_name, label) = next(cts), next(labels)
-        if not (ct_name == label_name == name) or not (
-            ct.shape == label.shape == (*images.shape[:3], 1)
+        references = zip(
+            *(
+                (one for one in dataset.subjects(domain, split) if one.name in paired)
+                for domain in ("ct", "labels")
+            ),
+            strict=True,
+        )
+    for mr in dataset.subjects("mr", split):
+        if mr.name not in paired:
+            yield EvaluationSubject(volume=mr)
+            continue
+        ct, labels = next(references)
+        shape = (*mr.stored.shape[:3], 1)
+        if not (ct.name == labels.name == mr.name) or not (
+            ct.stored.shape == labels.stored.shape == shape
         ):
             raise ValueError(
-                f"{data_dir}: MR {name} {images.shape}, CT {ct_name} {ct.shape} and "
-                f"labels {label_name} {label.shape} do not belong together"
+                f"{dataset.folder}: MR {mr.name} {mr.stored.shape}, CT {ct.name} "
+                f"{ct.stored.shape} and labels {labels.name} {labels.stored.shape} do "
+                "not belong together"
             )
         yield EvaluationSubject(
-            name=name,
-            mr=images,
-            spacing_mm=spacing,
-            reference_ct=ct[..., 0],
-            labels=label[..., 0],
+            volume=mr, reference_ct=ct.stored[..., 0], labels=labels.stored[..., 0]
         )
 
 
-def _paired_names(prepared: Prepared, split: str) -> set[str]:
-    if "labels" not in prepared.domains:
+def _paired_names(dataset: Dataset, split: str) -> set[str]:
+    domains = dataset.manifest.domains
+    if "labels" not in domains:
         return set()
     return set.intersection(
-        *({s.name for s in d.of_split(split)} for d in prepared.domains.values())
+        *({one.name for one in domain.of_split(split)} for domain in domains.values())
     )
-
-
-def _only(
-    subjects: Iterator[tuple[str, np.ndarray]], names: set[str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    return ((name, images) for name, images in subjects if name in names)
 
 
 def translate_checked(
@@ -113,24 +110,6 @@ def translate_checked(
     if not np.isfinite(hu).all():
         raise ValueError(f"{name}: the translation is not finite everywhere")
     return hu
-
-
-def spacing_mm(
-    name: str, domain: str, prepared: Prepared
-) -> tuple[float, float, float]:
-    """Return the spacing between slices, rows and columns of a stored volume."""
-    (subject,) = (one for one in prepared.domains[domain].subjects if one.name == name)
-    affine = np.asarray(subject.affine)
-    slice_mm = float(np.linalg.norm(affine[:3, 2]))
-    return slice_mm, prepared.spacing_mm, prepared.spacing_mm
-
-
-def outline(
-    stored: np.ndarray, modality: str, spacing_mm: tuple[float, float, float]
-) -> np.ndarray:
-    """Return the body in a stored volume: bool (slices, rows, columns)."""
-    slice_mm, row_mm, column_mm = spacing_mm
-    return body_mask(stored, modality, (row_mm, column_mm, slice_mm))
 
 
 def evenly_spaced(length: int, count: int) -> np.ndarray:

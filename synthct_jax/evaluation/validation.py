@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import Prepared, load_prepared
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.dataset.manifest import Manifest
 from synthct_jax.evaluation.subjects import (
     evenly_spaced,
     read_subjects,
@@ -23,7 +23,7 @@ _SLICES = 128  # of each domain, over all subjects
 
 
 def validate(
-    translate: Callable[[np.ndarray], np.ndarray], *, data_dir: Path, split: str
+    translate: Callable[[np.ndarray], np.ndarray], *, dataset: Dataset, split: str
 ) -> dict[str, float]:
     """A few metrics of a few slices of each subject.
 
@@ -32,17 +32,18 @@ def validate(
         each time; where the truth is known 'mae', 'rmse', 'me', 'psnr' in the body too,
         means over subjects.
     """
-    prepared = load_prepared(data_dir)
     share = {
         domain: max(1, _SLICES // max(len(found.of_split(split)), 1))
-        for domain, found in prepared.domains.items()
+        for domain, found in dataset.manifest.domains.items()
     }
     real = [
-        haar_features.haar_features(ct[evenly_spaced(len(ct), share["ct"]), ..., 0])
-        for _, ct in stream.read_subjects(data_dir, "ct", split)
+        haar_features.haar_features(
+            ct.stored[evenly_spaced(len(ct.stored), share["ct"]), ..., 0]
+        )
+        for ct in dataset.subjects("ct", split)
     ]
     synthetic, errors = [], []
-    for subject in read_subjects(data_dir, prepared, split):
+    for subject in read_subjects(dataset, split):
         chosen = evenly_spaced(len(subject.mr), share["mr"])
         hu = translate_checked(translate, subject.mr[chosen], subject.name)
         synthetic.append(haar_features.haar_features(hu))
@@ -60,7 +61,7 @@ def validate(
     return found
 
 
-def check_validation(config: ConfigDict, prepared: Prepared, data_dir: Path) -> None:
+def check_validation(config: ConfigDict, prepared: Manifest, data_dir: Path) -> None:
     """Raises ValueError where validation is wanted and cannot be done as wanted."""
     if not config.train.evaluate_every:
         return

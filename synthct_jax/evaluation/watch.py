@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import logging
 
 from input_pipeline import files
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint
 from synthct_jax.evaluation import curve, curve_page, evaluate
 from synthct_jax.metrics.inception import Inception
@@ -207,7 +207,7 @@ class _Watcher:
     def _check_data(self) -> None:
         if self._data_dir is None:
             return
-        prepared = load_prepared(self._data_dir)
+        prepared = read_manifest(self._data_dir)
         split = self._split or prepared.domains["mr"].held_out
         names = [subject.name for subject in prepared.domains["mr"].of_split(split)]
         asked = (prepared.source, prepared.size, split, names)

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.figure
 import numpy as np
 
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Manifest, read_manifest
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import mr_to_unit
@@ -115,7 +116,9 @@ def choose_places(
     middle slices of the first and the last subject.
     """
     candidates, slices = [], {}
-    for subject in read_subjects(data_dir, manifest, manifest.domains["mr"].held_out):
+    for subject in read_subjects(
+        Dataset.open(data_dir), manifest.domains["mr"].held_out
+    ):
         slices[subject.name] = len(subject.mr)
         if subject.reference_ct is not None:
             hu = translate(subject.mr)
@@ -186,7 +189,9 @@ def read_views(
     """
     views: dict[Place, View] = {}
     stored_channels = manifest.domains["mr"].channels
-    for subject in read_subjects(data_dir, manifest, manifest.domains["mr"].held_out):
+    for subject in read_subjects(
+        Dataset.open(data_dir), manifest.domains["mr"].held_out
+    ):
         heights = [_height(manifest, subject.name, i) for i in range(len(subject.mr))]
         for place in places:
             if place.subject != subject.name:

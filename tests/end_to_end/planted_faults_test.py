@@ -14,6 +14,7 @@ import pytest
 import scipy.ndimage
 from paths import REPOSITORY
 
+from input_pipeline.dataset.dataset import SubjectVolume
 from input_pipeline.phantom import TISSUES, draw_subject
 from synthct_jax.evaluation import distribution, metric_definitions
 from synthct_jax.evaluation.per_subject import Images
@@ -124,8 +125,10 @@ FAULTS = {
 
 
 def images(phantom: Phantom, hu: np.ndarray) -> Images:
-    subject = EvaluationSubject(name=phantom.name, mr=phantom.mr, spacing_mm=SPACING_MM)
-    return Images(hu, subject)
+    mr = SubjectVolume(
+        name=phantom.name, domain="mr", stored=phantom.mr, spacing_mm=SPACING_MM
+    )
+    return Images(hu, EvaluationSubject(volume=mr))
 
 
 def summary(phantom: Phantom, hu: np.ndarray) -> VolumeSummary:

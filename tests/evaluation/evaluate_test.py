@@ -1,14 +1,15 @@
 """Evaluation of known translations of a small made-up data set."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from html_page import HtmlPage
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import Domain, Prepared, Subject
+from input_pipeline.dataset.dataset import Dataset, SubjectVolume
+from input_pipeline.dataset.manifest import Domain, Manifest, Subject
 from input_pipeline.intensity import mr_to_unit
 from synthct_jax.evaluation import evaluate, metric_definitions, results, validation
 from synthct_jax.evaluation.methods import Model
@@ -39,8 +40,26 @@ def person(seed: int, slices: int = 5, size: int = 32):
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MadeUpDataset(Dataset):
+    """A data set in memory: images by subject and domain."""
+
+    images: dict = dataclasses.field(default_factory=dict)
+
+    def subjects(self, domain, split):
+        subjects = self.manifest.domains[domain].of_split(split)
+        assert subjects, "such a split must not be read"
+        for one in subjects:
+            yield SubjectVolume(
+                name=one.name,
+                domain=domain,
+                stored=self.images[one.name][domain],
+                spacing_mm=self.spacing_mm(one),
+            )
+
+
 @pytest.fixture
-def data(monkeypatch, tmp_path):
+def data(tmp_path):
     """A data set: four people for training, and three with everything for test.
 
     `data(test=..., labels=...)` makes it of other sizes.
@@ -74,7 +93,7 @@ def data(monkeypatch, tmp_path):
             for domain, names in has.items()
             if names
         }
-        prepared = Prepared(
+        manifest = Manifest(
             source="made_up",
             size=32,
             spacing_mm=4.0,
@@ -85,14 +104,8 @@ def data(monkeypatch, tmp_path):
             label_names=NAMES if labels else (),
         )
 
-        def read_subjects(data_dir, domain, split_wanted):
-            subjects = domains[domain].of_split(split_wanted)
-            assert subjects, "such a split must not be read"
-            return ((s.name, people[s.name][domain]) for s in subjects)
-
-        for module in (evaluate, validation):
-            monkeypatch.setattr(module, "load_prepared", lambda data_dir: prepared)
-        monkeypatch.setattr(stream, "read_subjects", read_subjects)
+        dataset = MadeUpDataset(folder=tmp_path / "data", manifest=manifest)
+        dataset.images.update(people)
         by_slice = {
             mr.tobytes(): ct[..., 0]
             for p in people.values()
@@ -102,7 +115,7 @@ def data(monkeypatch, tmp_path):
         def perfect(mr: np.ndarray) -> np.ndarray:
             return np.array([by_slice[one.tobytes()] for one in mr], np.float32)
 
-        return {"data_dir": tmp_path / "data", "split": "test"}, perfect
+        return {"dataset": dataset, "split": "test"}, perfect
 
     return make
 
@@ -118,7 +131,8 @@ def model_of(translate, cycle=None) -> Model:
 
 def run(translate, where, folder, *, cycle=None, **changed):
     arguments = where | {"provenance": PROVENANCE, "curves": []} | changed
-    return evaluate.evaluate(model_of(translate, cycle), output_dir=folder, **arguments)
+    model = model_of(translate, cycle)
+    return evaluate.evaluate(model, output_dir=folder, **arguments)
 
 
 def test_perfect_translation_has_no_error(data, tmp_path):
@@ -350,20 +364,18 @@ def test_validation_of_unpaired_data_has_only_the_frechet_distance(data):
     assert list(found) == ["frechet_haar"]
 
 
-def test_validation_skips_slices_without_a_body(data, monkeypatch):
+def test_validation_skips_slices_without_a_body(data):
     where, perfect = data()
-    read, empty = stream.read_subjects, {"person_4"}
+    images = where["dataset"].images
 
-    def read_subjects(data_dir, domain, split):
-        for name, images in read(data_dir, domain, split):
-            without = domain == "labels" and name in empty
-            yield name, np.zeros_like(images) if without else images
-
-    monkeypatch.setattr(stream, "read_subjects", read_subjects)
+    def remove_body(name):
+        images[name]["labels"] = np.zeros_like(images[name]["labels"])
 
     def shifted(mr):
         return perfect(mr) + 30
 
+    remove_body("person_4")
     assert validation.validate(shifted, **where)["mae"] == 30
-    empty |= {"person_5", "person_6"}
+    remove_body("person_5")
+    remove_body("person_6")
     assert list(validation.validate(shifted, **where)) == ["frechet_haar"]
