@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
-from synthct_jax.evaluation.curve import OUTSIDE, Curve, about
+from synthct_jax.evaluation.curve import OUTSIDE, Curve, named
 from synthct_jax.evaluation.metric_definitions import Metric
 from synthct_jax.evaluation.report.charts import Scale
 from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
 from synthct_jax.evaluation.report.rendering import render_page
+from synthct_jax.metrics.intervals import Interval
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 312.0, 10.0, 150.0
 _LOGARITHMIC_FROM = 30.0  # ratio of the largest value to the smallest
@@ -22,9 +22,7 @@ class Point:
     step: int
     report: str
     best: bool
-    value: float
-    low: float | None
-    high: float | None
+    interval: Interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,13 +30,13 @@ class Panel:
     """A metric over steps.
 
     Attributes:
-        range: its values between real CT, {mean, low, high}, or None.
+        range: its values between real CT, or None.
         y: scale of the metric.
     """
 
     metric: Metric
     points: Sequence[Point]
-    range: Any
+    range: Interval | None
     y: Scale
 
 
@@ -59,20 +57,16 @@ def render(curve: Curve) -> str:
         f"{count_noun(len(curve.rows), 'checkpoint')}, step {first} to {last}",
         notes=_notes(curve, subjects),
         curve=curve,
-        about=about,
+        named=named,
         outside=OUTSIDE,
-        panels=[_panel(curve, name) for name in _shown(curve)],
-        shown=_shown(curve),
+        panels=[_panel(curve, name) for name in curve.metrics],
+        shown=curve.metrics,
         box={"left": _LEFT, "right": _RIGHT, "top": _TOP, "bottom": _BOTTOM},
         end_steps=[(first, "middle")]
         if first == last
         else [(first, "start"), (last, "end")],
         step_x=_step_scale(curve),
     )
-
-
-def _shown(curve: Curve) -> list[str]:
-    return [name for name in curve.metrics if curve.values(name)]
 
 
 def _notes(curve: Curve, subjects: int) -> list[str]:
@@ -101,11 +95,11 @@ def _step_scale(curve: Curve) -> Scale:
 
 
 def _panel(curve: Curve, name: str) -> Panel:
-    rows, between_real = curve.values(name), curve.floor(name)
-    entries = [row.metrics[name] for row in rows]
-    shown = [entry[end] for entry in entries for end in ("value", "low", "high")]
+    rows, between_real = curve.rows_with(name), curve.reference_range(name)
+    intervals = [row.metrics[name] for row in rows]
+    shown = [end for one in intervals for end in (one.value, one.low, one.high)]
     if between_real:
-        shown += [between_real["low"], between_real["high"]]
+        shown += [between_real.low, between_real.high]
     shown = [value for value in shown if value is not None]
     step_x = _step_scale(curve)
     points = [
@@ -114,9 +108,9 @@ def _panel(curve: Curve, name: str) -> Panel:
             step=row.step,
             report=f"{row.folder}/report.html",
             best=row is curve.best,
-            **entry,
+            interval=interval,
         )
-        for row, entry in zip(rows, entries, strict=True)
+        for row, interval in zip(rows, intervals, strict=True)
     ]
     y = Scale(
         shown,
@@ -125,4 +119,4 @@ def _panel(curve: Curve, name: str) -> Panel:
         margin=0.06,
         logarithmic=min(shown) > 0 and max(shown) / min(shown) > _LOGARITHMIC_FROM,
     )
-    return Panel(metric=about(name), points=points, range=between_real, y=y)
+    return Panel(metric=named(name), points=points, range=between_real, y=y)

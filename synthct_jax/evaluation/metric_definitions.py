@@ -149,10 +149,12 @@ DISTRIBUTION = {
         "FID", "", "lower", None, AT_LEAST_0,
         f"Fréchet distance {_INCEPTION}; far too large with fewer than thousands of "
         "slices: prefer KID, and compare it with real against real CT only",
-        lambda pair: pair.frechet("fid"), features="fid", headline=True),
+        lambda pair: pair.frechet("fid"), features="fid",
+        headline="Appearance as an Inception network sees it"),
     "kid": Metric(
         "KID", "", "lower", None, UNLIMITED, f"kernel distance {_INCEPTION}",
-        lambda pair: pair.kernel_distance("fid"), features="fid", headline=True),
+        lambda pair: pair.kernel_distance("fid"), features="fid",
+        headline="The same, right for few slices as well"),
     _TORCHVISION: Metric(
         "Fréchet distance, torchvision's Inception", "", "lower", None, AT_LEAST_0,
         f"{_INCEPTION}: of torchvision, so not called FID; as that far too large with "
@@ -250,7 +252,7 @@ _CYCLE = "cycle_"  # and the name of an MR channel
 _CYCLE_METRIC = Metric(
     "Cycle error", "%", "lower", 2, (0.0, 100.0),
     "mean |MR - cycled MR| in the body, of the range of the network's input",
-    headline=True)
+    headline="What is lost from MR to CT and back")
 
 # --- a synthetic CT and its reference CT ----------------------------------------------
 

@@ -1,15 +1,16 @@
-"""Evaluates the checkpoints of a training while it goes on, each once.
+"""Evaluation of each checkpoint of a training once, while the training goes on.
 
-Beside the trainer or on another machine with a shared folder: its checkpoints are read
-and nothing of it is written or locked. What is done is what has a metrics.json, so that
-a watch that was stopped goes on by the same command. Two at once do no harm, and the
-same work twice.
+It runs beside the trainer, or on another machine with a shared folder: checkpoints are
+read, and nothing of the trainer's is written or locked. An evaluation is done when its
+metrics.json exists, so the same command resumes a watch that was stopped. Two watches
+at once do no harm, but do the same work twice.
 """
 
 import contextlib
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -17,12 +18,11 @@ from input_pipeline import files
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint
 from synthct_jax.evaluation import curve, curve_page, evaluate
-from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime.preemption import Preemption
 
 POLL_SECONDS = 30.0
-_SLICE_SECONDS = 0.1  # of waiting, after which a signal is heard
-# What looks damaged may be half removed, or half arrived over a network.
+_SIGNAL_SECONDS = 0.1  # a signal ends waiting after at most this time
+# A checkpoint that looks damaged may be half removed, or half copied over a network.
 _ATTEMPTS = 2
 
 
@@ -33,226 +33,211 @@ def watch(
     data_dir: Path | None = None,
     split: str | None = None,
     output_dir: Path | None = None,
-    inception: Inception | None = None,
+    **options: Any,
 ) -> None:
-    """Evaluates until the last step of the configuration, or until SIGINT or SIGTERM.
+    """Evaluate until the last step of the configuration, or until SIGINT or SIGTERM.
 
-    An evaluation at hand is finished first; a second signal ends it. After each the
-    curve over steps is written anew (`curve`, `curve_page`). Checkpoints that are gone
-    or damaged when their turn comes are passed over.
+    A signal lets the current evaluation finish; a second one ends it. After each
+    evaluation the curve over steps is written again (`curve`, `curve_page`).
+    Checkpoints that vanish or are damaged are skipped.
 
     Args:
-        workdir: of the run; it need not be there yet.
-        poll_seconds: between two looks for new checkpoints.
+        workdir: of the run; it need not exist yet.
+        poll_seconds: time between two looks for new checkpoints.
         data_dir: prepared data; by default those of the training.
-        split: of its subjects; by default as of `evaluate.evaluate_run`.
+        split: of its subjects; by default as for `evaluate.evaluate_run`.
         output_dir: holds a folder for each evaluation; by default WORKDIR/evaluation.
-        inception: the network for FID and KID.
+        options: others of `evaluate.evaluate_run`.
 
     Raises:
-        FileNotFoundError, ValueError: as of `evaluate.evaluate_run`, where nothing
-            can be evaluated; or the folder has evaluations on other data.
+        FileNotFoundError, ValueError: as of `evaluate.evaluate_run`, if nothing can be
+            evaluated; or the folder has evaluations on other data.
     """
-    watcher = _Watcher(
-        workdir,
-        output_dir or workdir / "evaluation",
-        data_dir=data_dir,
-        split=split,
-        inception=inception,
-    )
+    folder = output_dir or workdir / "evaluation"
+    options |= {"data_dir": data_dir, "split": split}
+    watcher = _Watcher(workdir, folder, split, options)
+    watcher.check_data(data_dir)
+    watcher.write_curve()  # an earlier watch may have been stopped before
+    waiting_for = ""
     with Preemption() as preemption:
         while (signal := preemption.reached(0)) is None:
-            if watcher.evaluate_next():
+            pending = watcher.pending()
+            if pending and not watcher.attempts[pending[0]]:
+                watcher.evaluate(pending[0])
                 continue
-            if watcher.is_complete():
+            if not pending and watcher.is_complete():
                 break
-            watcher.say_what_is_waited_for()
-            until = time.monotonic() + poll_seconds
-            while time.monotonic() < until and preemption.reached(0) is None:
-                time.sleep(min(_SLICE_SECONDS, poll_seconds))
-            watcher.forgive()
+            missing = "new checkpoints" if watcher.checkpoints() else "a checkpoint"
+            if missing != waiting_for:
+                waiting_for = missing
+                print(f"Waiting for {missing} in {workdir}", flush=True)
+            _sleep(poll_seconds, preemption)
+            if pending and preemption.reached(0) is None:
+                watcher.evaluate(pending[0])  # once more
     if signal:
-        print(f"Stopped by {signal}: the same command goes on", flush=True)
-    watcher.say_the_end()
+        print(f"Stopped by {signal}: the same command resumes", flush=True)
+    watcher.print_best()
 
 
-_Key = tuple[int, int]
-"""A step, and the inode of its checkpoint: trained again, it is another one."""
+def _sleep(seconds: float, preemption: Preemption) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and preemption.reached(0) is None:
+        time.sleep(min(_SIGNAL_SECONDS, seconds))
+
+
+class _Checkpoint(NamedTuple):
+    """A step, and the inode of its folder: trained again, it is another one."""
+
+    step: int
+    inode: int
 
 
 class _Watcher:
-    """What is there, what is done and what has failed."""
+    """The checkpoints of a run and their evaluations.
+
+    Attributes:
+        attempts: failed evaluations of each checkpoint; _ATTEMPTS: it is skipped.
+    """
 
     def __init__(
-        self,
-        workdir: Path,
-        folder: Path,
-        *,
-        data_dir: Path | None,
-        split: str | None,
-        inception: Inception | None,
+        self, workdir: Path, folder: Path, split: str | None, options: dict[str, Any]
     ):
-        self._workdir, self._folder = workdir, folder
-        self._data_dir, self._split, self._inception = data_dir, split, inception
+        self._workdir, self._folder, self._split = workdir, folder, split
+        self._options = options
         self._reader = curve.Reader(folder, split)
-        self._over: set[_Key] = set()  # evaluated, or given up
-        self._failures: Counter[_Key] = Counter()
-        self._postponed: set[_Key] = set()
-        self._total: tuple[int, int | None] = (-1, None)  # as of which step
-        self._said = ""
-        self._check_data()
-        self._write_curve()  # a watch before may have ended between the two
+        self.attempts: Counter[_Checkpoint] = Counter()
 
-    def evaluate_next(self) -> bool:
-        """Evaluates the earliest that is not done: it is removed first. False: none."""
+    def checkpoints(self) -> list[_Checkpoint]:
+        """Return the complete checkpoints, ascending.
+
+        Orbax gives a checkpoint this name when it is whole, a temporary one before.
+        """
+        checkpoints = []
+        for path in (self._workdir / "checkpoints").glob("*"):
+            if path.name.isdecimal():
+                with contextlib.suppress(FileNotFoundError):  # just removed
+                    inode = path.stat().st_ino
+                    checkpoints.append(_Checkpoint(int(path.name), inode))
+        return sorted(checkpoints)
+
+    def pending(self) -> list[_Checkpoint]:
+        """Return what is to be evaluated: new ones first, the earliest goes first."""
         done = {row.step for row in self._reader.rows()}
-        for key in self._checkpoints():
-            if key[0] not in done and key not in self._over | self._postponed:
-                self._evaluate(key)
-                return True
-        return False
-
-    def forgive(self) -> None:
-        """What has failed once may be tried again."""
-        self._postponed.clear()
+        pending = [
+            one
+            for one in self.checkpoints()
+            if one.step not in done and self.attempts[one] < _ATTEMPTS
+        ]
+        return sorted(pending, key=lambda one: (self.attempts[one], one))
 
     def is_complete(self) -> bool:
-        """Whether the last step of the training is there, and nothing left to try."""
-        keys = self._checkpoints()
-        if not keys or self._postponed:
-            return False
-        newest = keys[-1][0]
-        if self._total[0] != newest:
-            self._total = newest, self._steps_of_training([step for step, _ in keys])
-        return self._total[1] is not None and newest >= self._total[1]
+        """Tell whether the last step of the training has a checkpoint."""
+        for checkpoint in reversed(self.checkpoints()):
+            with contextlib.suppress(OSError, ValueError):  # removed, or damaged
+                with Checkpoints.of_run(self._workdir) as checkpoints:
+                    config = checkpoints.describe(checkpoint.step).config
+                return self.checkpoints()[-1].step >= config["train"]["steps"]
+        return False
 
-    def say_what_is_waited_for(self) -> None:
-        """A line, once."""
-        what = "new checkpoints" if self._checkpoints() else "the first checkpoint"
-        if what != self._said:
-            self._said = what
-            print(f"Waiting for {what} in {self._workdir}", flush=True)
-
-    def say_the_end(self) -> None:
-        found = self._reader.curve()
-        if (best := found.best) is not None:
-            print(f"Best: step {best.step}, {_text(best, found.best_by)}")
-            print(f"Curve: {self._folder / curve.file_name(self._split, 'html')}")
-
-    def _evaluate(self, key: _Key) -> None:
-        step = key[0]
+    def evaluate(self, checkpoint: _Checkpoint) -> None:
+        step = checkpoint.step
         name = evaluate.default_folder(self._workdir, step, self._split).name
+        output_dir = self._folder / name
         try:
             evaluate.evaluate_run(
-                self._workdir,
-                step=step,
-                data_dir=self._data_dir,
-                split=self._split,
-                output_dir=self._folder / name,
-                inception=self._inception,
+                self._workdir, step=step, output_dir=output_dir, **self._options
             )
         except (OSError, ValueError) as error:
-            self._failed(key, error)
+            self._handle(checkpoint, error)
             return
-        self._over.add(key)
-        self._write_curve()
-        self._say(step)
+        self.attempts[checkpoint] = _ATTEMPTS
+        self.write_curve()
+        self._print_step(step)
 
-    def _failed(self, key: _Key, error: Exception) -> None:
-        """Raises what would come again and again."""
-        step, rows = key[0], self._reader.rows()
-        if key not in self._checkpoints():
+    def _handle(self, checkpoint: _Checkpoint, error: Exception) -> None:
+        """Skip or postpone a checkpoint, or raise what would happen with any other."""
+        step, rows = checkpoint.step, self._reader.rows()
+        self.attempts[checkpoint] += 1
+        if checkpoint not in self.checkpoints():
             logging.warning(
                 "Step %d was removed by the training before it could be evaluated", step
             )
         elif any(row.step == step for row in rows):
             logging.warning("Step %d was evaluated by another watch meanwhile", step)
-            self._write_curve()
-        elif isinstance(error, DamagedCheckpoint):
-            self._failures[key] += 1
-            if self._failures[key] < _ATTEMPTS:
-                self._postponed.add(key)
-                logging.warning("Step %d, to be tried once more: %s", step, error)
-            else:
-                self._over.add(key)
-                logging.error("Step %d is passed over: %s", step, error)
-        elif isinstance(error, ValueError) and rows:
-            # Others could be: this one is not to end a watch, now or after a restart.
-            self._over.add(key)
-            logging.error("Step %d is passed over: %s", step, error)
-        else:
+            self.write_curve()
+        elif not isinstance(error, ValueError):
             raise error
+        elif not isinstance(error, DamagedCheckpoint) and not rows:
+            raise error
+        elif (
+            isinstance(error, DamagedCheckpoint)
+            and self.attempts[checkpoint] < _ATTEMPTS
+        ):
+            logging.warning("Step %d will be tried once more: %s", step, error)
+        else:
+            # Others could be evaluated: this one must not end the watch.
+            self.attempts[checkpoint] = _ATTEMPTS
+            logging.error("Step %d is skipped: %s", step, error)
 
-    def _checkpoints(self) -> list[_Key]:
-        """Steps that are there, ascending, with inodes.
-
-        Orbax gives a checkpoint this name when it is whole, a temporary one before.
-        """
-        found = []
-        for path in (self._workdir / "checkpoints").glob("*"):
-            if path.name.isdecimal():
-                with contextlib.suppress(FileNotFoundError):  # just removed
-                    found.append((int(path.name), path.stat().st_ino))
-        return sorted(found)
-
-    def _steps_of_training(self, steps: list[int]) -> int | None:
-        for step in reversed(steps):
-            try:
-                with Checkpoints.of_run(self._workdir) as checkpoints:
-                    return checkpoints.describe(step).config["train"]["steps"]
-            except (OSError, ValueError):
-                continue  # removed, or damaged: another says the same
-        return None
-
-    def _check_data(self) -> None:
-        if self._data_dir is None:
+    def check_data(self, data_dir: Path | None) -> None:
+        """Raise ValueError if the folder has evaluations on other data."""
+        if data_dir is None:
             return
-        prepared = read_manifest(self._data_dir)
-        split = self._split or prepared.domains["mr"].held_out
-        names = [subject.name for subject in prepared.domains["mr"].of_split(split)]
-        asked = (prepared.source, prepared.size, split, names)
+        manifest = read_manifest(data_dir)
+        split = self._split or manifest.domains["mr"].held_out
+        names = [subject.name for subject in manifest.domains["mr"].of_split(split)]
+        expected = (manifest.source, manifest.size, split, names)
         for row in self._reader.rows():
-            has = tuple(row.data[n] for n in ("source", "size", "split"))
-            has = (*has, list(row.data["mr_subjects"]))
-            if has != asked:
+            data = row.data
+            if expected != (
+                *(data[name] for name in ("source", "size", "split")),
+                list(data["mr_subjects"]),
+            ):
                 raise ValueError(
-                    f"{self._folder / row.folder} is on other data than "
-                    f"{self._data_dir}: name another folder by --output"
+                    f"{self._folder / row.folder} is on other data than {data_dir}: "
+                    "name another folder by --output"
                 )
 
-    def _write_curve(self) -> None:
+    def write_curve(self) -> None:
         found = self._reader.curve()
         if found.rows:
             pages = {"json": curve.to_json(found), "html": curve_page.render(found)}
-            for kind, text in pages.items():
+            for suffix, text in pages.items():
                 files.write_file(
-                    self._folder / curve.file_name(self._split, kind), text
+                    self._folder / curve.file_name(self._split, suffix), text
                 )
 
-    def _say(self, step: int) -> None:
+    def _print_step(self, step: int) -> None:
         found = self._reader.curve()
         row = next((row for row in found.rows if row.step == step), None)
         if row is None:  # another watch is just replacing it
             return
-        known = [n for n in curve.BEST_BY if row.value(n) is not None]
-        parts = [_text(row, name) for name in known]
-        if row.compared:
+        parts = [_text(row, name) for name in curve.BEST_BY if name in row.metrics]
+        if outside := row.metrics.get(curve.OUTSIDE):
             parts.append(
-                f"{row.value(curve.OUTSIDE):.0f} of {row.compared} distances larger "
+                f"{outside.value:.0f} of {outside.n} distribution metrics are worse "
                 "than between real CT"
             )
         best = ", the best so far" if found.best is row else ""
         report = self._folder / row.folder / "report.html"
         print(f"Step {step}{best}: {'; '.join(parts)}: {report}", flush=True)
 
+    def print_best(self) -> None:
+        found = self._reader.curve()
+        if (best := found.best) is not None:
+            print(f"Best: step {best.step}, {_text(best, found.best_by)}")
+            print(f"Curve: {self._folder / curve.file_name(self._split, 'html')}")
+
 
 def _text(row: curve.Row, metric: str) -> str:
-    about, entry = curve.about(metric), row.metrics[metric]
-    form = ".3g" if about.digits is None else f".{about.digits}f"
-    interval = (
+    definition, interval = curve.named(metric), row.metrics[metric]
+    digits = definition.digits
+    form = ".3g" if digits is None else f".{digits}f"
+    ends = (
         ""
-        if entry["low"] is None
-        else f" ({entry['low']:{form}} to {entry['high']:{form}})"
+        if interval.low is None
+        else f" ({interval.low:{form}} to {interval.high:{form}})"
     )
-    unit = f" {about.unit}" if about.unit else ""
-    return f"{about.title} {entry['value']:{form}}{unit}{interval}"
+    return (
+        f"{definition.title} {interval.value:{form}} {definition.unit}".strip() + ends
+    )

@@ -100,7 +100,7 @@ def test_every_checkpoint_is_evaluated_once_until_the_last(run, capsys):
     assert run.evaluated == [100, 200, 300]
 
 
-def test_the_curve_is_one_page_that_marks_the_best_and_links_the_reports(run):
+def test_curve_page_marks_the_best_step_and_links_the_reports(run):
     run.save(100, 200, 300)
     run.watch()
     page = HtmlPage(run.workdir / "evaluation" / "curve.html")
@@ -113,7 +113,7 @@ def test_the_curve_is_one_page_that_marks_the_best_and_links_the_reports(run):
     assert not page.sources and "http" not in page.text
 
 
-def test_a_watch_that_was_stopped_goes_on_where_it_was(run):
+def test_stopped_watch_resumes_where_it_was(run):
     run.save(100, 200)
 
     def stop():
@@ -129,7 +129,7 @@ def test_a_watch_that_was_stopped_goes_on_where_it_was(run):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_waiting_at_once(run, number, capsys):
+def test_signal_ends_waiting_at_once(run, number, capsys):
     def send():
         time.sleep(0.3)
         os.kill(os.getpid(), number)
@@ -143,11 +143,11 @@ def test_a_signal_ends_waiting_at_once(run, number, capsys):
     assert time.monotonic() - start < 5
     assert signal.getsignal(number) is before
     said = capsys.readouterr().out
-    assert said.count("Waiting for the first checkpoint") == 1
+    assert said.count("Waiting for a checkpoint") == 1
     assert not run.workdir.exists()  # nothing is made while nothing is there
 
 
-def test_what_is_removed_before_its_turn_is_passed_over(run, caplog):
+def test_checkpoint_that_is_removed_before_its_turn_is_skipped(run, caplog):
     run.save(100, 200, 300)
     run.before[100] = lambda: run.remove(100)
     run.watch()
@@ -155,7 +155,7 @@ def test_what_is_removed_before_its_turn_is_passed_over(run, caplog):
     assert "Step 100 was removed" in caplog.text
 
 
-def test_what_is_being_written_is_left_alone(run):
+def test_incomplete_checkpoint_is_left_alone(run):
     run.save("300.orbax-checkpoint-tmp-17", 100)
 
     def finish():
@@ -167,7 +167,7 @@ def test_what_is_being_written_is_left_alone(run):
     assert run.evaluated == [100, 300]
 
 
-def test_a_damaged_checkpoint_is_tried_again_and_passed_over(run, caplog):
+def test_damaged_checkpoint_is_tried_again_and_skipped(run, caplog):
     run.save(100, 200, 300)
     tried = []
 
@@ -179,10 +179,10 @@ def test_a_damaged_checkpoint_is_tried_again_and_passed_over(run, caplog):
     run.watch()
     assert run.evaluated == [100, 200]
     assert tried == [2, 2]
-    assert "Step 300 is passed over: checkpoints/300 is damaged" in caplog.text
+    assert "Step 300 is skipped: checkpoints/300 is damaged" in caplog.text
 
 
-def test_a_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
+def test_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
     run.save(100, 200, 300)
 
     def fail():
@@ -191,10 +191,10 @@ def test_a_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
     run.before[200] = fail
     run.watch()
     assert run.evaluated == [100, 300]
-    assert "Step 200 is passed over: the translation is not finite" in caplog.text
+    assert "Step 200 is skipped: the translation is not finite" in caplog.text
 
 
-def test_a_mistake_in_what_is_asked_ends_it(run):
+def test_error_of_every_step_ends_the_watch(run):
     run.save(100)
 
     def fail():
@@ -205,7 +205,7 @@ def test_a_mistake_in_what_is_asked_ends_it(run):
         run.watch()
 
 
-def test_two_watches_may_meet(run, caplog):
+def test_two_watches_may_evaluate_the_same_step(run, caplog):
     run.save(100, 200, 300)
 
     def another():
@@ -221,7 +221,7 @@ def test_two_watches_may_meet(run, caplog):
     assert [row["step"] for row in run.curve()["rows"]] == [100, 200, 300]
 
 
-def test_a_split_has_evaluations_and_a_curve_of_its_own(run):
+def test_split_has_its_own_evaluations_and_curve(run):
     run.save(100, 200, 300)
     run.watch()
     run.watch(split="validation")
@@ -242,7 +242,7 @@ def test_evaluations_on_other_data_are_not_in_the_curve(run, caplog):
     assert "not in the curve: 000100" in caplog.text
 
 
-def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
+def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monkeypatch):
     run.save(100, 200, 300)
     worse = {100: 3.0, 200: 2.0, 300: 1.0}
 
@@ -256,8 +256,10 @@ def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
     curve = run.curve()
     assert curve["best"]["metric"] == "frechet_haar_v1"
     assert curve["best"]["step"] == 300
-    assert curve["floors"]["wasserstein"] == {"mean": 6, "low": 3, "high": 9}
-    assert [r["metrics"]["outside_floor"]["value"] for r in curve["rows"]] == [4, 4, 3]
+    real = curve["reference_ranges"]["kl_real_synthetic"]
+    assert real == {"value": 0.01, "low": 0.005, "high": 0.015, "n": 12}
+    outside = [row["metrics"]["outside_real_vs_real"] for row in curve["rows"]]
+    assert [(one["value"], one["n"]) for one in outside] == [(4, 4), (4, 4), (3, 4)]
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -268,7 +270,7 @@ def test_without_a_truth_the_distance_says_which_is_best(run, monkeypatch):
         (["--mode=evaluate", "--poll_seconds=3"], "with --watch alone"),
     ],
 )
-def test_flags_that_do_not_go_together_are_named(arguments, told, capsys):
+def test_contradicting_flags_are_named(arguments, told, capsys):
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         argv = main.parse_flags(["main", "--workdir=nowhere", *arguments])
