@@ -12,7 +12,7 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -21,18 +21,17 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import FILE, Prepared, load_prepared
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.dataset.manifest import FILE, load_prepared
 from input_pipeline.preparation import prepare
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints, Description
 from synthct_jax.checkpoint.metadata import check_resumable
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
-from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
 from synthct_jax.model.optim import constant_then_linear
 from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
-from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.runtime import environment, metric_writer
@@ -73,7 +72,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
         prepared = load_prepared(data_dir)
         stream.check_request(prepared, config.data)
-        validation.check_validation(config, prepared, data_dir)
+        validation.check_validation(config, Dataset.open(data_dir))
         description = Description(
             config=config.to_dict(),
             prepared=json.loads((data_dir / FILE).read_text()),
@@ -135,7 +134,9 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         progress = Progress(config.train.steps, start=start, shown=primary)
         stack.callback(progress.finish)
         losses = _Losses(config, writer, progress)
-        validate = _validator(config, data_dir, prepared)
+        validate = validation.make_validator(
+            methods.from_config(config), config.data, Dataset.open(data_dir)
+        )
         sample = make_sampler(gan, config, data_dir) if primary else None
         whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
 
@@ -304,28 +305,6 @@ class _Losses:
                 extra["steps_per_second"] = self._progress.steps_per_second
             self._writer.write_scalars(step, values | extra)
         return logged
-
-
-def _validator(
-    config: ConfigDict, data_dir: Path, prepared: Prepared
-) -> Callable[[dict[str, Params]], dict[str, float]]:
-    """A function from weights to their metrics on the validation subjects.
-
-    Every process computes all of them, so that all agree on the best step.
-    """
-    translator = Translator(
-        methods.from_config(config),
-        config.data,
-        stored_channels=prepared.domains["mr"].channels,
-    )
-
-    def validate(weights: dict[str, Params]) -> dict[str, float]:
-        params = jax.tree.map(lambda array: array.addressable_data(0), weights["to_ct"])
-        return validation.validate(
-            lambda mr: translator(params, mr), data_dir=data_dir, split="validation"
-        )
-
-    return validate
 
 
 def _listed(values: Mapping[str, float]) -> str:

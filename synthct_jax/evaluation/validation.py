@@ -1,47 +1,98 @@
 """A light evaluation during training, to choose among checkpoints."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.dataset.manifest import Manifest
 from synthct_jax.evaluation.subjects import (
     evenly_spaced,
     read_subjects,
     translate_checked,
 )
+from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
 
-# Of what `validate` returns: what can choose the best checkpoint.
 LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
+"""Metrics of `validate` that can choose the best checkpoint."""
 
 _SLICES = 128  # of each domain, over all subjects
+
+
+def check_validation(config: ConfigDict, dataset: Dataset) -> None:
+    """Check that a training can be validated as its configuration says.
+
+    Raises:
+        ValueError: another metric than LOWER_IS_BETTER is to choose the best
+            checkpoint, or the data have no reference CT for it or no subjects.
+    """
+    if not config.train.evaluate_every:
+        return
+    metric, domains = config.train.best_metric, dataset.manifest.domains
+    if metric not in LOWER_IS_BETTER:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, expected one of those of which the "
+            f"lowest is best: {', '.join(LOWER_IS_BETTER)}"
+        )
+    if metric != "frechet_haar" and "labels" not in domains:
+        raise ValueError(
+            f"train.best_metric is {metric!r}, which needs the reference CT of MR "
+            f"subjects; {dataset.folder} has none: set it to frechet_haar"
+        )
+    if not all(domains[domain].of_split("validation") for domain in ("mr", "ct")):
+        raise ValueError(
+            f"{dataset.folder} has no MR and CT subjects to validate on: set "
+            f"train.evaluate_every to 0, it is {config.train.evaluate_every}"
+        )
+
+
+def make_validator(
+    method: Any, data_config: ConfigDict, dataset: Dataset
+) -> Callable[[Mapping[str, Any]], dict[str, float]]:
+    """Return a function from a training's weights to their validation metrics.
+
+    Every process computes all of them, so that all agree on the best step.
+
+    Args:
+        method: whose generator translates, not split over devices.
+        data_config: `config.data`.
+        dataset: whose validation subjects are translated.
+    """
+    translator = Translator(
+        method, data_config, stored_channels=dataset.manifest.domains["mr"].channels
+    )
+
+    def validate_weights(weights: Mapping[str, Any]) -> dict[str, float]:
+        params = jax.tree.map(lambda array: array.addressable_data(0), weights["to_ct"])
+        return validate(
+            lambda mr: translator(params, mr), dataset=dataset, split="validation"
+        )
+
+    return validate_weights
 
 
 def validate(
     translate: Callable[[np.ndarray], np.ndarray], *, dataset: Dataset, split: str
 ) -> dict[str, float]:
-    """A few metrics of a few slices of each subject.
+    """Return a few metrics of a few slices of each subject.
 
     Returns:
         'frechet_haar': between about _SLICES slices of synthetic and real CT, the same
-        each time; where the truth is known 'mae', 'rmse', 'me', 'psnr' in the body too,
-        means over subjects.
+        each time; where reference CT are known also 'mae', 'rmse', 'me' and 'psnr' in
+        the body, means over subjects.
     """
     share = {
-        domain: max(1, _SLICES // max(len(found.of_split(split)), 1))
-        for domain, found in dataset.manifest.domains.items()
+        name: max(1, _SLICES // max(len(domain.of_split(split)), 1))
+        for name, domain in dataset.manifest.domains.items()
     }
-    real = [
-        haar_features.haar_features(
-            ct.stored[evenly_spaced(len(ct.stored), share["ct"]), ..., 0]
-        )
-        for ct in dataset.subjects("ct", split)
-    ]
+    real = []
+    for ct in dataset.subjects("ct", split):
+        chosen = evenly_spaced(len(ct.stored), share["ct"])
+        real.append(haar_features.haar_features(ct.stored[chosen, ..., 0]))
     synthetic, errors = [], []
     for subject in read_subjects(dataset, split):
         chosen = evenly_spaced(len(subject.mr), share["mr"])
@@ -51,35 +102,11 @@ def validate(
             body = subject.body[chosen]
             if body.any():  # a few slices may be above or below everything
                 errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
-    found = {
+    metrics = {
         "frechet_haar": frechet_distance(
             np.concatenate(synthetic), np.concatenate(real)
         )
     }
     for name in errors[0] if errors else ():
-        found[name] = float(np.mean([error[name] for error in errors]))
-    return found
-
-
-def check_validation(config: ConfigDict, prepared: Manifest, data_dir: Path) -> None:
-    """Raises ValueError where validation is wanted and cannot be done as wanted."""
-    if not config.train.evaluate_every:
-        return
-    metric = config.train.best_metric
-    if metric not in LOWER_IS_BETTER:
-        raise ValueError(
-            f"train.best_metric is {metric!r}, expected one of those of which the "
-            f"lowest is best: {', '.join(LOWER_IS_BETTER)}"
-        )
-    if metric != "frechet_haar" and "labels" not in prepared.domains:
-        raise ValueError(
-            f"train.best_metric is {metric!r}, which needs the true CT of MR "
-            f"subjects; {data_dir} has none: set it to frechet_haar"
-        )
-    if not all(
-        prepared.domains[domain].of_split("validation") for domain in ("mr", "ct")
-    ):
-        raise ValueError(
-            f"{data_dir} has no MR and CT subjects to validate on: set "
-            f"train.evaluate_every to 0, it is {config.train.evaluate_every}"
-        )
+        metrics[name] = float(np.mean([error[name] for error in errors]))
+    return metrics

@@ -12,6 +12,8 @@ from saved_states import assert_same_run
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from input_pipeline.dataset import stream
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import train
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints
@@ -200,14 +202,15 @@ def test_missing_data_are_named(tmp_path):
 
 
 def test_validation_needs_subjects(tmp_path):
-    prepared = stream.load_prepared(tiny_run().data_dir)
+    manifest = read_manifest(tiny_run().data_dir)
     mr = dataclasses.replace(
-        prepared.domains["mr"], subjects=prepared.domains["mr"].of_split("train")
+        manifest.domains["mr"], subjects=manifest.domains["mr"].of_split("train")
     )
-    prepared = dataclasses.replace(prepared, domains={**prepared.domains, "mr": mr})
+    manifest = dataclasses.replace(manifest, domains={**manifest.domains, "mr": mr})
+    dataset = Dataset(folder=tmp_path, manifest=manifest)
     with pytest.raises(ValueError, match="evaluate_every to 0, it is 4"):
-        validation.check_validation(tiny_config(), prepared, tmp_path)
-    validation.check_validation(tiny_config(evaluate_every=0), prepared, tmp_path)
+        validation.check_validation(tiny_config(), dataset)
+    validation.check_validation(tiny_config(evaluate_every=0), dataset)
 
 
 @pytest.mark.parametrize(

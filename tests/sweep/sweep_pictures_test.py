@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import phantom
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from input_pipeline.preparation import prepare
 from synthct_jax.evaluation.subjects import read_subjects
@@ -33,7 +34,7 @@ def water(mr):
 def test_slices_are_those_of_the_median_error_and_of_the_livers(data):
     prepared = read_manifest(data)
     places = pictures.choose_places(water, data, prepared)
-    cases = {case.name: case for case in read_subjects(data, prepared, "test")}
+    cases = {case.name: case for case in read_subjects(Dataset.open(data), "test")}
     errors = {
         name: np.abs(case.reference_ct)[case.labels > 0].mean()
         for name, case in cases.items()
@@ -58,7 +59,7 @@ def test_other_grid_shows_the_slice_at_the_same_height(data):
     assert np.diff(heights) == pytest.approx(18)
     place = Place(subject=name, height_mm=heights[5] + 7, reason="")
     (view,) = pictures.read_views(water, data, prepared, [place], ("in_phase",))
-    case = next(read_subjects(data, prepared, "test"))
+    case = next(read_subjects(Dataset.open(data), "test"))
     np.testing.assert_array_equal(view.reference_ct, case.reference_ct[5])
 
 
