@@ -103,5 +103,19 @@ def test_input_pipeline_imports_neither_jax_nor_synthct_jax():
     ]
 
 
+def test_files_are_short():
+    longest = {"synthct_jax/model/networks.py": 180}
+    paths = [p for name in PACKAGES for p in (REPOSITORY / name).rglob("*.py")]
+    sizes = {
+        str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines())
+        for path in paths
+    }
+    assert not [
+        f"{path} has {size} lines"
+        for path, size in sizes.items()
+        if size > longest.get(path, 430)
+    ]
+
+
 def test_few_modules_are_at_the_top():
     assert len(list((REPOSITORY / "synthct_jax").glob("*.py"))) <= 8
