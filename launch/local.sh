@@ -12,6 +12,8 @@ count=$1
 shift 2
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=launch/wait.sh
+. "$repository/launch/wait.sh"
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=$repository/.venv/bin/python
   if ! [ -x "$PYTHON" ]; then PYTHON=python3; fi
@@ -24,15 +26,12 @@ export PYTHONUNBUFFERED=1
 
 workers=()
 printers=()
-signalled=
-# Background processes ignore SIGINT, so both signals arrive as SIGTERM: the request
-# for an orderly stop, which saves a checkpoint.
+# Background processes ignore SIGINT, so both signals are passed on as SIGTERM.
 # shellcheck disable=SC2317  # called by the trap
-forward() {
-  signalled=yes
+stop_workers() {
   for worker in "${workers[@]}"; do kill -TERM "$worker" 2>/dev/null || true; done
 }
-trap forward TERM INT
+stop_with stop_workers
 
 for ((i = 0; i < count; i++)); do
   # The printer outlives a signal to the whole group, to show the workers' last words.
@@ -42,17 +41,12 @@ for ((i = 0; i < count; i++)); do
   workers+=($!)
   exec {log}>&-
 done
-if [ -n "$signalled" ]; then forward; fi  # it came while the last ones were starting
+if [ -n "$signalled" ]; then stop_workers; fi  # while the last ones were starting
 
 worst=0
 for worker in "${workers[@]}"; do
-  while true; do
-    signalled=
-    status=0
-    wait "$worker" || status=$?
-    # A trapped signal ends `wait` early; the worker may still be saving.
-    if [ -z "$signalled" ]; then break; fi
-  done
+  status=0
+  wait_for "$worker" || status=$?
   if ((status > worst)); then worst=$status; fi
 done
 for printer in "${printers[@]}"; do wait "$printer" || true; done

@@ -7,6 +7,8 @@ if [ $# -lt 4 ] || [ "$3" != -- ]; then
   echo "$usage" >&2
   exit 2
 fi
+# shellcheck source=launch/wait.sh
+. "$(dirname "${BASH_SOURCE[0]}")/wait.sh"
 tpu=$1
 zone=$2
 shift 3
@@ -21,14 +23,7 @@ printf -v arguments ' %q' "$@"
 on_all_hosts "cd $folder && echo \$\$ >.process && PYTHONUNBUFFERED=1 \
 exec .venv/bin/python -m synthct_jax.main$arguments" &
 run=$!
-# An orderly stop, which saves a checkpoint.
-trap 'on_all_hosts "kill -TERM \$(cat $folder/.process)" & signalled=yes' TERM INT
-
-while true; do
-  signalled=
-  status=0
-  wait "$run" || status=$?
-  # A trapped signal ends `wait` early; the processes may still be saving.
-  if [ -z "$signalled" ]; then break; fi
-done
-exit "$status"
+# shellcheck disable=SC2317  # called by the trap
+stop_all_hosts() { on_all_hosts "kill -TERM \$(cat $folder/.process)" & }
+stop_with stop_all_hosts
+wait_for "$run"

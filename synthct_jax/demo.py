@@ -15,7 +15,7 @@ import numpy as np
 from input_pipeline.phantom import draw_subject
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.volume import Volume
-from synthct_jax.runtime.subprocesses import Children
+from synthct_jax.runtime.subprocesses import SubprocessRunner
 
 CONFIG = "configs/phantom.py"
 # Not a seed of the data set: those are drawn by SeedSequence, from 32 bits.
@@ -49,8 +49,8 @@ def main(workdir: Path) -> int:
 
 def run(*arguments: str) -> None:
     """Runs a mode in a process of its own; the demo ends with it if it fails."""
-    with Children() as children:
-        if status := children.run(*arguments):
+    with SubprocessRunner() as runner:
+        if status := runner.run(*arguments):
             sys.exit(status)
 
 

@@ -24,7 +24,7 @@ from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
-from synthct_jax.checkpoint import manager
+from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.inference import preview
 from synthct_jax.inference.loaded_model import LoadedModel, load_model
 from synthct_jax.inference.translator import Translator
@@ -64,7 +64,7 @@ def translate(
     warnings = list(_warnings(model, axial, body))
     for warning in warnings:
         logging.warning("%s", warning)
-    versions = manager.versions()
+    versions = library_versions()
     outside_body = "set to air" if model.data["mask_outside_body"] else "as translated"
     with files.new_folder(output) as folder:
         hu = np.empty(body.shape, np.float32)
@@ -99,7 +99,7 @@ def translate(
             "hu": hu_statistics(hu, body),
             "warnings": warnings,
             "versions": versions,
-            "trained_with_versions": model.description.versions,
+            "trained_with_versions": model.metadata.versions,
         }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
@@ -219,7 +219,7 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
             f"{trained_mm:.3g} mm: details of the MR are lost"
         )
     fraction = float(body.mean())
-    trained = model.description.prepared["domains"]["mr"]["statistics"]
+    trained = model.metadata.prepared["domains"]["mr"]["statistics"]
     usual = trained.get("train", {}).get("body_fraction")
     grid_mm2 = (trained_mm * model.data["size"]) ** 2
     scan_mm2 = body.shape[1] * row_mm * body.shape[2] * column_mm

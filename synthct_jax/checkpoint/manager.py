@@ -1,13 +1,16 @@
-"""Checkpoints of a run, by Orbax: RUN/checkpoints/STEP/{generator,state,config}.
+"""Saving and restoring the checkpoints of a run, by Orbax.
 
-`generator` holds the weights that translate MR to CT and can be read without the rest;
-`state` holds all that the next step depends on; `config` is JSON: the configuration,
-the facts of the data set, versions, and a digest of every array. Orbax checks no
-contents, a flipped bit would load as other weights: the digests are compared on load.
+RUN/checkpoints/STEP/generator          weights that translate MR to CT
+RUN/checkpoints/STEP/inverse_generator  the inverse, if there is one
+RUN/checkpoints/STEP/state              everything that the next step depends on
+RUN/checkpoints/STEP/config             JSON: `metadata.CheckpointMetadata`
+
+Both generators are the moving averages, if the run keeps any. Orbax does not check
+contents: with a flipped bit it would restore other weights. So a digest of every array
+is saved in the JSON, and compared when the array is restored.
 """
 
 import dataclasses
-import importlib.metadata
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,52 +18,34 @@ from typing import Any
 
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint import checkpoint_managers
 
+from synthct_jax.checkpoint import metadata
+from synthct_jax.checkpoint.digest import array_digests, name_leaves
+from synthct_jax.checkpoint.metadata import CheckpointMetadata, DamagedCheckpoint
 from synthct_jax.model.train_state import Params, TrainState
 
-_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-class DamagedCheckpoint(ValueError):
-    """What was read is not what was saved; the message names the step and the array."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a checkpoint says about itself, in JSON.
-
-    Attributes:
-        config: the configuration it was trained with, `ConfigDict.to_dict` of it.
-        prepared: prepared.json of the data it was trained on.
-        data_dir: where those data were.
-        versions: of this package and the libraries that wrote it.
-        metrics: of the validation at this step, if there was one.
-    """
-
-    config: dict[str, Any]
-    prepared: dict[str, Any]
-    data_dir: str
-    versions: dict[str, str]
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+_ARRAY_ITEMS = ("generator", "inverse_generator", "state")
 
 
 class Checkpoints:
     """The checkpoints of one run: the latest few, and the best by a metric.
 
     Saving happens in the background: the state may be donated to the next step as soon
-    as `save` returns, and `close` (or leaving the `with` block) waits for it.
+    as `save` returns. `close`, or leaving the `with` block, waits for it.
     """
 
     def __init__(
         self, workdir: Path, *, keep_latest: int = 3, best_metric: str | None = None
     ):
-        """Opens the checkpoints of `workdir` to save and to restore."""
+        """Open the checkpoints of `workdir` to save and to restore.
+
+        Args:
+            keep_latest: how many of the latest are kept.
+            best_metric: also keep the one with the lowest value of this metric.
+        """
         options = dict(preservation_policy=checkpoint_managers.LatestN(keep_latest))
         if best_metric is not None:
 
@@ -80,7 +65,8 @@ class Checkpoints:
             workdir,
             ocp.CheckpointManagerOptions(
                 cleanup_tmp_directories=True,
-                # All go on from the same step, however old a host's view of it is.
+                # All processes resume from the same step, however old a host's view of
+                # the folder is.
                 single_host_load_and_broadcast=jax.process_count() > 1,
                 **options,
             ),
@@ -89,33 +75,25 @@ class Checkpoints:
 
     @classmethod
     def of_run(cls, workdir: Path) -> "Checkpoints":
-        """Opens the checkpoints of an existing run to read only.
+        """Open the checkpoints of an existing run, only to restore.
 
         Raises:
-            FileNotFoundError: there are none.
+            FileNotFoundError: the run has no checkpoint.
         """
-        folder = workdir / "checkpoints"
-        if not workdir.is_dir():
-            raise FileNotFoundError(f"--workdir: there is no folder {workdir}")
+        metadata.require_checkpoints(workdir)
         self = cls.__new__(cls)
-        if folder.is_dir():
-            self._open(workdir, ocp.CheckpointManagerOptions(create=False))
-        if not folder.is_dir() or not self.steps:
-            raise FileNotFoundError(
-                f"{workdir} holds no checkpoint, expected {folder}/STEP: train first "
-                "(--mode=train), or name the run's folder"
-            )
+        self._open(workdir, ocp.CheckpointManagerOptions(create=False))
         return self
 
     def _open(self, workdir: Path, options: ocp.CheckpointManagerOptions) -> None:
-        self._folder = workdir.resolve() / "checkpoints"
+        self._workdir = workdir.resolve()
+        self._folder = metadata.checkpoints_folder(self._workdir)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=options,
             item_handlers={
-                "generator": ocp.StandardCheckpointHandler(),
-                "state": ocp.StandardCheckpointHandler(),
                 "config": ocp.JsonCheckpointHandler(),
+                **{name: ocp.StandardCheckpointHandler() for name in _ARRAY_ITEMS},
             },
         )
 
@@ -123,306 +101,183 @@ class Checkpoints:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        # Closing waits for the other processes, which know nothing of an error of ours.
+        # Closing waits for the other processes, which may not have this error.
         if error is None or jax.process_count() == 1:
             self.close()
 
     @property
     def steps(self) -> list[int]:
-        """The steps that are there, ascending."""
-        # What was sent from host to host is an array.
+        """The steps of all checkpoints, ascending."""
+        # Orbax returns an array where one host has sent them to the others.
         return sorted(int(step) for step in self._manager.all_steps())
 
     @property
     def latest_step(self) -> int | None:
+        """The step of the latest checkpoint, None if there is none."""
         step = self._manager.latest_step()
         return None if step is None else int(step)
 
-    def save(self, state: TrainState, description: Description) -> bool:
-        """Saves a state under its own step; False: it was there already.
+    def save(self, state: TrainState, description: CheckpointMetadata) -> bool:
+        """Save a state under its own step; return False if that step exists already.
 
         Raises:
-            FloatingPointError: an array is not finite. Nothing is saved, so that the
-                latest checkpoint is always one to go on from.
+            FloatingPointError: an array is not finite. Nothing is saved, so that one
+                can always resume from the latest checkpoint.
         """
         step = int(jax.device_get(state.step))
         if step in self._manager.all_steps():
             return False
         items = {
             "generator": state.translator["to_ct"],
-            "state": _to_arrays(state),
+            "state": state_to_arrays(state),
         }
+        if "to_mr" in state.translator:
+            items["inverse_generator"] = state.translator["to_mr"]
         digests = {}
         for name, tree in items.items():
-            digests[name], broken = _digests(tree)
-            if broken:
+            digests[name], not_finite = array_digests(tree)
+            if not_finite:
                 raise FloatingPointError(
-                    f"step {step} is not saved: {broken[0]} is not finite, nor are "
-                    f"{len(broken) - 1} other arrays"
+                    f"step {step} is not saved: {not_finite[0]} is not finite, nor are "
+                    f"{len(not_finite) - 1} other arrays"
                 )
+        description = dataclasses.replace(description, digests=digests)
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
-                config=ocp.args.JsonSave(
-                    {
-                        "step": step,
-                        **_to_json(dataclasses.asdict(description)),
-                        "digests": digests,
-                    }
-                ),
+                config=ocp.args.JsonSave({"step": step, **description.to_json()}),
             ),
             metrics=description.metrics if self._tracks_metrics else None,
         )
         return True
 
     def restore(self, abstract: TrainState, step: int) -> TrainState:
-        """The state saved at `step`.
+        """Return the state saved at `step`.
 
         Args:
             abstract: `jax.ShapeDtypeStruct`s with the shardings to restore onto, which
-                need not be those that the state was saved from.
+                may differ from those of the saved state.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
+            FileNotFoundError: there is no such checkpoint.
             DamagedCheckpoint: it cannot be read, or its contents have changed.
         """
-        return _from_arrays(self._read(step, "state", _to_arrays(abstract)), abstract)
+        arrays = self._read(step, "state", state_to_arrays(abstract))
+        return _arrays_to_state(arrays, abstract)
 
     def restore_generator(self, step: int) -> Params:
-        """The weights that translate MR to CT, on the first device of this process.
+        """Return the weights that translate MR to CT, on one device of this process.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
+            FileNotFoundError: there is no such checkpoint.
             DamagedCheckpoint: it cannot be read, or its contents have changed.
         """
-        self._require(step)
-        return self._read(step, "generator", self._on_one_device(step, "generator"))
+        return self._read_on_one_device(step, "generator")
 
-    def restore_way_back(self, step: int) -> Params | None:
-        """The weights that translate CT to MR, out of the state; None without any.
-
-        They are read with all of the state: it is one item, and its digests are
-        compared. Errors as of `restore_generator`.
-        """
-        self._require(step)
-        target = self._on_one_device(step, "state")
-        names = [f"{kind}/to_mr/" for kind in ("ema", "generators")]
-        # The moving average where there is one, as for the way there.
-        prefix = next((n for n in names if any(k.startswith(n) for k in target)), None)
-        if prefix is None:
-            return None
-        arrays = self._read(step, "state", target)
-        return flax.traverse_util.unflatten_dict(
-            {
-                name.removeprefix(prefix): array
-                for name, array in arrays.items()
-                if name.startswith(prefix)
-            },
-            sep="/",
-        )
-
-    def describe(self, step: int) -> Description:
-        """What the checkpoint of `step` says about itself.
+    def restore_inverse_generator(self, step: int) -> Params | None:
+        """Return the weights that translate CT to MR, None for a supervised network.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
+            FileNotFoundError: there is no such checkpoint.
+            DamagedCheckpoint: it cannot be read, or its contents have changed.
+        """
+        if "inverse_generator" in self.metadata(step).digests:
+            return self._read_on_one_device(step, "inverse_generator")
+        # Earlier versions saved it only as a part of the state.
+        names = self._shapes_on_one_device(step, "state")
+        prefixes = [f"{weights}/to_mr/" for weights in ("ema", "generators")]
+        for prefix in prefixes:
+            if any(name.startswith(prefix) for name in names):
+                arrays = self._read_on_one_device(step, "state")
+                flat = {
+                    name.removeprefix(prefix): array
+                    for name, array in arrays.items()
+                    if name.startswith(prefix)
+                }
+                return flax.traverse_util.unflatten_dict(flat, sep="/")
+        return None
+
+    def metadata(self, step: int) -> CheckpointMetadata:
+        """Return the metadata of a checkpoint.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
             DamagedCheckpoint: it cannot be read.
         """
-        stored = self._json(step)
-        return Description(
-            config=_from_json(stored["config"]),
-            prepared=stored["prepared"],
-            data_dir=stored["data_dir"],
-            versions=stored["versions"],
-            metrics=stored["metrics"],
-        )
+        return metadata.read_metadata(self._workdir, step)
 
     def choose(self, step: int | None) -> int:
-        """The step asked for, or by default the best validated one, or the latest.
+        """Return `step`, or by default the best step or the latest.
 
-        Raises:
-            FileNotFoundError: no such checkpoint.
+        Errors are those of `metadata.choose_step`.
         """
-        if step is not None:
-            self._require(step)
-            return step
-        latest = self._manager.latest_step()
-        metric = self.describe(latest).config["train"]["best_metric"]
-        return best_step({s: self.describe(s).metrics.get(metric) for s in self.steps})
+        return metadata.choose_step(self._workdir, step)
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk."""
+        """Wait until everything that was saved is on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Wait until everything that was saved is on disk, and stop the threads."""
         self._manager.wait_until_finished()
         self._manager.close()
 
-    def _require(self, step: int) -> None:
-        if step not in self._manager.all_steps():
-            raise FileNotFoundError(
-                f"{self._folder} holds no checkpoint of step {step}, it has: "
-                f"{', '.join(map(str, self.steps)) or 'none'}"
-            )
-
-    def _json(self, step: int) -> dict[str, Any]:
-        self._require(step)
-        try:
-            return self._manager.restore(
-                step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
-            )["config"]
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise self._damaged(step, "config", error) from error
-
     def _read(self, step: int, item: str, target: Any) -> Any:
-        expected = self._json(step)["digests"][item]
+        """Restore an item into the shapes and shardings of `target`, and check it."""
+        expected = self.metadata(step).digests[item]
+        folder = self._folder / str(step) / item
         try:
             tree = self._manager.restore(
                 step,
                 args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target)}),
             )[item]
-        except Exception as error:
-            raise self._damaged(step, item, error) from error
-        found, _ = _digests(tree)
-        for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
+        except Exception as error:  # of any kind, if a file is damaged
+            raise metadata.damaged(folder, error) from error
+        digests, _ = array_digests(tree)
+        for name in sorted(expected.keys() | digests.keys()):
+            if expected.get(name) != digests.get(name):
                 raise DamagedCheckpoint(
-                    f"{self._folder / str(step) / item} is damaged: {name} is not what "
-                    f"was saved (digest {found.get(name)}, expected "
-                    f"{expected.get(name)}); remove {self._folder / str(step)} to go "
-                    "on from an earlier step"
+                    f"{folder} is damaged: {name} is not what was saved (digest "
+                    f"{digests.get(name)}, expected {expected.get(name)}); remove "
+                    f"{folder.parent} to go on from an earlier step"
                 )
         logging.info("Read %s of step %d, digests agree", item, step)
         return tree
 
-    def _on_one_device(self, step: int, item: str) -> Params:
-        """Shapes of an item as it was saved, to be restored here and now."""
+    def _read_on_one_device(self, step: int, item: str) -> dict[str, Any]:
+        return self._read(step, item, self._shapes_on_one_device(step, item))
+
+    def _shapes_on_one_device(self, step: int, item: str) -> dict[str, Any]:
+        """Return the shapes of an item as it was saved, on a device of this process."""
+        self.metadata(step)  # raises where there is no such checkpoint
         try:
-            metadata = self._manager.item_metadata(step)[item]
+            saved = self._manager.item_metadata(step)[item]
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             return jax.tree.map(
                 lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding),
-                dict(metadata),
+                dict(saved),
             )
-        except Exception as error:
-            raise self._damaged(step, item, error) from error
-
-    def _damaged(self, step: int, item: str, error: Exception) -> DamagedCheckpoint:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return DamagedCheckpoint(
-            f"{self._folder / str(step) / item} cannot be read: {reason[:300]}; remove "
-            f"{self._folder / str(step)} to go on from an earlier step"
-        )
+        except Exception as error:  # of any kind, if a file is damaged
+            raise metadata.damaged(self._folder / str(step) / item, error) from error
 
 
-def best_step(values: Mapping[int, float | None]) -> int:
-    """The step of the lowest value, the later of equal ones; without any the latest.
+def state_to_arrays(state: TrainState) -> dict[str, Any]:
+    """Return all arrays of a state by name, such as generators/to_ct/stem/kernel.
 
-    Args:
-        values: of each step the validated metric, None where there was no validation.
+    The random key becomes its bits. Works on abstract states too.
     """
-    validated = [step for step in sorted(values) if values[step] is not None]
-    return min(reversed(validated), key=values.__getitem__, default=max(values))
-
-
-def versions() -> dict[str, str]:
-    """Versions of this package and of the libraries that decide about its numbers."""
-    found = {}
-    for name in ("synthct_jax", *_LIBRARIES):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"  # run from its folder
-    return found
-
-
-# --- arrays ---------------------------------------------------------------------------
-
-
-def _to_arrays(state: TrainState) -> dict[str, Any]:
-    """All arrays of a state by name, such as generators/to_ct/...; the key as bits."""
     if isinstance(state.rng, jax.ShapeDtypeStruct):
         bits = jax.eval_shape(jax.random.key_data, state.rng)
         bits = jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=state.rng.sharding)
     else:
         bits = jax.random.key_data(state.rng)
-    return _named(state.replace(rng=bits))
+    return name_leaves(state.replace(rng=bits))
 
 
-def _from_arrays(arrays: Mapping[str, jax.Array], abstract: TrainState) -> TrainState:
-    """Inverse of `_to_arrays`, in the shape of `abstract`."""
-    names = _named(abstract).keys()
-    leaves = [arrays[name] for name in names]
+def _arrays_to_state(
+    arrays: Mapping[str, jax.Array], abstract: TrainState
+) -> TrainState:
+    leaves = [arrays[name] for name in name_leaves(abstract)]
     state = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
     return state.replace(rng=jax.random.wrap_key_data(state.rng))
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
-
-
-def _digests(tree: Any) -> tuple[dict[str, int], list[str]]:
-    """A number for each array that changes with any of its bits; which are not finite.
-
-    Computed where the arrays are, and independent of how they are sharded.
-    """
-    named = _named(tree)
-    sharding = next(iter(named.values())).sharding
-    if isinstance(sharding, NamedSharding):  # every process reads the result
-        sharding = NamedSharding(sharding.mesh, PartitionSpec())
-    sums, finite = jax.device_get(
-        jax.jit(_weighted_sums, out_shardings=sharding)(list(named.values()))
-    )
-    digests = {name: int(s) for name, s in zip(named, sums, strict=True)}
-    broken = [name for name, ok in zip(named, finite, strict=True) if not ok]
-    return digests, broken
-
-
-def _weighted_sums(arrays: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Sums modulo 2^32 of bit patterns times odd weights that differ by position."""
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
-
-    def digest(x: jax.Array) -> jax.Array:
-        if x.dtype == jnp.bool_:
-            x = x.astype(jnp.uint8)
-        bits = jax.lax.bitcast_convert_type(x, unsigned[x.dtype.itemsize])
-        weight, stride = jnp.ones(x.shape, jnp.uint32), 2
-        for axis in reversed(range(x.ndim)):
-            position = jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-            weight, stride = (
-                weight + position * jnp.uint32(stride % 2**32),
-                (stride * x.shape[axis]),
-            )
-        return jnp.sum(bits.astype(jnp.uint32) * weight, dtype=jnp.uint32)
-
-    finite = [jnp.all(jnp.isfinite(x)) for x in arrays]
-    return jnp.stack([digest(x) for x in arrays]), jnp.stack(finite)
-
-
-# --- JSON -----------------------------------------------------------------------------
-
-
-def _to_json(value: Any) -> Any:
-    """Plain JSON, without NaN, which it does not have."""
-    if isinstance(value, Mapping):
-        return {str(k): _to_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
-def _from_json(value: Any) -> Any:
-    """A configuration's values: its sequences are tuples."""
-    if isinstance(value, dict):
-        return {k: _from_json(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return tuple(_from_json(v) for v in value)
-    return value

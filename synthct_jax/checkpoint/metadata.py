@@ -1,15 +1,23 @@
-"""Whether a run may go on from what a checkpoint says about itself."""
+"""What a checkpoint says about itself, read and compared without JAX and Orbax.
 
+A checkpoint is the folder RUN/checkpoints/STEP. Orbax gives it this name when it is
+complete; before, the name is a temporary one. Its item `config` is a JSON file.
+"""
+
+import dataclasses
+import importlib.metadata
 import json
+import math
+import numbers
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from synthct_jax.checkpoint.manager import Description
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
-# What a resumed run may change. All else would make it another experiment.
+# Fields that a resumed run may change. A change of any other is another experiment.
 _MAY_CHANGE = (
     "data.workers",
     "mesh.data",
@@ -27,12 +35,162 @@ _MAY_CHANGE = (
 )
 
 
-def check_resumable(found: Description, asked: Description, workdir: Path) -> None:
-    """Raises ValueError where going on would not be the same experiment.
+class DamagedCheckpoint(ValueError):
+    """A checkpoint cannot be read, or its contents are not those that were saved."""
 
-    Only how long it lasts and what is logged and saved may change.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointMetadata:
+    """The JSON item of a checkpoint.
+
+    Attributes:
+        config: the configuration of the training, by `ConfigDict.to_dict`.
+        prepared: prepared.json of the training data.
+        data_dir: folder of the training data.
+        versions: of this package and its libraries, when the checkpoint was written.
+        metrics: of the validation at this step, empty if there was none.
+        digests: of every array by item and name, filled in when it is saved.
     """
-    old, new = flatten(found.config), flatten(asked.config)
+
+    config: dict[str, Any]
+    prepared: dict[str, Any]
+    data_dir: str
+    versions: dict[str, str]
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    digests: dict[str, dict[str, int]] = dataclasses.field(
+        default_factory=dict, compare=False
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON, in which NaN and infinity are null."""
+        return _to_json({f.name: getattr(self, f.name) for f in _FIELDS})
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
+        """Return the metadata of `to_json`, with the configuration's tuples.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        fields = {f.name: values[f.name] for f in _FIELDS}
+        return cls(**fields | {"config": _lists_to_tuples(values["config"])})
+
+
+_FIELDS = dataclasses.fields(CheckpointMetadata)
+
+
+def checkpoints_folder(workdir: Path) -> Path:
+    return workdir / "checkpoints"
+
+
+def list_steps(workdir: Path) -> list[int]:
+    """Return the steps of the complete checkpoints of a run, ascending."""
+    folder = checkpoints_folder(workdir)
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir()]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:
+    """Return the metadata of one checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        DamagedCheckpoint: its metadata cannot be read.
+    """
+    path = checkpoints_folder(workdir) / str(step) / "config" / "metadata"
+    try:
+        return CheckpointMetadata.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _require_step(workdir, step)
+        raise damaged(path.parent, error) from error
+
+
+def choose_step(workdir: Path, step: int | None = None) -> int:
+    """Return `step` if its checkpoint exists; by default the best or the latest step.
+
+    The best step has the lowest value of `train.best_metric` among those that were
+    validated; without a validation it is the latest.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint, or none at all.
+        DamagedCheckpoint: the metadata of one cannot be read.
+    """
+    require_checkpoints(workdir)
+    if step is not None:
+        _require_step(workdir, step)
+        return step
+    every = {step: read_metadata(workdir, step) for step in list_steps(workdir)}
+    metric = every[max(every)].config["train"]["best_metric"]
+    return best_step({step: m.metrics.get(metric) for step, m in every.items()})
+
+
+def best_step(values: Mapping[int, float | None]) -> int:
+    """Return the step of the lowest value, the later of two equal ones.
+
+    Args:
+        values: the metric of each step, None where there was no validation. Without any
+            value the latest step is returned.
+    """
+    validated = [step for step in sorted(values) if values[step] is not None]
+    return min(reversed(validated), key=values.__getitem__, default=max(values))
+
+
+def require_checkpoints(workdir: Path) -> None:
+    """Raise FileNotFoundError unless the run has a checkpoint."""
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"--workdir: there is no folder {workdir}")
+    if not list_steps(workdir):
+        raise FileNotFoundError(
+            f"{workdir} holds no checkpoint, expected {checkpoints_folder(workdir)}"
+            "/STEP: train first (--mode=train), or name the run's folder"
+        )
+
+
+def _require_step(workdir: Path, step: int) -> None:
+    steps = list_steps(workdir)
+    if step not in steps:
+        raise FileNotFoundError(
+            f"{checkpoints_folder(workdir)} holds no checkpoint of step {step}, it "
+            f"has: {', '.join(map(str, steps)) or 'none'}"
+        )
+
+
+def damaged(item: Path, error: Exception) -> DamagedCheckpoint:
+    """Return the error that names the folder of a damaged item, and the remedy."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return DamagedCheckpoint(
+        f"{item} cannot be read: {reason[:300]}; remove {item.parent} to go on from an "
+        "earlier step"
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of this package, and of libraries that affect its numbers."""
+    versions = {}
+    for name in ("synthct_jax", *_LIBRARIES):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"  # run from its folder
+    return versions
+
+
+# --- resuming -------------------------------------------------------------------------
+
+
+def check_resumable(
+    saved: CheckpointMetadata, current: CheckpointMetadata, workdir: Path
+) -> None:
+    """Check that to resume from `saved` with `current` is the same experiment.
+
+    Its length, its devices and what is logged and saved may change.
+
+    Raises:
+        ValueError: another field of the configuration differs, or the training data.
+    """
+    old, new = flatten(saved.config), flatten(current.config)
     refused = []
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name, "not there"), new.get(name, "not there")
@@ -57,25 +215,47 @@ def check_resumable(found: Description, asked: Description, workdir: Path) -> No
         before, now = (
             [
                 (subject["name"], subject["slices"])
-                for subject in description.prepared["domains"][domain]["subjects"]
+                for subject in metadata.prepared["domains"][domain]["subjects"]
                 if subject["split"] == "train"
             ]
-            for description in (found, asked)
+            for metadata in (saved, current)
         )
         if before != now:
             raise ValueError(
-                f"{workdir} was trained on {found.data_dir} with {len(before)} "
+                f"{workdir} was trained on {saved.data_dir} with {len(before)} "
                 f"{domain} subjects and {sum(n for _, n in before)} slices; "
-                f"{asked.data_dir} has {len(now)} and {sum(n for _, n in now)}"
+                f"{current.data_dir} has {len(now)} and {sum(n for _, n in now)}"
             )
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the fields of a configuration by dotted name, as JSON has them."""
     flat = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            # Lists and tuples of whatever depth are the same configuration.
+            # A list and a tuple are the same configuration, at any depth.
             flat[prefix + name] = json.loads(json.dumps(value))
     return flat
+
+
+# --- JSON -----------------------------------------------------------------------------
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(v) for v in value]
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lists_to_tuples(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(_lists_to_tuples(v) for v in value)
+    return value

@@ -42,7 +42,7 @@ from synthct_jax.evaluation.volume_summary import VolumeSummary, summarise
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
-from synthct_jax.runtime import metric_writer
+from synthct_jax.runtime import jsonl
 
 FILES = ("metrics.json", "metrics.csv", "report.html")
 
@@ -84,7 +84,7 @@ def evaluate_run(
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True)
-    dataset = Dataset.open(data_dir or loaded.description.data_dir)
+    dataset = Dataset.open(data_dir or loaded.metadata.data_dir)
     dataset.check_compatible(ConfigDict(loaded.data))
     return evaluate(
         methods.model_of_checkpoint(loaded, dataset),
@@ -92,7 +92,7 @@ def evaluate_run(
         split=split or dataset.manifest.domains["mr"].held_out,
         output_dir=output_dir or default_folder(workdir, loaded.step, split),
         provenance=loaded.provenance,
-        curves=metric_writer.read_rows(workdir / "metrics.jsonl"),
+        curves=jsonl.read_rows(workdir / "metrics.jsonl"),
         inception=inception,
     )
 

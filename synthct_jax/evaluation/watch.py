@@ -16,7 +16,7 @@ from absl import logging
 
 from input_pipeline import files
 from input_pipeline.dataset.manifest import read_manifest
-from synthct_jax.checkpoint.manager import Checkpoints, DamagedCheckpoint
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint, read_metadata
 from synthct_jax.evaluation import curve, curve_page, evaluate
 from synthct_jax.runtime.preemption import Preemption
 
@@ -134,8 +134,7 @@ class _Watcher:
         """Tell whether the last step of the training has a checkpoint."""
         for checkpoint in reversed(self.checkpoints()):
             with contextlib.suppress(OSError, ValueError):  # removed, or damaged
-                with Checkpoints.of_run(self._workdir) as checkpoints:
-                    config = checkpoints.describe(checkpoint.step).config
+                config = read_metadata(self._workdir, checkpoint.step).config
                 return self.checkpoints()[-1].step >= config["train"]["steps"]
         return False
 

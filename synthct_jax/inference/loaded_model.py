@@ -8,8 +8,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from synthct_jax.checkpoint import manager
-from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.model import methods
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Params
@@ -25,20 +25,20 @@ class LoadedModel:
         params: weights of to_ct.
         inverse_params: weights of to_mr; None if not requested or not there.
         step: step of the checkpoint.
-        description: metadata of the checkpoint.
+        metadata: of the checkpoint.
     """
 
     workdir: Path
     method: Method
     params: Params
     step: int
-    description: Description
+    metadata: CheckpointMetadata
     inverse_params: Params | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
         """`config.data` of the training."""
-        return self.description.config["data"]
+        return self.metadata.config["data"]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -46,10 +46,10 @@ class LoadedModel:
         return {
             "workdir": str(self.workdir.resolve()),
             "step": self.step,
-            "trained_on": self.description.data_dir,
-            "config": self.description.config,
-            "versions": manager.versions(),
-            "trained_with_versions": self.description.versions,
+            "trained_on": self.metadata.data_dir,
+            "config": self.metadata.config,
+            "versions": library_versions(),
+            "trained_with_versions": self.metadata.versions,
         }
 
 
@@ -69,15 +69,17 @@ def load_model(
     """
     with Checkpoints.of_run(workdir) as checkpoints:
         step = checkpoints.choose(step)
-        description = checkpoints.describe(step)
+        metadata = checkpoints.metadata(step)
         params = checkpoints.restore_generator(step)
-        inverse_params = checkpoints.restore_way_back(step) if inverse else None
+        inverse_params = (
+            checkpoints.restore_inverse_generator(step) if inverse else None
+        )
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
         workdir=workdir,
-        method=methods.from_config(ConfigDict(description.config)),
+        method=methods.from_config(ConfigDict(metadata.config)),
         params=params,
         step=step,
-        description=description,
+        metadata=metadata,
         inverse_params=inverse_params,
     )

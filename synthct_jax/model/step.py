@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
 from synthct_jax.parallel import sharding
-from synthct_jax.runtime import environment
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -56,9 +55,7 @@ def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
 
 def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     """`make_step`'s step, for states and batches of these shapes and no others."""
-    step = step.lower(state, batch).compile()
-    environment.keep_freed_memory()
-    return step
+    return step.lower(state, batch).compile()
 
 
 def check_sizes(config: ConfigDict, method: Method) -> None:

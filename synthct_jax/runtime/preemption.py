@@ -6,16 +6,16 @@ from types import FrameType
 import jax
 from orbax.checkpoint import multihost
 
-from synthct_jax.runtime import environment
+from synthct_jax.runtime import processes
 
 
 class Preemption:
-    """Remembers SIGTERM and SIGINT while it is entered.
+    """Remember SIGTERM and SIGINT while entered, for the loop to stop in good order.
 
-    A single process listens itself. A second SIGINT, of an impatient user, ends it at
-    once; a second SIGTERM, which some schedulers send, does not. Of several processes
-    JAX's preemption service hears SIGTERM in any, after `listen`, and names one step at
-    which all of them stop; SIGINT ends them.
+    A single process catches both signals. A second SIGINT, of an impatient user, ends
+    it at once; a second SIGTERM, which some schedulers send, does not. In several
+    processes JAX's preemption service, started by `listen`, catches SIGTERM in any of
+    them and names one step at which all of them stop; SIGINT ends them.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,16 @@ class Preemption:
         self._restore()
 
     def listen(self, step: int) -> None:
-        """All processes have come to the loop; `step` is the last that is done."""
+        """Catch SIGTERM in several processes too, now that all are at the loop.
+
+        Args:
+            step: the last step that is done.
+        """
         if jax.process_count() > 1:
-            environment.hear_of_preemption(step)
+            start_preemption_service(step)
 
     def reached(self, step: int) -> str | None:
-        """Why to stop after step `step`; None: go on. The same in every process."""
+        """Return the reason to stop after step `step`, the same in every process."""
         if self._signal is not None:
             return self._signal.name
         if jax.process_count() > 1 and multihost.reached_preemption(step):
@@ -54,3 +58,19 @@ class Preemption:
         while self._previous:
             number, handler = self._previous.popitem()
             signal.signal(number, handler)
+
+
+def start_preemption_service(step: int) -> None:
+    """Announce SIGTERM to one of several processes to all of them, from now on.
+
+    At a signal the service names, once and for all, the step after the last one that it
+    was asked about. If it was asked about none, that is step 1, which a resumed run
+    never reaches. So it starts at the loop, and is asked about `step`, the last that is
+    done.
+    """
+    from jax._src import distributed  # has no public name
+
+    jax.config.update("jax_enable_preemption_service", True)
+    distributed.global_state.initialize_preemption_sync_manager()
+    multihost.reached_preemption(step)
+    processes.barrier("SIGTERM is caught in every process")

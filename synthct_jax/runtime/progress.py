@@ -1,7 +1,7 @@
-"""What a person who waits for a run sees: one line that renews itself, or plain lines.
+"""Progress of a training on standard error.
 
-On a terminal the line shows step, rate, time left and losses after every step. In a
-file or a job's log, where such a line becomes a mess, one line per logged step.
+A terminal shows one line that is redrawn after each step: step, rate, time left and
+losses. A file or a job's log gets a plain line for each logged step.
 """
 
 import shutil
@@ -16,7 +16,7 @@ _MEMORY = 0.95  # of the moving average of the time of a step
 
 
 class Progress:
-    """Tells how far a run of `total` steps is that starts after step `start`."""
+    """The display of a run of `total` steps that starts after step `start`."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Progress:
         self._total, self._step = total, start
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._shown = shown  # one process of all speaks
+        self._shown = shown  # in one of several processes
         self._last_step_at: float | None = None
         self._drawn_at = float("-inf")
         self._seconds_per_step: float | None = None
@@ -38,13 +38,17 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Moving average; None until two steps have ended: the first one compiles."""
+        """Moving average; None until two steps have ended; the first compiles."""
         return 1 / self._seconds_per_step if self._seconds_per_step else None
 
     def step(
         self, step: int, losses: Mapping[str, float], *, logged: bool = False
     ) -> None:
-        """Step `step` has ended with these losses; `logged`: worth a line in a file."""
+        """Show the losses of step `step`, which has ended.
+
+        Args:
+            logged: print a line of its own if the output is no terminal.
+        """
         now = self._clock()
         if self._last_step_at is not None and step > self._step:
             seconds = (now - self._last_step_at) / (step - self._step)
@@ -67,34 +71,34 @@ class Progress:
             print(self._describe(losses), file=self._stream, flush=True)
 
     def pause(self) -> None:
-        """The next step will have waited for something else: do not count its time."""
+        """Leave the next step out of the rate, since something else comes before it."""
         self._last_step_at = None
 
     def note(self, text: str) -> None:
-        """A line of its own that stays."""
+        """Print a line that stays."""
         self.finish()
         if self._shown:
             print(text, file=self._stream, flush=True)
 
     def finish(self) -> None:
-        """Leaves the line as it stands."""
+        """End the line that is redrawn, so that other output starts on a new one."""
         if self._line_is_open:
             self._stream.write("\n")
             self._stream.flush()
             self._line_is_open = False
 
     def _describe(self, losses: Mapping[str, float]) -> str:
-        parts = [f"step {self._step}/{self._total}"]
+        texts = [f"step {self._step}/{self._total}"]
         if rate := self.steps_per_second:
-            parts.append(
+            texts.append(
                 f"{rate:.2f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
             )
-            parts.append(f"{_duration((self._total - self._step) / rate)} left")
+            texts.append(f"{_duration((self._total - self._step) / rate)} left")
         for name, value in losses.items():
             for long, short in _SHORT.items():
                 name = name.replace(long, short)
-            parts.append(f"{name} {value:.3g}")
-        return "  ".join(parts)
+            texts.append(f"{name} {value:.3g}")
+        return "  ".join(texts)
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
-"""A mode of synthct_jax.main in a process of its own, as a user would start it.
+"""Running modes of synthct_jax.main in processes of their own.
 
-Memory is free again when it ends, and what goes wrong in it ends nothing else.
+The memory of a mode is free again when its process ends, and an error in it ends
+nothing else.
 """
 
 import os
@@ -14,24 +15,29 @@ from pathlib import Path
 from types import FrameType
 
 MAIN = (sys.executable, "-m", "synthct_jax.main")
-STOPPED = os.EX_TEMPFAIL  # the status of a mode that has saved and will go on
+STOPPED = os.EX_TEMPFAIL  # the status of a mode that has saved and can be resumed
 _POLL_SECONDS = 0.1
 
 
-class Children:
-    """Starts one after another; while entered, SIGINT and SIGTERM are passed on."""
+class SubprocessRunner:
+    """Run one process after another; pass on SIGINT and SIGTERM while entered."""
 
-    def __init__(self, command: Sequence[str] = MAIN, *, patience_seconds: float = 1.0):
+    def __init__(self, command: Sequence[str] = MAIN, *, grace_seconds: float = 1.0):
+        """Prepare to run `command` with different arguments.
+
+        Args:
+            grace_seconds: wait after a signal before it is passed on. A terminal and
+                some schedulers signal the child as well, and a second SIGINT would end
+                it in the middle of a save.
+        """
         self._command = tuple(command)
-        # A terminal and some schedulers signal the child as well, and a second SIGINT
-        # would end it in the middle of saving: it gets this time to hear of the first.
-        self._patience_seconds = patience_seconds
+        self._grace_seconds = grace_seconds
         self._signals = 0
         self._previous: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> "Children":
+    def __enter__(self) -> "SubprocessRunner":
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._remember)
+            self._previous[number] = signal.signal(number, self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,13 +46,13 @@ class Children:
 
     @property
     def stopped(self) -> bool:
-        """Whether a signal came: nothing else is to be started."""
+        """True after a signal: start nothing more."""
         return self._signals > 0
 
     def run(self, *arguments: str) -> int:
-        """Prints the command, runs it, and returns its status as a shell gives it.
+        """Print the command, run it, and return its status as a shell gives it.
 
-        A training that is asked to stop saves first. A second signal ends other modes.
+        At a signal a training saves before it ends; a second signal ends any mode.
         """
         print(
             f"\n$ {shlex.join(['python', *self._command[1:], *arguments])}", flush=True
@@ -56,34 +62,34 @@ class Children:
         return status if status >= 0 else 128 - status
 
     def _wait(self, process: subprocess.Popen) -> int:
-        patience, asked, ended, saves = None, False, False, False
+        deadline, passed_on, terminated, can_save = None, False, False, False
         while True:
             try:
                 return process.wait(_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 pass
             # A training catches SIGTERM once it has something to save.
-            waits = _catches_sigterm(process.pid)
-            saves |= waits
-            if self._signals and patience is None:
-                patience = time.monotonic() + self._patience_seconds
-            if self._signals > 1 and not ended:
+            catches = _catches_sigterm(process.pid)
+            can_save |= catches
+            if self._signals and deadline is None:
+                deadline = time.monotonic() + self._grace_seconds
+            if self._signals > 1 and not terminated:
                 process.terminate()
-                ended = True
-            elif self._signals and not asked and time.monotonic() > patience:
-                if waits:
+                terminated = True
+            elif self._signals and not passed_on and time.monotonic() > deadline:
+                if catches:
                     process.terminate()
-                elif not saves:
-                    process.send_signal(signal.SIGINT)  # removes what is half done
-                asked = True
+                elif not can_save:
+                    process.send_signal(signal.SIGINT)  # removes unfinished output
+                passed_on = True
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _count(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._signals += 1
 
 
 def _catches_sigterm(pid: int) -> bool:
-    """Whether a process handles SIGTERM itself; True where the system does not say."""
+    """Return whether a process catches SIGTERM, True where the system does not tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         caught = next(line for line in lines if line.startswith("SigCgt:"))

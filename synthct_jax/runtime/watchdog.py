@@ -1,4 +1,4 @@
-"""Notices a process that hangs, and ends it with all its stacks on standard error."""
+"""Ending a process that hangs, with the stacks of all its threads on standard error."""
 
 import faulthandler
 import sys
@@ -6,16 +6,16 @@ import time
 
 
 class Watchdog:
-    """Ends the process, status 1, when nothing is heard of it for too long.
+    """End the process with status 1 after too long without a sign of life.
 
-    It sleeps until the first sign of life, and whenever it is told to until the next,
-    so that a compilation may take as long as it likes. Python's faulthandler waits in a
-    thread without the interpreter's lock: a main thread that is stuck in a collective
-    or in a file system is noticed as well.
+    It is asleep until the first call of `alive`, and from `sleep` until the next call,
+    so that a compilation may take as long as it needs. Python's faulthandler waits in a
+    thread without the interpreter's lock, so it also notices a main thread that is
+    stuck in a collective or in a file system.
     """
 
     def __init__(self, seconds: float):
-        """seconds: of silence; 0 switches it off."""
+        """Watch for silences longer than `seconds`; 0 watches for none."""
         self._seconds = seconds
         # Arming starts a thread: not at every one of a hundred steps a second.
         self._rearm_seconds = min(1.0, seconds / 10)
@@ -28,12 +28,13 @@ class Watchdog:
         self.sleep()
 
     def sleep(self) -> None:
+        """Wait for nothing until the next sign of life."""
         if self._seconds:
             faulthandler.cancel_dump_traceback_later()
         self._armed_at = float("-inf")
 
     def alive(self) -> None:
-        """A step, a validation or a save has ended."""
+        """Give a sign of life, after a step, a validation or a save."""
         now = time.monotonic()
         if not self._seconds or now - self._armed_at < self._rearm_seconds:
             return

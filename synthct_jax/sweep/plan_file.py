@@ -21,7 +21,7 @@ from input_pipeline import files
 from input_pipeline.dataset.manifest import FILE as PREPARED
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax.checkpoint import metadata
-from synthct_jax.checkpoint.manager import best_step
+from synthct_jax.checkpoint.metadata import best_step
 from synthct_jax.evaluation.comparison import inputs
 from synthct_jax.evaluation.comparison.inputs import EvaluatedRun
 from synthct_jax.evaluation.results import Results

@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from synthct_jax.runtime.subprocesses import STOPPED, Children
+from synthct_jax.runtime.subprocesses import STOPPED, SubprocessRunner
 from synthct_jax.sweep import plan_file
 from synthct_jax.sweep.plan_file import SweepPlan, SweepRun
 
@@ -34,7 +34,7 @@ def run_sweep(
     folder: Path,
     raw_dir: Path | None = None,
     only: int | None = None,
-    subprocesses: Children | None = None,
+    subprocesses: SubprocessRunner | None = None,
 ) -> int:
     """Do what is not done yet of the plan's runs, and write the tables.
 
@@ -60,7 +60,7 @@ def run_sweep(
         )
     plan_file.add_to_folder(plan, folder)
     failures: dict[SweepRun, str] = {}
-    with subprocesses or Children() as subprocesses:
+    with subprocesses or SubprocessRunner() as subprocesses:
         for run in plan.runs if only is None else [plan.runs[only]]:
             config = configs[run.variant].to_dict() | {"seed": run.seed}
             try:
@@ -87,7 +87,7 @@ def _finish(
     config: Mapping[str, Any],
     folder: Path,
     raw_dir: Path | None,
-    subprocesses: Children,
+    subprocesses: SubprocessRunner,
 ) -> None:
     """Prepare the data, train and evaluate, whatever of it is not done."""
     file = f"--config={plan.config}:{run.variant}"

@@ -6,8 +6,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from input_pipeline.command_line import EX_USAGE, parse_flags
 from synthct_jax import main
-from synthct_jax.runtime import environment
+from synthct_jax.runtime import processes
 
 # ml_collections loads configuration files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -15,23 +16,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 @pytest.fixture
 def parse(monkeypatch):
-    """`main.parse_flags`, with the flags as they were afterwards."""
+    """Return a function that parses flags, which are restored after the test."""
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
 
-        def parsed(*arguments):
-            # ml_collections looks for overrides of the configuration there.
+        def parse(*arguments):
+            # ml_collections looks in sys.argv for overrides of the configuration.
             monkeypatch.setattr(sys, "argv", ["main", *arguments])
-            return main.parse_flags(sys.argv)
+            return parse_flags(sys.argv)
 
-        yield parsed
+        yield parse
 
 
 CONFIG = "--config=configs/phantom.py"
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    ("arguments", "message"),
     [
         ([CONFIG, "--mode=trian"], "--mode=trian: value should be one of <prepare|"),
         (
@@ -46,17 +47,19 @@ CONFIG = "--config=configs/phantom.py"
         (["--mode=translate", "--step=-1"], "--step=-1"),
     ],
 )
-def test_mistakes_on_the_command_line_are_named(arguments, told, parse, capsys):
+def test_mistakes_on_the_command_line_are_named_in_one_line(
+    arguments, message, parse, capsys
+):
     with pytest.raises(SystemExit) as stopped:
         parse(*arguments)
-    assert stopped.value.code == main.MISTAKEN
+    assert stopped.value.code == EX_USAGE
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-    assert told in error
+    assert message in error
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    ("arguments", "message"),
     [
         (["--config=configs/nowhere.py", "--workdir=RUN"], "configs/nowhere.py"),
         ([CONFIG], "--mode=train needs --workdir"),
@@ -82,89 +85,27 @@ def test_mistakes_on_the_command_line_are_named(arguments, told, parse, capsys):
     ],
 )
 def test_requests_that_cannot_be_met_are_named(
-    arguments, told, parse, capsys, monkeypatch, tmp_path
+    arguments, message, parse, capsys, monkeypatch, tmp_path
 ):
-    # Files that a wrong request may leave are left there.
-    monkeypatch.setattr(environment, "join_other_processes", lambda: None)
+    # A refused request may leave files in the working directory.
+    monkeypatch.setattr(processes, "init_distributed", lambda: None)
     (tmp_path / "configs").symlink_to(os.path.abspath("configs"))
     monkeypatch.chdir(tmp_path)
-    assert main.main(parse(*arguments)) == main.MISTAKEN
+    assert main.main(parse(*arguments)) == EX_USAGE
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and told in error
+    assert error.startswith("error: ") and message in error
 
 
-def test_debug_shows_where(parse, tmp_path):
+def test_debug_raises_the_error_itself(parse, tmp_path):
     nowhere = tmp_path / "nowhere"
     with pytest.raises(FileNotFoundError):
         main.main(parse("--debug", "--mode=evaluate", f"--workdir={nowhere}"))
 
 
-def test_help_says_what_the_modes_need():
+def test_help_lists_commands_flags_and_exit_statuses():
     command = [sys.executable, "-m", "synthct_jax.main", "--helpfull"]
     text = subprocess.run(command, capture_output=True, text=True).stdout
     assert "--mode=translate --workdir=RUN --input=IN --output=OUT" in text
     assert "Exit status" in text
     for name in ("data_dir", "workdir", "raw_dir", "input", "output", "step"):
         assert f"--{name}: " in text
-
-
-# --- the environment ------------------------------------------------------------------
-
-
-def test_the_environment_is_prepared_once(monkeypatch):
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    for _ in range(2):
-        environment.prepare_environment()
-        assert os.environ["XLA_FLAGS"].split() == [*environment.CPU_FLAGS]
-    assert ".cache/synthct_jax/xla/" in os.environ["JAX_COMPILATION_CACHE_DIR"]
-
-
-def test_programs_for_other_numbers_of_cpus_are_kept_apart(monkeypatch):
-    folders = []
-    for cpus in ({0}, {0, 1}):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, c=cpus: c, raising=False)
-        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-        environment.prepare_environment()
-        folders.append(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    assert len(set(folders)) == 2
-
-
-def test_what_the_user_has_set_stays(monkeypatch):
-    mine = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE"
-    monkeypatch.setenv("XLA_FLAGS", mine)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
-    environment.prepare_environment()
-    assert os.environ["XLA_FLAGS"].split() == [mine, *environment.CPU_FLAGS[1:]]
-    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/mine"
-
-
-def test_an_unknown_release_gets_no_flag_that_could_end_it(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--other")
-    monkeypatch.setattr(environment.importlib.metadata, "version", lambda _: "0.11.0")
-    environment.prepare_environment()
-    assert os.environ["XLA_FLAGS"] == "--other"
-
-
-def test_xla_accepts_the_flag_without_a_word():
-    program = (
-        "from synthct_jax.runtime.environment import prepare_environment;"
-        "prepare_environment();"
-        "import jax; print(jax.numpy.ones(3).sum())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3.0\n", "")
-
-
-def test_one_process_alone_joins_nobody():
-    program = (
-        "from synthct_jax.runtime.environment import join_other_processes;"
-        "join_other_processes();"
-        "import jax; print(jax.process_count())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True
-    )
-    assert done.stdout == "1\n"

@@ -14,9 +14,8 @@ from paths import PYTHONPATH
 from saved_states import assert_same_run
 from tiny_run import tiny_run
 
-from synthct_jax import main
 from synthct_jax.runtime import goodput
-from synthct_jax.runtime.metric_writer import read_rows
+from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 24
 
@@ -169,8 +168,8 @@ def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
         run.start()  # says that all is done
         return False
     said = run.log.read_text()
-    if number == signal.SIGTERM and (near or status == main.STOPPED):
-        assert status == main.STOPPED, said
+    if number == signal.SIGTERM and (near or status == os.EX_TEMPFAIL):
+        assert status == os.EX_TEMPFAIL, said
         assert "Stopped by SIGTERM" in said
     else:
         assert status == -number, said

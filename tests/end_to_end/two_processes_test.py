@@ -16,8 +16,8 @@ from paths import PYTHONPATH, REPOSITORY
 from saved_states import arrays, assert_same_run
 from tiny_run import tiny_run
 
-from synthct_jax import main
-from synthct_jax.runtime.metric_writer import read_rows
+from input_pipeline.command_line import EX_USAGE
+from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 80
 QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, every time
@@ -91,7 +91,7 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
         assert launcher.poll() is None, launcher.stdout.read()
         time.sleep(0.005)
     os.kill(worker(launcher, 1), signal.SIGTERM)
-    said = finish(launcher, main.STOPPED)
+    said = finish(launcher, os.EX_TEMPFAIL)
     saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert saved < STEPS, "it ended before it could be stopped"
     for process in (0, 1):
@@ -177,7 +177,7 @@ if os.environ["JAX_PROCESS_ID"] == "1":
         # At an ordinary end it would wait five minutes for the other, which hears of it
         # from JAX's coordinator, or from the launcher.
         said = failing.communicate(timeout=240)[1]
-        assert failing.returncode == main.MISTAKEN, said
+        assert failing.returncode == EX_USAGE, said
         assert "error: the disk of this host is gone" in said
     finally:
         for process in (survivor, failing):

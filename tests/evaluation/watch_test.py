@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+import types
 
 import pytest
 from absl import flags
@@ -13,8 +14,9 @@ from absl.testing import flagsaver
 from html_page import HtmlPage
 from made_up_results import make, subjects
 
+from input_pipeline.command_line import EX_USAGE, parse_flags
 from synthct_jax import main
-from synthct_jax.checkpoint.manager import DamagedCheckpoint
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint
 from synthct_jax.evaluation import evaluate, results, watch
 
 LAST = 300
@@ -65,22 +67,12 @@ def run(monkeypatch, tmp_path):
     run = Run(tmp_path / "run")
     monkeypatch.setattr(evaluate, "evaluate_run", run.evaluate)
 
-    class OfRun:
-        """In the place of `Checkpoints`: what the newest says of the last step."""
+    def read_metadata(workdir, step):
+        if not (workdir / "checkpoints" / str(step)).is_dir():
+            raise FileNotFoundError(f"no checkpoint of step {step}")
+        return types.SimpleNamespace(config={"train": {"steps": LAST}})
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def describe(self, step):
-            if not (run.workdir / "checkpoints" / str(step)).is_dir():
-                raise FileNotFoundError(f"no checkpoint of step {step}")
-            self.config = {"train": {"steps": LAST}}
-            return self
-
-    monkeypatch.setattr(watch.Checkpoints, "of_run", lambda workdir: OfRun())
+    monkeypatch.setattr(watch, "read_metadata", read_metadata)
     return run
 
 
@@ -273,6 +265,6 @@ def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monke
 def test_contradicting_flags_are_named(arguments, told, capsys):
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
-        argv = main.parse_flags(["main", "--workdir=nowhere", *arguments])
-        assert main.main(argv) == main.MISTAKEN
+        argv = parse_flags(["main", "--workdir=nowhere", *arguments])
+        assert main.main(argv) == EX_USAGE
     assert told in capsys.readouterr().err

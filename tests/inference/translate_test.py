@@ -157,9 +157,7 @@ def test_hu_are_independent_of_the_batch(monkeypatch):
     np.testing.assert_allclose(hu, found, atol=0.1)
 
 
-def test_onednn_translation_gathers_no_slices_between_devices(
-    monkeypatch, programs_are_stored_again
-):
+def test_onednn_translation_gathers_no_slices_between_devices(monkeypatch):
     """Whatever computes the products: XLA cannot split those that are not its own."""
     if not onednn.available():
         pytest.skip("XLA's own are split by it")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from absl import flags
 from paths import REPOSITORY
 
-from synthct_jax import main
+from synthct_jax import flags
 
 FOLDER = REPOSITORY / "launch" / "kubernetes"
 MANIFESTS = ("gpu", "tpu")
@@ -125,7 +124,7 @@ def test_status_75_restarts_all_pods_and_counts_as_no_failure(jobset):
     job, policy = job_of(jobset), jobset["spec"]["failurePolicy"]
     exit_codes, disruption = job["podFailurePolicy"]["rules"]
     assert exit_codes["action"] == disruption["action"] == "FailJob"
-    assert exit_codes["onExitCodes"] == {"operator": "In", "values": [main.STOPPED]}
+    assert exit_codes["onExitCodes"] == {"operator": "In", "values": [os.EX_TEMPFAIL]}
     assert disruption["onPodConditions"][0]["type"] == "DisruptionTarget"
     (rule,) = policy["rules"]
     assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
@@ -166,7 +165,7 @@ def test_arguments_are_flags_of_the_program(jobset):
     assert command[:3] == ["python", "-m", "synthct_jax.main"]
     given = dict(argument.removeprefix("--").split("=") for argument in command[3:])
     assert set(given) == {"config", "data_dir", "workdir"}
-    assert set(given) <= set(flags.FLAGS)
+    assert set(given) <= {*flags.MODES["train"].needs, *flags.MODES["train"].reads}
     assert (REPOSITORY / given["config"]).is_file()
     mounts = [mount["mountPath"] for mount in container_of(jobset)["volumeMounts"]]
     for folder in (given["data_dir"], given["workdir"]):

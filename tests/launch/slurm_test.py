@@ -13,7 +13,7 @@ from programs import need
 from tiny_run import tiny_config
 
 from input_pipeline.preparation import prepare
-from synthct_jax.runtime.metric_writer import read_rows
+from synthct_jax.runtime.jsonl import read_rows
 
 TRAIN = REPOSITORY / "launch" / "train.sbatch"
 SWEEP = REPOSITORY / "launch" / "sweep.sbatch"

@@ -34,11 +34,6 @@ LAYERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _programs(programs_are_stored_again):
-    pass
-
-
 def assert_same(ours, theirs, x, kernel):
     """Equal values and gradients, to float32 rounding of Winograd's transforms."""
 

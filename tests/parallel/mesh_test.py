@@ -3,8 +3,7 @@
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax.checkpoint.manager import Description
-from synthct_jax.checkpoint.metadata import check_resumable
+from synthct_jax.checkpoint.metadata import CheckpointMetadata, check_resumable
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 
@@ -115,7 +114,7 @@ def test_checkpoint_older_than_a_field_is_resumed(tmp_path):
     del before["train"]["accumulate"], before["train"]["watchdog_seconds"]
     subjects = {d: {"subjects": []} for d in ("mr", "ct")}
     old, new = (
-        Description(
+        CheckpointMetadata(
             config=config, prepared={"domains": subjects}, data_dir="", versions={}
         )
         for config in (before, now.to_dict())

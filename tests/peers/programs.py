@@ -40,7 +40,7 @@ def make_config(task: Mapping[str, Any]) -> ConfigDict:
 def our_step(task: Mapping[str, Any], **changes: Any) -> Call:
     from synthct_jax.runtime import environment
 
-    environment.prepare_environment()
+    environment.set_environment()
     import jax
 
     from synthct_jax.performance.benchmark.step import CompiledStep
@@ -109,7 +109,7 @@ STEPS: dict[str, Callable[[Mapping[str, Any]], Call]] = {
 def our_translation(task: Mapping[str, Any], **changes: Any) -> Call:
     from synthct_jax.runtime import environment
 
-    environment.prepare_environment()
+    environment.set_environment()
     import jax
 
     from synthct_jax.inference.translator import Translator

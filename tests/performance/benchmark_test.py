@@ -11,7 +11,7 @@ from tiny_run import tiny_config
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.performance.benchmark import data_loading, measure, profiling, suite
 from synthct_jax.performance.benchmark.noise import prepare_noise
-from synthct_jax.runtime import environment
+from synthct_jax.runtime import cpu_memory
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_times_leave_out_the_warm_up_calls():
 def test_peak_memory_begins_anew_after_a_reset():
     if measure.peak_memory_bytes() is None:
         pytest.skip("this system does not tell")
-    environment.return_freed_memory()  # of other tests, which would be used again
+    cpu_memory.return_freed_memory()  # of other tests, which would be used again
     measure.reset_peak_memory()
     before = measure.peak_memory_bytes()
     block = bytearray(300 * 2**20)
@@ -73,7 +73,7 @@ def test_peak_memory_begins_anew_after_a_reset():
     high = measure.peak_memory_bytes()
     assert high >= before + 250 * 2**20
     del block
-    environment.return_freed_memory()
+    cpu_memory.return_freed_memory()
     measure.reset_peak_memory()
     assert measure.peak_memory_bytes() < high
 

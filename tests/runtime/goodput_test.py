@@ -1,8 +1,6 @@
-"""Where wall time goes: buckets add up, and what was lost is called so."""
+"""Buckets of wall time add up, and work that was lost is counted as lost."""
 
-import datetime
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ from tiny_run import tiny_run
 
 from synthct_jax.runtime import goodput
 from synthct_jax.runtime.goodput import Goodput
-from synthct_jax.runtime.metric_writer import read_rows
+from synthct_jax.runtime.jsonl import read_rows
 
 
 def row(process, resumed, done, **seconds):
@@ -48,7 +46,7 @@ for step in (1, 2):
     assert wall - 0.2 < sum(total.values()) <= wall
 
 
-def test_a_run_says_where_its_time_went():
+def test_training_uses_every_bucket_but_those_of_a_restart():
     rows = read_rows(tiny_run().workdir / goodput.FILE)
     assert [r["step"] for r in rows][-1] == 6
     total = goodput.summarise(rows)
@@ -57,7 +55,7 @@ def test_a_run_says_where_its_time_went():
     assert total["lost_work"] == total["restore"] == 0
 
 
-def test_steps_that_were_not_saved_are_lost_work():
+def test_steps_past_the_resumed_checkpoint_are_lost_work():
     total = goodput.summarise(
         [
             row("a", 0, 100, start=5.0, compile=7.0, step=10.0),
@@ -73,7 +71,7 @@ def test_steps_that_were_not_saved_are_lost_work():
     assert sum(total.values()) == 55.5
 
 
-def test_a_line_that_a_kill_tore_is_dropped(tmp_path):
+def test_torn_line_of_a_killed_process_is_removed(tmp_path):
     path = tmp_path / goodput.FILE
     whole = json.dumps(row("2026-01-01T00:00:00+00:00", 0, 1, step=1.0)) + "\n"
     path.write_text(whole + '{"process": "a", "res')
@@ -81,49 +79,9 @@ def test_a_line_that_a_kill_tore_is_dropped(tmp_path):
     assert [r["step"] for r in read_rows(path)][-1] == 2
 
 
-def test_time_after_the_last_row_of_a_killed_process_is_lost_work(tmp_path):
-    code = """
-import sys, time
-from pathlib import Path
-from synthct_jax.runtime.goodput import Goodput
-clock = Goodput(Path(sys.argv[1]))
-clock.begin(resumed=0)
-clock.enter("step")
-time.sleep(0.2)
-clock.write(resumed=0, step=1)
-print("working", flush=True)
-time.sleep(60)
-"""
-    began = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline()
-        time.sleep(3)
-        process.kill()
-    wall = time.monotonic() - began
-    Goodput(tmp_path)
-    total = goodput.summarise(read_rows(tmp_path / goodput.FILE))
-    assert 1.5 < total["lost_work"] < 3.5
-    assert wall - 1.5 < sum(total.values()) <= wall + 0.1
-
-
-def test_a_process_that_never_began_is_no_life_of_the_one_before(tmp_path):
-    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=3)
-    path = tmp_path / goodput.FILE
-    path.write_text(json.dumps(row(long_ago.isoformat(), 0, 1, step=60.0)) + "\n")
-    killed = long_ago.timestamp() + 100
-    os.utime(path, (killed, killed))
-    for _ in range(3):  # refused, say, for its configuration
-        Goodput(tmp_path)
-    total = goodput.summarise(read_rows(path))
-    assert total["lost_work"] == pytest.approx(40, abs=0.01)
-    assert sum(total.values()) == pytest.approx(100, abs=0.01)
-
-
-def test_what_an_error_ends_is_lost_work(tmp_path):
+def test_time_that_ends_in_an_error_is_lost_work(tmp_path):
     with pytest.raises(FloatingPointError), Goodput(tmp_path) as clock:
-        clock.begin(resumed=0)
+        clock.write(resumed=0, step=0)
         with clock.measure("step"):
             time.sleep(0.2)
         clock.write(resumed=0, step=10)
@@ -136,16 +94,16 @@ def test_what_an_error_ends_is_lost_work(tmp_path):
     assert total["start"] > 0
 
 
-def test_the_other_processes_write_nothing(tmp_path, monkeypatch):
+def test_other_processes_write_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock = Goodput(None)
-    clock.begin(resumed=0)
+    clock.write(resumed=0, step=0)
     clock.write(resumed=0, step=1)
     clock.close()
     assert not list(tmp_path.iterdir())
 
 
-def test_the_line_for_people_begins_with_the_largest_share():
-    assert goodput.described({"start": 1.0, "step": 3.0, "save": 0.0}) == (
+def test_shares_are_listed_from_the_largest():
+    assert goodput.format_shares({"start": 1.0, "step": 3.0, "save": 0.0}) == (
         "4 s: step 75.0 %, start 25.0 %"
     )

@@ -7,7 +7,7 @@ from synthct_jax.runtime.preemption import Preemption
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_remembered_once_and_handlers_come_back(number):
+def test_signal_is_remembered_and_the_handlers_are_restored(number):
     before = signal.getsignal(number)
     with Preemption() as preemption:
         assert preemption.reached(1) is None
@@ -17,7 +17,7 @@ def test_a_signal_is_remembered_once_and_handlers_come_back(number):
     assert signal.getsignal(number) == before
 
 
-def test_a_second_interrupt_ends_the_process_and_a_second_request_does_not():
+def test_second_sigint_ends_the_process_but_a_second_sigterm_does_not():
     before = signal.getsignal(signal.SIGINT)
     with Preemption() as preemption:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -29,7 +29,7 @@ def run(stream, steps, *, seconds=2.0, start=0, pause_at=None, log_every=5):
     return progress
 
 
-def test_a_file_gets_a_plain_line_for_each_logged_step():
+def test_file_gets_a_plain_line_for_each_logged_step():
     stream = io.StringIO()
     run(stream, 10)
     assert stream.getvalue().splitlines() == [
@@ -38,7 +38,7 @@ def test_a_file_gets_a_plain_line_for_each_logged_step():
     ]
 
 
-def test_a_terminal_gets_one_line_that_renews_itself():
+def test_terminal_gets_one_line_that_is_redrawn():
     stream = Terminal()
     run(stream, 10)
     text = stream.getvalue()
@@ -50,24 +50,24 @@ def test_a_terminal_gets_one_line_that_renews_itself():
     assert all(len(line) <= 80 for line in lines)
 
 
-def test_a_fast_run_does_not_flood_the_terminal():
+def test_fast_run_does_not_flood_the_terminal():
     stream = Terminal()
     run(stream, 100, seconds=0.001, log_every=50)
     assert stream.getvalue().count("\r") < 10
 
 
-def test_a_pause_does_not_count():
+def test_rate_leaves_out_pauses():
     progress = run(io.StringIO(), 10, pause_at=8)
     assert progress.steps_per_second == 0.5
 
 
-def test_a_resumed_run_counts_from_where_it_starts():
+def test_time_left_of_a_resumed_run_counts_its_own_steps():
     stream = io.StringIO()
     run(stream, 5, start=50)
     assert stream.getvalue().startswith("step 55/100  2.0 s/step  0:01:30 left")
 
 
-def test_a_note_stays_on_a_line_of_its_own():
+def test_note_stays_on_a_line_of_its_own():
     stream = Terminal()
     progress = Progress(10, stream=stream)
     progress.step(1, {})
@@ -77,7 +77,7 @@ def test_a_note_stays_on_a_line_of_its_own():
     assert "step 1/10\nvalidated\n" in stream.getvalue()
 
 
-def test_other_processes_are_silent():
+def test_other_processes_print_nothing():
     stream = io.StringIO()
     progress = Progress(10, stream=stream, shown=False)
     progress.step(1, {"loss": 1.0}, logged=True)

@@ -1,4 +1,4 @@
-"""A process that hangs ends and says where; one that is slow to start does not."""
+"""A process that hangs is ended with its stacks; one that compiles for long is not."""
 
 import os
 import subprocess
@@ -44,26 +44,26 @@ def test_silence_ends_the_process_with_all_stacks():
     assert "the end" not in done.stdout
 
 
-def test_it_sleeps_until_the_first_sign_of_life():
+def test_watchdog_sleeps_until_the_first_sign_of_life():
     done = watched("0.5", "1", "alive")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "the end\n"
 
 
-def test_it_sleeps_when_told_to_until_the_next_sign_of_life():
+def test_watchdog_sleeps_on_request_until_the_next_sign_of_life():
     done = watched("0.5", "alive", "sleep", "1")
     assert done.returncode == 0, done.stderr
     done = watched("0.5", "alive", "sleep", "alive", "30")
     assert done.returncode == 1
 
 
-def test_signs_of_life_keep_it_quiet():
+def test_signs_of_life_keep_the_process_running():
     signs = ["alive", "1.2"] * 4
     done = watched("2", *signs)
     assert done.returncode == 0, done.stderr
 
 
-def test_it_can_be_switched_off():
+def test_watchdog_of_zero_seconds_is_off():
     done = watched("0", "alive", "1")
     assert done.returncode == 0, done.stderr
 
@@ -99,7 +99,7 @@ def get_config():
 
 
 @pytest.mark.slow
-def test_a_training_that_hangs_ends_and_one_whose_first_validation_takes_long_does_not(
+def test_hanging_training_ends_but_a_slow_first_validation_does_not(
     tmp_path,
 ):
     config = tmp_path / "config.py"

@@ -18,12 +18,13 @@ from tiny_run import tiny_config
 
 from input_pipeline.dataset import stream
 from synthct_jax.checkpoint import manager
-from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import CheckpointMetadata
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.step import make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
-from synthct_jax.runtime import environment
+from synthct_jax.runtime import processes
 
 SAVED, END = 2, 4
 
@@ -49,7 +50,7 @@ LAYOUTS = {
 
 
 def main(mode: str, data_dir: str, folder: str, name: str) -> None:
-    environment.join_other_processes()
+    processes.init_distributed()
     # Slow learning: rounding would grow tenfold a step, and hide what is to be seen.
     config = tiny_config(global_batch=8, pool_size=16, steps=END, learning_rate=1e-6)
     config.model.update(width=12, discriminator_width=12)
@@ -77,7 +78,7 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
 
     def write(state, origin: str) -> None:
         everywhere = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
-        arrays = manager._to_arrays(everywhere(state))
+        arrays = manager.state_to_arrays(everywhere(state))
         if jax.process_index() == 0:
             found = {n: np.asarray(a.addressable_data(0)) for n, a in arrays.items()}
             np.savez(Path(folder) / f"{name}_from_{origin}.npz", **found)
@@ -89,7 +90,7 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
         with Checkpoints(Path(folder) / name) as checkpoints:
             checkpoints.save(
                 state,
-                Description(config={}, prepared={}, data_dir="", versions={}),
+                CheckpointMetadata(config={}, prepared={}, data_dir="", versions={}),
             )
         write(go_on(state, SAVED, END), "the_start")
         return

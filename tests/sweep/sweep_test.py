@@ -54,7 +54,7 @@ def a_data_set(folder):
 
 
 class Modes:
-    """Stands in for Children: notes each command and writes its output."""
+    """Stands in for SubprocessRunner: notes each command and writes its output."""
 
     def __init__(self, *statuses):
         self.statuses = dict(statuses)  # of commands that contain a text
@@ -325,7 +325,7 @@ def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
 
     with flagsaver.flagsaver():
         main.main(parsed(arguments))
-        wanted = main._CONFIG.value.to_dict()
+        wanted = flags.FLAGS.config.to_dict()
     ((plan, more),) = given
     assert plan.runs == (SweepRun("in", 3), SweepRun("supervised_in", 3))
     assert more == {"folder": tmp_path, "raw_dir": None, "only": None}
@@ -333,7 +333,7 @@ def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
     again = runner._flags(plan_file.read_plan(tmp_path).overrides)
     with flagsaver.flagsaver():
         parsed(["main", f"--config={CONFIG}", *again])
-        assert main._CONFIG.value.to_dict() == wanted
+        assert flags.FLAGS.config.to_dict() == wanted
     assert wanted["train"]["learning_rate"] == 1e-5 and not wanted["data"]["flip"]
 
 

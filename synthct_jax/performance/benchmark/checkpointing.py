@@ -8,8 +8,8 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from synthct_jax.checkpoint import manager
-from synthct_jax.checkpoint.manager import Checkpoints, Description
+from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.model import methods
 from synthct_jax.model.step import make_init
 
@@ -23,15 +23,15 @@ def measure_checkpoint(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[st
     method = methods.from_config(config, mesh=mesh)
     init, abstract = make_init(method, config, mesh)
     state = jax.block_until_ready(init(jax.random.key(config.seed)))
-    description = Description(
+    metadata = CheckpointMetadata(
         config=config.to_dict(),
         prepared={},
         data_dir="",
-        versions=manager.versions(),
+        versions=library_versions(),
     )
     with Checkpoints(workdir) as checkpoints:
         began = time.perf_counter()
-        checkpoints.save(state.replace(step=state.step + 1), description)
+        checkpoints.save(state.replace(step=state.step + 1), metadata)
         stopped = time.perf_counter() - began
         checkpoints.wait()
         saved = time.perf_counter() - began

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from synthct_jax.runtime import goodput
-from synthct_jax.runtime.metric_writer import read_rows
+from synthct_jax.runtime.jsonl import read_rows
 
 # A training reads its configuration from a Python file.
 _CONFIG_FILE = """

@@ -17,6 +17,7 @@ from synthct_jax.model.train_state import Metrics
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure, profiling
 from synthct_jax.performance.flops import count_flops
+from synthct_jax.runtime import cpu_memory
 
 
 class CompiledStep:
@@ -48,6 +49,7 @@ class CompiledStep:
         began = time.perf_counter()
         self._compiled = compiled(self._step, self._state, self.batch)
         self.compile_seconds = time.perf_counter() - began
+        cpu_memory.keep_freed_memory()  # as training does
 
     def __call__(self) -> Metrics:
         """Run one step and return its losses, which may not be computed yet."""

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline import files
 from input_pipeline.cpus import usable_cpus
-from synthct_jax.checkpoint import manager
+from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import (
     checkpointing,
@@ -74,7 +74,7 @@ def describe_machine() -> dict[str, Any]:
         "processes": jax.process_count(),
         "cores": len(usable_cpus()),
         "processor": _processor(),
-        "versions": manager.versions(),
+        "versions": library_versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 

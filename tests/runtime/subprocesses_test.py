@@ -1,4 +1,4 @@
-"""Processes with a stand-in for the modes: who hears of which signal."""
+"""Signals are passed on to child processes, here stand-ins for the modes."""
 
 import dataclasses
 import os
@@ -10,10 +10,9 @@ import time
 import pytest
 from paths import REPOSITORY
 
-from synthct_jax.runtime.subprocesses import Children
+from synthct_jax.runtime.subprocesses import SubprocessRunner
 
-# Ready when it says so; SIGTERM has it save for a while, as a training does, and not
-# hear of a second one.
+# Like a training it saves for a while at SIGTERM, and dies at a second one.
 TRAINING = """
 import signal, sys, time
 def save(*_):
@@ -33,12 +32,12 @@ print("ready", flush=True)
 for _ in range(600):
     time.sleep(0.05)
 """
-SWEEP = """
+PARENT = """
 import sys
-from synthct_jax.runtime.subprocesses import Children
-with Children((sys.executable, "-c", {program!r}), patience_seconds=0.3) as children:
-    status = children.run("x y")
-    print(status, children.stopped)
+from synthct_jax.runtime.subprocesses import SubprocessRunner
+with SubprocessRunner((sys.executable, "-c", {program!r}), grace_seconds=0.3) as runner:
+    status = runner.run("x y")
+    print(status, runner.stopped)
 """
 
 
@@ -58,7 +57,7 @@ def start():
 
     def starts(program):
         process = subprocess.Popen(
-            [sys.executable, "-c", SWEEP.format(program=program + WAIT)],
+            [sys.executable, "-c", PARENT.format(program=program + WAIT)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,29 +81,29 @@ def start():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("whom", ["sweep", "both"])
-def test_a_training_saves_whoever_is_signalled(start, number, whom):
-    sweep = start(TRAINING)
-    (os.killpg if whom == "both" else os.kill)(sweep.process.pid, number)
-    assert sweep.finish() == ["saved", "75 True", ""]
+@pytest.mark.parametrize("target", ["parent", "both"])
+def test_training_saves_if_its_parent_or_both_are_signalled(start, number, target):
+    parent = start(TRAINING)
+    (os.killpg if target == "both" else os.kill)(parent.process.pid, number)
+    assert parent.finish() == ["saved", "75 True", ""]
 
 
-def test_another_mode_is_interrupted_and_may_clean_up(start):
-    sweep = start(OTHER)
-    os.kill(sweep.process.pid, signal.SIGTERM)
-    assert sweep.finish() == ["KeyboardInterrupt", "130 True", ""]
+def test_other_modes_are_interrupted_and_may_clean_up(start):
+    parent = start(OTHER)
+    os.kill(parent.process.pid, signal.SIGTERM)
+    assert parent.finish() == ["KeyboardInterrupt", "130 True", ""]
 
 
-def test_a_second_signal_ends_the_child(start):
-    sweep = start(TRAINING.replace("0.5", "60"))
-    os.kill(sweep.process.pid, signal.SIGTERM)
+def test_second_signal_ends_the_child(start):
+    parent = start(TRAINING.replace("0.5", "60"))
+    os.kill(parent.process.pid, signal.SIGTERM)
     time.sleep(0.6)
-    os.kill(sweep.process.pid, signal.SIGTERM)
-    assert sweep.finish() == ["143 True", ""]
+    os.kill(parent.process.pid, signal.SIGTERM)
+    assert parent.finish() == ["143 True", ""]
 
 
-def test_the_command_is_shown_and_its_status_returned(capfd):
-    with Children((sys.executable, "-c", "import sys; sys.exit(3)")) as children:
-        assert children.run("a b") == 3
-        assert not children.stopped
+def test_command_is_printed_and_its_status_returned(capfd):
+    with SubprocessRunner((sys.executable, "-c", "import sys; sys.exit(3)")) as runner:
+        assert runner.run("a b") == 3
+        assert not runner.stopped
     assert "$ python -c 'import sys; sys.exit(3)' 'a b'" in capfd.readouterr().out

@@ -1,0 +1,48 @@
+"""Parsing of command lines, with every mistake reported in one line."""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+EX_USAGE = 2  # exit status of a request that cannot be met
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parse the command line with absl; return the arguments that are no flags.
+
+    At a mistake, print one line to standard error and exit with status EX_USAGE.
+    """
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        # absl includes the traceback of a configuration file that raises an error: its
+        # last line is the message.
+        message = str(error)
+        if "Traceback" in message:
+            message = f"--config: {message.strip().splitlines()[-1]}"
+    except (AttributeError, KeyError) as error:  # ml_collections: no such field
+        message = _describe_unknown_field(argv, str(error.args[0]))
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EX_USAGE)
+
+
+def _describe_unknown_field(argv: Sequence[str], reason: str) -> str:
+    """Return a message with the override as it was written, and a similar field.
+
+    Args:
+        reason: the message of ml_collections.
+    """
+    name = re.search(r"\w+", reason)
+    overrides = [
+        argument.split("=")[0]
+        for argument in argv
+        if name and name[0] in argument.split("=")[0].split(".")
+    ]
+    similar = re.search(r'Did you mean "(\w+)"', reason)
+    return (
+        f"{overrides[0] if overrides else '--config'}: the configuration has no field "
+        f"{name[0] if name else reason!r}"
+        f"{f', did you mean {similar[1]}?' if similar else ''}"
+    )

@@ -1,0 +1,172 @@
+"""Flags of the command line, and the modes that need and read each of them."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """The flags that a mode cannot do without, and those that it reads besides."""
+
+    needs: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+
+
+MODES = {
+    "prepare": Mode(("config", "data_dir"), ("raw_dir",)),
+    "train": Mode(("config", "workdir"), ("data_dir",)),
+    "evaluate": Mode(
+        ("workdir",),
+        ("data_dir", "output", "step", "split", "inception", "watch", "poll_seconds"),
+    ),
+    "compare": Mode(("runs",), ("output",)),
+    "translate": Mode(("workdir", "input", "output"), ("step",)),
+    "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
+    "plan": Mode(("config", "topology")),
+    "benchmark": Mode(("config",), ("output",)),
+}
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="prepare, train, plan, benchmark: FILE or FILE:VARIANT, such as "
+    "configs/phantom.py:in. Any field can be overridden: --config.model.width=8. "
+    "sweep: FILE. The other modes read the configuration from the checkpoint.",
+)
+MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
+RAW_DIR = flags.DEFINE_string(
+    "raw_dir", None, "prepare, sweep: the scans, in the layout of the configuration."
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "prepare: the folder to write, which must be new. train: the prepared data; the "
+    "phantom draws its own there (by default in WORKDIR/data). evaluate: other data "
+    "than those of the training.",
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "train: folder of the run; an existing run is resumed. evaluate, translate: the "
+    "run whose generator to use. sweep: folder of all its runs.",
+)
+INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "translate: an MR. A DICOM folder with all phases, or NIfTI files in the order of "
+    "the model's channels, comma-separated.",
+)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default; with "
+    "--watch, WORKDIR/evaluation. compare: ./comparison by default. benchmark: a JSON "
+    "file, ./benchmark.json by default.",
+)
+STEP = flags.DEFINE_integer(
+    "step",
+    None,
+    "evaluate, translate: the checkpoint; by default the best validated one, or the "
+    "latest.",
+    lower_bound=0,
+)
+SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    ["train", "validation", "test"],
+    "evaluate: the subjects; by default test, or validation or train if there are no "
+    "others.",
+)
+INCEPTION = flags.DEFINE_string(
+    "inception",
+    None,
+    "evaluate: file with the weights of Inception v3, for FID and KID; see "
+    "synthct_jax/metrics/inception_weights.py.",
+)
+WATCH = flags.DEFINE_boolean(
+    "watch",
+    False,
+    "evaluate: every checkpoint of a training, as soon as it is saved, until the last; "
+    "may run on another machine. WORKDIR/evaluation/curve.html shows the steps.",
+)
+POLL_SECONDS = flags.DEFINE_float(
+    "poll_seconds",
+    30.0,
+    "evaluate --watch: time between two looks for new checkpoints.",
+    lower_bound=0.0,
+)
+RUNS = flags.DEFINE_list(
+    "runs",
+    None,
+    "compare: two or more, comma-separated; the others are compared with the first. "
+    "Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
+    "variant's runs seed_0, seed_1, ...",
+)
+VARIANTS = flags.DEFINE_list(
+    "variants", None, "sweep: variants of the configuration, comma-separated."
+)
+SEEDS = flags.DEFINE_list(
+    "seeds", ["0"], "sweep: each trains every variant; comma-separated."
+)
+ONLY = flags.DEFINE_integer(
+    "only",
+    -1,
+    "sweep: just this run, counted from 0 (all variants with the first seed, then with "
+    "the next), without tables; -1: all, with tables.",
+    lower_bound=-1,
+)
+TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    None,
+    "plan: devices to compile the training step for, which need not be present: TPUs "
+    "such as v5e:4x4 (needs libtpu: pip install -e '.[tpu]'), or cpu:8, virtual ones.",
+)
+DEBUG = flags.DEFINE_boolean(
+    "debug", False, "Show the traceback of an error, and what libraries log."
+)
+TUNE = flags.DEFINE_boolean(
+    "tune",
+    True,
+    "Tune the process for speed: huge pages, glibc's memory, flags of XLA, the cache "
+    "of compiled programs, oneDNN (synthct_jax/runtime/environment.py). --notune "
+    "leaves the process as it was started.",
+)
+
+
+def check(argv: Sequence[str]) -> None:
+    """Raise ValueError for a flag that the mode lacks, or does not read."""
+    if len(argv) > 1:
+        raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
+    mode = MODES[MODE.value]
+    for name in sorted({n for m in MODES.values() for n in m.needs + m.reads}):
+        present = flags.FLAGS[name].present
+        if name in mode.needs and not present:
+            raise ValueError(f"--mode={MODE.value} needs --{name}")
+        if present and name not in mode.needs + mode.reads:
+            hint = ": it takes the configuration out of the checkpoint"
+            raise ValueError(
+                f"--mode={MODE.value} does not read --{name}"
+                f"{hint if name == 'config' else ''}"
+            )
+    if WATCH.value and flags.FLAGS["step"].present:
+        raise ValueError("--watch evaluates every checkpoint: it does not read --step")
+    if flags.FLAGS["poll_seconds"].present and not WATCH.value:
+        raise ValueError("--mode=evaluate reads --poll_seconds with --watch alone")
+
+
+def path(flag: flags.FlagHolder) -> Path | None:
+    """Return the path in a flag, ~ expanded; None if the flag is not set."""
+    return None if flag.value is None else Path(flag.value).expanduser()
+
+
+def config_source() -> tuple[str, dict[str, Any]]:
+    """Return the file of --config, and the fields that --config.FIELD overrides."""
+    config = flags.FLAGS["config"]
+    return (
+        config_flags.get_config_filename(config),
+        config_flags.get_override_values(config),
+    )

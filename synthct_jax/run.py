@@ -1,0 +1,237 @@
+"""Everything that a training needs besides training, behind one `with` block."""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import CheckpointMetadata, check_resumable
+from synthct_jax.model.train_state import Params, TrainState
+from synthct_jax.runtime import cpu_memory, processes
+from synthct_jax.runtime.goodput import Goodput
+from synthct_jax.runtime.loss_log import LossLog, format_values
+from synthct_jax.runtime.metric_writer import MetricWriter
+from synthct_jax.runtime.preemption import Preemption
+from synthct_jax.runtime.progress import Progress
+from synthct_jax.runtime.watchdog import Watchdog
+
+
+class Due(NamedTuple):
+    """What has to be done between two steps; a save in any case.
+
+    Attributes:
+        validation: the state is validated.
+        signal: why the run stops here; None: it goes on.
+        last: this was the last step.
+    """
+
+    validation: bool
+    signal: str | None
+    last: bool
+
+
+class Run:
+    """A training run in its folder: lock, clock, signals, watchdog, logs, checkpoints.
+
+    Call in this order: `restore`, `begin`, `start_loop`; then for each step `log` and
+    `due`, and if something is due `fetch_losses`, `validate`, `save` and `finish`.
+
+    Attributes:
+        primary: this process writes the files; one of several does.
+        start: the step that the run resumes from, 0 for a new run.
+        goodput: the clock.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        self._config, self._workdir = config.train, workdir
+        self._hparams = config.to_dict()
+        self._contexts = contextlib.ExitStack()
+        self._compiled: set[bool] = set()  # validations, saves that were done before
+        self._logged = False
+        self.primary = jax.process_index() == 0
+        self.start = 0
+
+    def __enter__(self) -> "Run":
+        if self.primary:
+            self.enter(_lock(self._workdir))
+        self.goodput = self.enter(Goodput(self._workdir if self.primary else None))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._contexts.__exit__(kind, error, trace)
+
+    def enter(self, context: contextlib.AbstractContextManager) -> Any:
+        """Enter a context that is left with the run; return what it returns."""
+        return self._contexts.enter_context(context)
+
+    def restore(
+        self, abstract: TrainState, metadata: CheckpointMetadata
+    ) -> TrainState | None:
+        """Return the state of the latest checkpoint, None if there is none.
+
+        From now on signals are remembered for the loop, and the watchdog waits for its
+        first sign of life.
+
+        Args:
+            abstract: see `Checkpoints.restore`.
+            metadata: of this run, which must be the same experiment.
+
+        Raises:
+            ValueError: it is another experiment.
+        """
+        # Entered first and left last: a second signal must not end the last save.
+        self._preemption = self.enter(Preemption())
+        self._watchdog = self.enter(Watchdog(self._config.watchdog_seconds))
+        validates = self._config.evaluate_every > 0
+        self._checkpoints = self.enter(
+            Checkpoints(
+                self._workdir,
+                keep_latest=self._config.keep_latest,
+                best_metric=self._config.best_metric if validates else None,
+            )
+        )
+        self.start = self._checkpoints.latest_step or 0
+        if not self.start:
+            return None
+        saved = self._checkpoints.metadata(self.start)
+        check_resumable(saved, metadata, self._workdir)
+        with self.goodput.measure("restore"):
+            state = jax.block_until_ready(
+                self._checkpoints.restore(abstract, self.start)
+            )
+        logging.info("Goes on after step %d", self.start)
+        return state
+
+    def begin(self, learning_rate: Callable[[int], jax.Array]) -> None:
+        """Open the logs, now that there is a state and steps are left to do.
+
+        Args:
+            learning_rate: the schedule, for the log.
+        """
+        self.goodput.write(resumed=self.start, step=self.start)
+        self.writer = MetricWriter(
+            self._workdir if self.primary else None, resumed_at=self.start
+        )
+        self.enter(contextlib.closing(self.writer))
+        self.writer.write_hparams(self._hparams)
+        self._progress = Progress(
+            self._config.steps, start=self.start, shown=self.primary
+        )
+        self._contexts.callback(self._progress.finish)
+        self._losses = LossLog(
+            self.writer,
+            self._progress,
+            every=self._config.log_every,
+            last_step=self._config.steps,
+            learning_rate=learning_rate,
+        )
+
+    def start_loop(self) -> None:
+        """Wait for the other processes, now that the step is compiled."""
+        self.goodput.enter("compile")
+        cpu_memory.keep_freed_memory()
+        processes.barrier("the step is compiled")
+        self._preemption.listen(self.start)
+        self.goodput.enter("step")
+
+    def log(self, step: int, losses: dict[str, jax.Array]) -> None:
+        """Keep the losses of a step that was dispatched, log those of the step before.
+
+        Raises:
+            FloatingPointError: a loss of the step before is not finite.
+        """
+        self._logged = self._losses.add(step, losses)
+
+    def due(self, step: int) -> Due | None:
+        """Return what has to be done after step `step`, None if nothing has."""
+        self._watchdog.alive()
+        every = self._config.evaluate_every
+        due = Due(
+            validation=every > 0 and step % every == 0,
+            signal=self._preemption.reached(step),
+            last=step == self._config.steps,
+        )
+        if any(due) or step % self._config.save_every == 0:
+            if due.validation not in self._compiled:
+                self._watchdog.sleep()  # programs may be compiled now, for long
+                self._compiled.add(due.validation)
+            return due
+        if self._logged:
+            self.goodput.write(resumed=self.start, step=step - 1)
+        return None
+
+    def fetch_losses(self) -> None:
+        """Wait for the losses of the last step: a state with a NaN is never saved.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        self._losses.fetch()
+        self._save_began = time.monotonic()
+
+    def validate(
+        self,
+        step: int,
+        validate: Callable[[dict[str, Params]], dict[str, float]],
+        weights: dict[str, Params],
+    ) -> dict[str, float]:
+        """Return the metrics of a validation of these weights, and log them."""
+        with self.goodput.measure("evaluate"):
+            metrics = validate(weights)
+        self.writer.write_scalars(
+            step, {f"validation_{name}": value for name, value in metrics.items()}
+        )
+        self._progress.note(f"step {step}  validation  {format_values(metrics)}")
+        return metrics
+
+    def save(self, state: TrainState, metadata: CheckpointMetadata, due: Due) -> None:
+        """Save the state in the background; wait for it if the run ends here."""
+        self.goodput.enter("save")
+        self._checkpoints.save(state, metadata)
+        if due.signal or due.last:
+            self._checkpoints.wait()
+            logging.info(
+                "Step %d was %ssaved in %.2f s",
+                self._checkpoints.latest_step,
+                "validated and " if due.validation else "",
+                time.monotonic() - self._save_began,
+            )
+
+    def finish(self, step: int, due: Due) -> bool:
+        """Go on to the next step; return True if the run stops here by a signal."""
+        self._watchdog.alive()
+        self.goodput.write(resumed=self.start, step=step)
+        if due.signal and not due.last:
+            self._progress.note(
+                f"Stopped by {due.signal} after step {step}, which is saved: the same "
+                "command goes on"
+            )
+            return True
+        self._progress.pause()
+        self.goodput.enter("step")
+        return False
+
+
+@contextlib.contextmanager
+def _lock(workdir: Path) -> Iterator[None]:
+    """Lock the folder: two runs in it would overwrite each other's checkpoints."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another run is training in {workdir}") from error
+        yield

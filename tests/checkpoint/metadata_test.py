@@ -1,0 +1,151 @@
+"""Metadata of checkpoints: read without JAX, and compared before a run resumes."""
+
+import copy
+import json
+import logging
+import math
+import subprocess
+import sys
+
+import pytest
+from tiny_run import STEPS, tiny_config, tiny_run
+
+from synthct_jax.checkpoint.metadata import (
+    CheckpointMetadata,
+    DamagedCheckpoint,
+    best_step,
+    check_resumable,
+    choose_step,
+    list_steps,
+    read_metadata,
+)
+
+
+def write_checkpoint(workdir, step, metadata):
+    folder = workdir / "checkpoints" / str(step) / "config"
+    folder.mkdir(parents=True)
+    (folder / "metadata").write_text(json.dumps(metadata.to_json()))
+
+
+def test_checkpoints_of_a_run_are_read_without_jax():
+    workdir = tiny_run().workdir
+    program = f"""
+import sys
+from pathlib import Path
+from synthct_jax.checkpoint import metadata
+workdir = Path({str(workdir)!r})
+steps = metadata.list_steps(workdir)
+read = metadata.read_metadata(workdir, steps[-1])
+print(steps, read.config["train"]["steps"], metadata.choose_step(workdir))
+print("jax" in sys.modules, "orbax" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.stdout == f"[4, {STEPS}] {STEPS} 4\nFalse False\n", done.stderr
+
+
+def test_metadata_keep_tuples_and_lose_nan(tmp_path):
+    metadata = CheckpointMetadata(
+        config={"data": {"knots": ((-1.0, 0.5),)}},
+        prepared={"source": "phantom"},
+        data_dir="/data",
+        versions={},
+        metrics={"mae": 3.0, "broken": math.nan},
+    )
+    write_checkpoint(tmp_path, 7, metadata)
+    read = read_metadata(tmp_path, 7)
+    assert read.config == metadata.config
+    assert read.metrics == {"mae": 3.0, "broken": None}
+
+
+def test_unfinished_checkpoints_are_not_listed(tmp_path):
+    (tmp_path / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "7").mkdir()
+    assert list_steps(tmp_path) == [7]
+    assert list_steps(tmp_path / "nowhere") == []
+
+
+def test_missing_and_damaged_checkpoints_are_different_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+        choose_step(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint, expected"):
+        choose_step(tmp_path)
+    folder = tmp_path / "checkpoints" / "7" / "config"
+    folder.mkdir(parents=True)
+    (folder / "metadata").write_text('{"config": {')
+    for read in (choose_step, read_metadata):
+        with pytest.raises(FileNotFoundError, match="step 5, it has: 7"):
+            read(tmp_path, 5)
+    with pytest.raises(DamagedCheckpoint, match="7/config cannot be read"):
+        read_metadata(tmp_path, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({1: 3.0, 2: 2.0, 3: 2.0, 4: None}, 3),
+        ({1: None, 2: None}, 2),
+        ({2: 0.0, 1: 1.0}, 2),
+    ],
+)
+def test_best_step_is_the_later_of_the_lowest_or_the_latest(values, expected):
+    assert best_step(values) == expected
+
+
+# --- resuming -------------------------------------------------------------------------
+
+
+def metadata_of(config, prepared=None, data_dir="/data"):
+    subject = {"name": "a", "slices": 5, "split": "train"}
+    prepared = prepared or {
+        "domains": {d: {"subjects": [dict(subject)]} for d in ("mr", "ct")}
+    }
+    return CheckpointMetadata(
+        config=config.to_dict(),
+        prepared=prepared,
+        data_dir=data_dir,
+        versions={},
+        metrics={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model.width", 8, r"model.width = 4 \(now 8\)"),
+        ("data.mr_channels", ("t2",), r"\['in_phase', 'out_of_phase'\] \(now \['t2'\]"),
+        ("seed", 1, r"seed = 0 \(now 1\)"),
+        ("loss.cycle_mr", 5.0, r"loss.cycle_mr = 10.0 \(now 5.0\)"),
+    ],
+)
+def test_another_experiment_is_refused(tmp_path, field, value, message):
+    before, now = tiny_config(), tiny_config()
+    now.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        check_resumable(metadata_of(before), metadata_of(now), tmp_path)
+
+
+def test_length_and_logging_may_change(tmp_path, caplog):
+    now = tiny_config(steps=100, save_every=7, log_every=3, evaluate_every=0)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        check_resumable(metadata_of(tiny_config()), metadata_of(now), tmp_path)
+    assert "train.steps was 6 and is 100" in caplog.text
+
+
+def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
+    config = tiny_config()
+    saved = json.loads(json.dumps(metadata_of(config).to_json()))
+    check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
+
+
+def test_other_training_data_are_refused(tmp_path):
+    config = tiny_config()
+    saved = metadata_of(config)
+    other = copy.deepcopy(saved.prepared)
+    other["domains"]["ct"]["subjects"][0]["slices"] = 4
+    current = metadata_of(config, other, "/elsewhere")
+    with pytest.raises(
+        ValueError, match="1 ct subjects and 5 slices; /elsewhere has 1"
+    ):
+        check_resumable(saved, current, tmp_path)
