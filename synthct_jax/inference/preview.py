@@ -1,6 +1,7 @@
 """The preview of a translation: a few planes of the MR and its synthetic CT."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.figure
@@ -10,112 +11,149 @@ from input_pipeline.display import WINDOWS
 from input_pipeline.volume import Volume
 from synthct_jax.metrics import tissues
 
-_WINDOWS = ("soft tissue", "bone")  # lung is seen in the bone window, too
+_WINDOWS = ("soft tissue", "bone")  # the bone window shows lung as well
 _MARGIN_MM = 10.0  # of air around the body
+_ROW, _LABEL, _TITLE, _GAP = 2.6, 1.5, 0.4, 0.1  # inches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plane:
+    """A plane through the volume.
+
+    Attributes:
+        cut: (slices, rows, columns) to the image of the plane.
+        pixel_mm: height and width of its pixels.
+    """
+
+    title: str
+    cut: Callable[[np.ndarray], np.ndarray]
+    pixel_mm: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A volume with the values that are shown black and white."""
+
+    label: str
+    voxels: np.ndarray
+    black: float
+    white: float
 
 
 def write_preview(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
-    """Three axial planes, a coronal and a sagittal one, of the MR and its synthetic CT.
+    """Draw three axial planes, a coronal and a sagittal one of MR and synthetic CT.
 
-    In the radiologist's orientation and true proportions in millimetres; air around the
-    body is not shown.
+    They have the radiologist's orientation and true proportions in millimetres. Air
+    around the body is cut away.
 
     Args:
-        path: of the PNG file.
-        mr: in axial order.
-        hu: (slices, rows, columns) on its grid.
-        body: the same, bool; True somewhere.
+        path: PNG file to write.
+        mr: MR in axial order.
+        hu: synthetic CT on its grid, (slices, rows, columns).
+        body: bool of that shape, with at least one voxel.
     """
-    row_mm, column_mm, slice_mm = mr.spacing_mm
-    shown = _around(body, mr.spacing_mm)
-    mr = dataclasses.replace(mr, voxels=mr.voxels[shown])
-    hu, body, first = hu[shown], body[shown], shown[0].start
-    row, column = (n // 2 for n in hu.shape[1:])
-    # Of each plane: its name, how to cut it out, height and width of a pixel in mm.
-    planes = [
-        (f"axial, slice {first + s + 1}", lambda v, s=s: v[s], row_mm, column_mm)
-        for s in sorted({int(q * (len(hu) - 1)) for q in (0.25, 0.5, 0.75)})
+    box = _box_around(body, mr.spacing_mm)
+    mr = dataclasses.replace(mr, voxels=mr.voxels[box])
+    hu = hu[box]
+    planes = _planes(hu.shape, mr.spacing_mm, first_slice=box[0].start)
+    rows = _rows(mr, hu)
+    sizes_mm = [np.multiply(p.cut(hu).shape, p.pixel_mm) for p in planes]
+    widths = [width for _, width in sizes_mm]
+    inches_per_mm = _ROW / max(height for height, _ in sizes_mm)
+    width = _LABEL + inches_per_mm * sum(widths) + _GAP * len(planes)
+    height = (_ROW + _GAP) * len(rows) + _TITLE + _GAP
+    figure = matplotlib.figure.Figure((width, height), dpi=100, facecolor="black")
+    axes = figure.subplots(
+        len(rows),
+        len(planes),
+        squeeze=False,
+        width_ratios=widths,
+        gridspec_kw={
+            "left": _LABEL / width,
+            "right": 0.995,
+            "bottom": 0.01,
+            "top": 1 - _TITLE / height,
+            "wspace": 0.03,
+            "hspace": 0.03,
+        },
+    )
+    for row, row_axes in zip(rows, axes, strict=True):
+        for plane, axis in zip(planes, row_axes, strict=True):
+            axis.imshow(
+                plane.cut(row.voxels),
+                cmap="gray",
+                vmin=row.black,
+                vmax=row.white,
+                aspect=plane.pixel_mm[0] / plane.pixel_mm[1],
+                interpolation="bilinear",
+            )
+            axis.set_axis_off()
+        box = row_axes[0].get_position()
+        middle = (box.y0 + box.y1) / 2
+        figure.text(_GAP / width, middle, row.label, color="white", va="center")
+    for plane, axis in zip(planes, axes[0], strict=True):
+        axis.set_title(plane.title, color="white", fontsize=9)
+    figure.savefig(path, facecolor="black")
+
+
+def _planes(
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    *,
+    first_slice: int,
+) -> list[_Plane]:
+    row_mm, column_mm, slice_mm = spacing_mm
+    slices, row, column = shape[0], shape[1] // 2, shape[2] // 2
+    axial = sorted({int(share * (slices - 1)) for share in (0.25, 0.5, 0.75)})
+    return [
+        *(
+            _Plane(
+                title=f"axial, slice {first_slice + index + 1}",
+                cut=lambda voxels, index=index: voxels[index],
+                pixel_mm=(row_mm, column_mm),
+            )
+            for index in axial
+        ),
+        _Plane(
+            title="coronal",
+            cut=lambda voxels: voxels[::-1, row],
+            pixel_mm=(slice_mm, column_mm),
+        ),
+        _Plane(
+            title="sagittal",
+            cut=lambda voxels: voxels[::-1, :, column],
+            pixel_mm=(slice_mm, row_mm),
+        ),
     ]
-    planes += [
-        ("coronal", lambda v: v[::-1, row], slice_mm, column_mm),
-        ("sagittal", lambda v: v[::-1, :, column], slice_mm, row_mm),
-    ]
-    lines = []
-    for c, name in enumerate(mr.channels):
-        voxels = mr.voxels[..., c]
-        tissue = voxels[hu >= tissues.BANDS["air"][1]]
-        top = float(np.percentile(tissue, 99.5)) if tissue.size else 1.0
-        lines.append((f"MR {name.replace('_', ' ')}", voxels, 0.0, max(top, 1e-6)))
+
+
+def _rows(mr: Volume, hu: np.ndarray) -> list[_Row]:
+    """Return MR channels up to the 99.5th percentile of tissue, and CT by window."""
+    tissue = hu >= tissues.BANDS["air"][1]
+    rows = []
+    for channel, name in enumerate(mr.channels):
+        voxels = mr.voxels[..., channel]
+        white = float(np.percentile(voxels[tissue], 99.5)) if tissue.any() else 1.0
+        label = f"MR {name.replace('_', ' ')}"
+        rows.append(_Row(label=label, voxels=voxels, black=0.0, white=max(white, 1e-6)))
     for name in _WINDOWS:
         window = WINDOWS[name]
         label = (
             f"synthetic CT\n{name}, level {window.level:g},\nwidth {window.width:g} HU"
         )
-        lines.append((label, hu, window.low, window.high))
-
-    sizes = [np.multiply(cut(hu).shape, (high, wide)) for _, cut, high, wide in planes]
-    heights = max(size[0] for size in sizes)
-    widths = [size[1] for size in sizes]
-    scale = 2.6 / max(heights, 1e-6)  # inches per mm: a line is 2.6 inches high
-    label_inches = 1.5
-    figure = matplotlib.figure.Figure(
-        figsize=(
-            label_inches + scale * sum(widths) + 0.1 * len(planes),
-            2.7 * len(lines) + 0.5,
-        ),
-        dpi=100,
-        facecolor="black",
-    )
-    total = figure.get_figwidth()
-    axes = figure.subplots(
-        len(lines),
-        len(planes),
-        squeeze=False,
-        width_ratios=widths,
-        gridspec_kw=dict(
-            left=label_inches / total,
-            right=0.995,
-            bottom=0.01,
-            top=1 - 0.4 / figure.get_figheight(),
-            wspace=0.03,
-            hspace=0.03,
-        ),
-    )
-    for i, (label, voxels, low, high) in enumerate(lines):
-        for j, (title, cut, pixel_high, pixel_wide) in enumerate(planes):
-            axis = axes[i, j]
-            axis.imshow(
-                cut(voxels),
-                cmap="gray",
-                vmin=low,
-                vmax=high,
-                aspect=pixel_high / pixel_wide,
-                interpolation="bilinear",
-            )
-            axis.set_axis_off()
-            if i == 0:
-                axis.set_title(title, color="white", fontsize=9)
-        middle = axes[i, 0].get_position()
-        figure.text(
-            0.1 / total,
-            (middle.y0 + middle.y1) / 2,
-            label,
-            color="white",
-            fontsize=10,
-            va="center",
-        )
-    figure.savefig(path, facecolor="black")
+        rows.append(_Row(label=label, voxels=hu, black=window.low, white=window.high))
+    return rows
 
 
-def _around(
+def _box_around(
     body: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> tuple[slice, slice, slice]:
-    """The box that holds the body, and a margin in the plane."""
+    """Return the box that holds the body, with a margin within the slices."""
     row_mm, column_mm, _ = spacing_mm
-    box = []
     margins = (0, round(_MARGIN_MM / row_mm), round(_MARGIN_MM / column_mm))
+    box = []
     for axis, margin in enumerate(margins):
         others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero(body.any(axis=others))
-        box.append(slice(max(found[0] - margin, 0), found[-1] + 1 + margin))
+        filled = np.flatnonzero(body.any(axis=others))
+        box.append(slice(max(filled[0] - margin, 0), filled[-1] + 1 + margin))
     return tuple(box)
