@@ -9,7 +9,6 @@ gradient must be within 1e-4 of one of these, tensor by tensor; the recorded los
 within 1e-3, or within what rounding alone does to ours at that step.
 """
 
-import dataclasses
 from pathlib import Path
 
 import jax
@@ -18,12 +17,12 @@ import numpy as np
 import pytest
 from golden_record import (
     BLOCKS,
-    DISCRIMINATORS,
-    GENERATORS,
     LOSSES,
     nhwc,
+    recorded_params,
     relative_error,
 )
+from layouts import to_float64
 
 from configs import default
 from synthct_jax.model import image_pool
@@ -31,54 +30,6 @@ from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.train_state import TrainState
 
 ROUNDINGS = 16
-
-
-def kernel(golden, name: str, *, transposed: bool = False) -> np.ndarray:
-    """A kernel in our HWIO, from OIHW (or IOHW of a transposed convolution)."""
-    weight = golden[f"{name}.weight"]
-    return weight.transpose(2, 3, 0, 1) if transposed else weight.transpose(2, 3, 1, 0)
-
-
-def generator_params(golden, prefix: str) -> dict:
-    """The weights under `prefix` as our generator's, dead biases left out."""
-
-    def conv(index, **kwargs):
-        return {"kernel": kernel(golden, f"{prefix}/model.{index}", **kwargs)}
-
-    def block(part):
-        names = [f"{prefix}/model.{10 + b}.conv_block.{part}" for b in range(BLOCKS)]
-        return {"kernel": np.stack([kernel(golden, name) for name in names])}
-
-    head = conv(26) | {"bias": golden[f"{prefix}/model.26.bias"]}
-    return {
-        "stem": conv(1),
-        "down_0": conv(4),
-        "down_1": conv(7),
-        "blocks": {"conv_0": block(1), "conv_1": block(5)},
-        "up_1": conv(19, transposed=True),
-        "up_0": conv(22, transposed=True),
-        "head": head,
-    }
-
-
-def discriminator_params(golden, prefix: str) -> dict:
-    params = {}
-    for layer, index in enumerate((0, 2, 5, 8, 11)):
-        params[f"conv_{layer}"] = {"kernel": kernel(golden, f"{prefix}/model.{index}")}
-        if index in (0, 11):
-            bias = golden[f"{prefix}/model.{index}.bias"]
-            params[f"conv_{layer}"]["bias"] = bias
-    return params
-
-
-def networks(golden, prefix: str) -> tuple[dict, dict]:
-    return (
-        {k: generator_params(golden, f"{prefix}/{v}") for k, v in GENERATORS.items()},
-        {
-            k: discriminator_params(golden, f"{prefix}/{v}")
-            for k, v in DISCRIMINATORS.items()
-        },
-    )
 
 
 @pytest.fixture(
@@ -97,11 +48,11 @@ def recorded(request, real_data: Path):
     config.model.width = config.model.discriminator_width = 8
     config.loss.identity = 0.5 if "identity" in request.param else 0.0
     config.train.pool_size = 0
-    gan = CycleGan.from_config(config)
-    state = jax.eval_shape(lambda: gan.init(jax.random.key(0), batch=2, size=32))
+    cyclegan = CycleGan.from_config(config)
+    state = jax.eval_shape(lambda: cyclegan.init(jax.random.key(0), batch=2, size=32))
     expected = jax.tree.map(np.shape, (state.generators, state.discriminators))
-    assert jax.tree.map(np.shape, networks(golden, "init")) == expected
-    return gan, golden
+    assert jax.tree.map(np.shape, recorded_params(golden, "init")) == expected
+    return cyclegan, golden
 
 
 @pytest.fixture
@@ -110,23 +61,16 @@ def double():
         yield
 
 
-def in_double(gan: CycleGan) -> CycleGan:
-    fields = ("to_ct", "to_mr", "discriminator")
-    return dataclasses.replace(
-        gan, **{f: getattr(gan, f).clone(dtype=jnp.float64) for f in fields}
-    )
-
-
-def initial_state(gan: CycleGan, golden, dtype) -> TrainState:
+def initial_state(cyclegan: CycleGan, golden, dtype) -> TrainState:
     generators, discriminators = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype), networks(golden, "init")
+        lambda leaf: jnp.asarray(leaf, dtype), recorded_params(golden, "init")
     )
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         generators=generators,
         discriminators=discriminators,
-        generator_opt=gan.generator_optimiser.init(generators),
-        discriminator_opt=gan.discriminator_optimiser.init(discriminators),
+        generator_opt=cyclegan.generator_optimiser.init(generators),
+        discriminator_opt=cyclegan.discriminator_optimiser.init(discriminators),
         ema=None,
         pools={name: image_pool.create(0, (2, 32, 32, 1)) for name in ("ct", "mr")},
         rng=jax.random.key(0),
@@ -147,23 +91,23 @@ def rounded(tree, seed: int):
 
 
 def test_first_step_reproduces_recorded_images_and_gradients(recorded, double):
-    gan, golden = recorded
-    gan = in_double(gan)
-    state = initial_state(gan, golden, np.float64)
+    cyclegan, golden = recorded
+    cyclegan = to_float64(cyclegan)
+    state = initial_state(cyclegan, golden, np.float64)
     batch = batch_of(golden, 0, np.float64)
 
     @jax.jit
     def first_step(generators, discriminators):
-        (_, (_, fake)), generator_gradients = jax.value_and_grad(
-            gan.generator_loss, has_aux=True
+        (_, (_, fake)), generator_grads = jax.value_and_grad(
+            cyclegan.generator_loss, has_aux=True
         )(generators, discriminators, batch)
-        discriminator_gradients, _ = jax.grad(gan.discriminator_loss, has_aux=True)(
+        discriminator_grads, _ = jax.grad(cyclegan.discriminator_loss, has_aux=True)(
             discriminators, batch, fake
         )
-        cycled_mr = gan.to_mr.apply({"params": generators["to_mr"]}, fake["ct"])
-        cycled_ct = gan.to_ct.apply({"params": generators["to_ct"]}, fake["mr"])
+        cycled_mr = cyclegan.to_mr.apply({"params": generators["to_mr"]}, fake["ct"])
+        cycled_ct = cyclegan.to_ct.apply({"params": generators["to_ct"]}, fake["mr"])
         images = fake | {"cycled_mr": cycled_mr, "cycled_ct": cycled_ct}
-        return images, (generator_gradients, discriminator_gradients)
+        return images, (generator_grads, discriminator_grads)
 
     networks_ = (state.generators, state.discriminators)
     images, _ = first_step(*networks_)
@@ -171,7 +115,7 @@ def test_first_step_reproduces_recorded_images_and_gradients(recorded, double):
     for ours, theirs in names.items():
         expected = nhwc(golden[f"step0/{theirs}"])
         assert relative_error(images[ours], expected) <= 1e-4, ours
-    expected = networks(golden, "grad0")
+    expected = recorded_params(golden, "grad0")
     # No ReLU of the discriminators is that close: the bound holds as it stands.
     plain = jax.tree.map(relative_error, first_step(*networks_)[1][1], expected[1])
     assert max(jax.tree.leaves(plain)) <= 1e-4
@@ -185,12 +129,12 @@ def test_first_step_reproduces_recorded_images_and_gradients(recorded, double):
 
 
 def test_five_steps_reproduce_recorded_losses(recorded, double):
-    gan, golden = recorded
-    gan = in_double(gan)
-    train_step = jax.jit(gan.train_step)
+    cyclegan, golden = recorded
+    cyclegan = to_float64(cyclegan)
+    train_step = jax.jit(cyclegan.train_step)
     runs = []
     for seed in range(ROUNDINGS):
-        state = initial_state(gan, golden, np.float64)
+        state = initial_state(cyclegan, golden, np.float64)
         state = state.replace(
             generators=rounded(state.generators, seed),
             discriminators=rounded(state.discriminators, seed),
@@ -213,10 +157,10 @@ def test_five_steps_reproduce_recorded_losses(recorded, double):
 
 
 def test_float32_agrees_with_the_record_before_the_first_update(recorded):
-    gan, golden = recorded
-    state = initial_state(gan, golden, np.float32)
+    cyclegan, golden = recorded
+    state = initial_state(cyclegan, golden, np.float32)
     batch = batch_of(golden, 0, np.float32)
-    _, (parts, images) = jax.jit(gan.generator_loss)(
+    _, (parts, images) = jax.jit(cyclegan.generator_loss)(
         state.generators, state.discriminators, batch
     )
     assert relative_error(images["ct"], nhwc(golden["step0/fake_B"])) <= 1e-4
@@ -240,8 +184,8 @@ def test_full_width_networks_have_the_reference_parameter_counts(
 ):
     config = default.get_config()
     config.data.mr_channels = ("in_phase", "out_of_phase", "t2")[:channels]
-    gan = CycleGan.from_config(config)
-    state = jax.eval_shape(lambda: gan.init(jax.random.key(0), batch=1, size=256))
+    cyclegan = CycleGan.from_config(config)
+    state = jax.eval_shape(lambda: cyclegan.init(jax.random.key(0), batch=1, size=256))
 
     def count(params) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,72 +1,33 @@
-"""What devices exchange in a training step: as little as there can be.
+"""Collectives of a training step: gradients once, halos, sums; never images."""
 
-As a program it prints, for each layout (devices,data,fsdp,space) of up to eight virtual
-devices, a line of JSON: all collectives of the compiled step, as it is written for a
-platform.
-
-    JAX_NUM_CPU_DEVICES=8 python tests/parallel/collectives_test.py PLATFORM LAYOUT...
-"""
-
-import dataclasses
 import functools
-import json
 import math
 import os
-import subprocess
-import sys
 
 import jax
 import pytest
-from paths import PYTHONPATH, REPOSITORY
-from tiny_run import tiny_config
+from step_collectives import BATCH, SIZE, WIDTH, step_config
+from virtual_devices import run_on_eight_devices
 
 from synthct_jax.model import methods
-from synthct_jax.performance.plan.step_plan import plan_step
 
-BATCH, SIZE, WIDTH = 8, 64, 8
 WIDEST_BORDER = 3  # rows that the 7x7 convolutions see beyond an image
-WIDEST_SQUARES = 4  # the same in squares of two by two pixels
-
-
-def step_config(data=1, fsdp=1, space=1):
-    config = tiny_config(global_batch=BATCH)
-    config.data.size = SIZE
-    config.model.update(width=WIDTH, blocks=2, discriminator_width=WIDTH)
-    config.mesh.update(data=data, fsdp=fsdp, space=space)
-    return config
-
-
-def print_collectives(platform, *layouts):
-    methods.from_config = functools.partial(methods.from_config, platform=platform)
-    for layout in layouts:
-        count, *axes = map(int, layout.split(","))
-        plan = plan_step(step_config(*axes), jax.devices()[:count])
-        rows = [dataclasses.asdict(collective) for collective in plan.collectives]
-        print(json.dumps(rows), flush=True)
+WIDEST_BLOCK_BORDER = 4  # the same in space-to-depth blocks of 2x2 pixels
 
 
 @functools.cache
 def collectives_of(*layouts, platform="any"):
-    """The collectives of layouts, by layout: (devices, data, fsdp, space).
+    """Return the collectives of layouts (devices, data, fsdp, space), by layout.
 
     A CPU's own program differs in its convolutions alone, and takes longer to compile.
     """
-    names = [",".join(map(str, layout)) for layout in layouts]
-    done = subprocess.run(
-        [sys.executable, __file__, platform, *names],
-        env={
-            **os.environ,
-            "JAX_NUM_CPU_DEVICES": "8",
-            # Nothing is run: no effort for machine code.
-            "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("level=1", "level=0"),
-            "PYTHONPATH": PYTHONPATH,
-        },
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
+    lines = run_on_eight_devices(
+        "step_collectives.py",
+        platform,
+        *(",".join(map(str, layout)) for layout in layouts),
+        # Nothing is run: no effort for machine code.
+        XLA_FLAGS=os.environ["XLA_FLAGS"].replace("level=1", "level=0"),
     )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
     return dict(zip(layouts, lines, strict=True))
 
 
@@ -126,7 +87,7 @@ def assert_only_borders_of_squares(permutations, images):
         for shape in shapes(one):
             n, *of_one = shape
             assert n == images
-            most = WIDEST_SQUARES * (SIZE + 2 * WIDEST_SQUARES) * WIDTH
+            most = WIDEST_BLOCK_BORDER * (SIZE + 2 * WIDEST_BLOCK_BORDER) * WIDTH
             assert math.prod(of_one) <= most, one
 
 
@@ -195,7 +156,3 @@ def test_no_collective_grows_with_the_devices(axis):
             assert other <= first * 1.001, kind
         times = {sum(o["count"] for o in of_kind(found[la], kind)) for la in layouts}
         assert len(times) == 1, kind
-
-
-if __name__ == "__main__":
-    print_collectives(*sys.argv[1:])

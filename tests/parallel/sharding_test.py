@@ -1,16 +1,11 @@
 """One batch, many layouts: the same step, and no communication but what is meant."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from paths import PYTHONPATH, REPOSITORY
+from virtual_devices import run_on_eight_devices
 
 STEPS = 20
-LAYOUTS = {  # data, fsdp, space, accumulate, remat, bfloat16, squares
+LAYOUTS = {  # data, fsdp, space, accumulate, remat, bfloat16, blocks
     "one device": (1, 1, 1),
     "2 data": (2, 1, 1),
     "4 data": (4, 1, 1),
@@ -21,36 +16,25 @@ LAYOUTS = {  # data, fsdp, space, accumulate, remat, bfloat16, squares
     "8 space": (1, 1, 8),
     "4 data, 2 space": (4, 1, 2),
     "2 data, 2 fsdp, 2 space": (2, 2, 2),
-    "2 data, 4 parts, remat": (2, 1, 1, 4, 1),
-    "2 data, 4 space, squares": (2, 1, 4, 1, 0, 0, 1),
+    "2 data, 4 microbatches, remat": (2, 1, 1, 4, 1),
+    "2 data, 4 space, blocks": (2, 1, 4, 1, 0, 0, 1),
 }
-HALF = {
+BFLOAT16 = {
     "one device, bfloat16": (1, 1, 1, 1, 0, 1),
     "2 data, 2 fsdp, 2 space, bfloat16": (2, 2, 2, 1, 0, 1),
 }
 
 
 def run_layouts(steps, names, *, double):
-    """What `layouts.py` says of each, in a process with eight devices."""
-    done = subprocess.run(
-        [
-            *(sys.executable, REPOSITORY / "tests/support/layouts.py", str(steps)),
-            *(",".join(map(str, (LAYOUTS | HALF)[name])) for name in names),
-        ],
-        env={
-            **os.environ,
-            "JAX_NUM_CPU_DEVICES": "8",
-            # Each layout is compiled for itself, and computes next to nothing.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_ENABLE_X64": "1" if double else "0",
-            "PYTHONPATH": PYTHONPATH,
-        },
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
+    """Return what `layouts.py` prints of each layout, by name."""
+    lines = run_on_eight_devices(
+        "layouts.py",
+        str(steps),
+        *(",".join(map(str, (LAYOUTS | BFLOAT16)[name])) for name in names),
+        # Each layout is compiled for itself, and computes next to nothing.
+        XLA_FLAGS="--xla_backend_optimization_level=0",
+        JAX_ENABLE_X64="1" if double else "0",
     )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
     return dict(zip(names, lines, strict=True))
 
 
@@ -60,22 +44,22 @@ def largest_difference(a, b):
     )
 
 
-def assert_same(found, expected, *, losses, arrays):
+def assert_same(results, expected, *, losses, arrays):
     for step, (a, b) in enumerate(
-        zip(found["losses"], expected["losses"], strict=True), start=1
+        zip(results["losses"], expected["losses"], strict=True), start=1
     ):
         for name in b:
             assert abs(a[name] - b[name]) <= losses, (step, name, a[name], b[name])
-    assert largest_difference(found["arrays"], expected["arrays"]) <= arrays
+    assert largest_difference(results["arrays"], expected["arrays"]) <= arrays
 
 
 @pytest.mark.slow
 def test_all_layouts_give_the_same_twenty_steps():
     """Losses of 20 steps to 1e-5 and better; weights and replay pools to 1e-9."""
-    found = run_layouts(STEPS, LAYOUTS, double=True)
-    one = found.pop("one device")
+    results = run_layouts(STEPS, LAYOUTS, double=True)
+    one = results.pop("one device")
     assert one["losses"][0] != one["losses"][-1]
-    for name, other in found.items():
+    for name, other in results.items():
         print(name)  # shown when it fails
         assert_same(other, one, losses=1e-9, arrays=1e-9)
 
@@ -84,8 +68,8 @@ def test_main_layouts_give_the_same_two_steps():
     names = (
         "one device",
         "2 data, 2 fsdp, 2 space",
-        "2 data, 4 parts, remat",
-        "2 data, 4 space, squares",
+        "2 data, 4 microbatches, remat",
+        "2 data, 4 space, blocks",
     )
     one, *others = run_layouts(2, names, double=True).values()
     for other in others:
@@ -103,7 +87,7 @@ def test_layouts_agree_in_float32():
 
 
 def test_layouts_agree_in_bfloat16_to_its_rounding():
-    one, other, exact = run_layouts(1, (*HALF, "one device"), double=False).values()
+    one, other, exact = run_layouts(1, (*BFLOAT16, "one device"), double=False).values()
     for name, value in exact["losses"][0].items():
-        for found in (one, other):
-            assert found["losses"][0][name] == pytest.approx(value, rel=1e-2), name
+        for results in (one, other):
+            assert results["losses"][0][name] == pytest.approx(value, rel=1e-2), name

@@ -4,7 +4,7 @@
         python tests/support/layouts.py STEPS LAYOUT...
 
 prints a line of JSON for each layout, which is some of data,fsdp,space,accumulate,
-remat,bfloat16,squares: the losses of all steps and the weights and pools after the
+remat,bfloat16,blocks: the losses of all steps and the weights and pools after the
 last. In float64: what differs then is what is computed, and not how it is rounded,
 which a GAN makes larger with every step.
 """
@@ -34,35 +34,36 @@ def config(
     space: int = 1,
     accumulate: int = 1,
     remat: int = 0,
-    half: int = 0,
+    bfloat16: int = 0,
 ) -> ConfigDict:
     """Identity loss, pools and both strides; fsdp has arrays that are large enough."""
     config = tiny_config(pool_size=16, global_batch=BATCH, accumulate=accumulate)
     config.data.size = SIZE
     config.model.update(width=12, discriminator_width=12, remat=bool(remat))
-    config.model.dtype = "bfloat16" if half else "float32"
+    config.model.dtype = "bfloat16" if bfloat16 else "float32"
     config.loss.identity = 0.5
     config.mesh.update(data=data, fsdp=fsdp, space=space)
     return config
 
 
-def in_double(gan: CycleGan) -> CycleGan:
+def to_float64(cyclegan: CycleGan) -> CycleGan:
+    """Return a CycleGAN whose networks compute in float64."""
     networks = ("to_ct", "to_mr", "discriminator")
     return dataclasses.replace(
-        gan, **{n: getattr(gan, n).copy(dtype=jnp.float64) for n in networks}
+        cyclegan, **{n: getattr(cyclegan, n).copy(dtype=jnp.float64) for n in networks}
     )
 
 
-def program(config: ConfigDict, *, squares: bool):
+def program(config: ConfigDict, *, blocks: bool):
     """The jitted step, a new state, and the mesh."""
     mesh = choose_mesh(config)
-    platform = "tpu" if squares else None
-    gan = CycleGan.from_config(config, mesh=mesh, platform=platform)
+    platform = "tpu" if blocks else None
+    cyclegan = CycleGan.from_config(config, mesh=mesh, platform=platform)
     if jax.config.jax_enable_x64:
-        gan = in_double(gan)
+        cyclegan = to_float64(cyclegan)
 
     def init(key):
-        state = gan.init(key, batch=BATCH, size=SIZE)
+        state = cyclegan.init(key, batch=BATCH, size=SIZE)
         wide = jnp.zeros(()).dtype  # float64 where it is enabled
         return jax.tree.map(
             lambda x: x.astype(wide) if x.dtype == jnp.float32 else x, state
@@ -77,7 +78,7 @@ def program(config: ConfigDict, *, squares: bool):
     )
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     state = jax.device_put(jax.jit(init)(key), shardings)
-    return make_step(gan, mesh, abstract), state, mesh
+    return make_step(cyclegan, mesh, abstract), state, mesh
 
 
 def batches(steps: int):
@@ -91,7 +92,7 @@ def batches(steps: int):
 
 
 def train(steps: int, *layout: int) -> dict:
-    step, state, mesh = program(config(*layout[:6]), squares=any(layout[6:]))
+    step, state, mesh = program(config(*layout[:6]), blocks=any(layout[6:]))
     losses = []
     for batch in batches(steps):
         state, metrics = step(state, sharding.to_global(batch, mesh))
@@ -105,5 +106,5 @@ def train(steps: int, *layout: int) -> dict:
 
 if __name__ == "__main__":
     for layout in sys.argv[2:]:
-        found = train(int(sys.argv[1]), *map(int, layout.split(",")))
-        print(json.dumps(found), flush=True)
+        result = train(int(sys.argv[1]), *map(int, layout.split(",")))
+        print(json.dumps(result), flush=True)
