@@ -153,8 +153,7 @@ def test_hu_are_independent_of_the_batch(monkeypatch):
     # Larger slices go in smaller batches, and accelerators are kept busy meanwhile.
     monkeypatch.setattr(translator, "_PIXELS_OF_SLICE", 32 * 32 * 3 // translator.BATCH)
     translate._ahead = 1 - translate._ahead
-    found = translate(model.params, stored)
-    np.testing.assert_allclose(hu, found, atol=0.1)
+    np.testing.assert_allclose(translate(model.params, stored), hu, atol=0.1)
 
 
 def test_onednn_translation_gathers_no_slices_between_devices(monkeypatch):

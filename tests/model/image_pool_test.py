@@ -1,4 +1,4 @@
-"""Replay pools: what comes back, and that lanes do not mix."""
+"""Replay pools: mixtures of new and stored images, in separate lanes."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def numbered(*values: float) -> jax.Array:
 
 
 def replay(pool_size: int, batch: int, steps: int) -> np.ndarray:
-    """What comes back for the images 0, 1, 2, ...: (steps, batch)."""
+    """Return the pool's answers to the images 0, 1, 2, ...: (steps, batch)."""
     pool = image_pool.create(pool_size, (batch, 1, 1, 1))
     query = jax.jit(image_pool.query)
     returned = []

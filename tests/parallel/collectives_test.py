@@ -42,17 +42,17 @@ def weights():
     return [array.shape for array in jax.tree.leaves(trained)]
 
 
-def of_kind(found, kind):
-    return [one for one in found if one["kind"] == kind]
+def of_kind(collectives, kind):
+    return [collective for collective in collectives if collective["kind"] == kind]
 
 
 def shapes(one):
     return [tuple(array["shape"]) for array in one["arrays"]]
 
 
-def assert_one_reduction_of_gradients(found, axes):
+def assert_one_reduction_of_gradients(collectives, axes):
     """The largest all-reduce has all gradients and the losses, and nothing else."""
-    reductions = of_kind(found, "all-reduce")
+    reductions = of_kind(collectives, "all-reduce")
     gradients = max(reductions, key=lambda one: one["bytes"])
     scalars = 8  # losses; biases of one element are gradients
     elements = sum(map(math.prod, weights()))
@@ -91,38 +91,41 @@ def assert_only_borders_of_squares(permutations, images):
             assert math.prod(of_one) <= most, one
 
 
-def moved(found, kind):
-    return sum(one["bytes"] * one["count"] for one in of_kind(found, kind))
+def moved(collectives, kind):
+    return sum(one["bytes"] * one["count"] for one in of_kind(collectives, kind))
 
 
 DATA, MIXED, FSDP = (8, 8, 1, 1), (8, 2, 1, 4), (8, 1, 8, 1)
 
 
 def test_data_axis_has_one_all_reduce_of_gradients_and_nothing_else():
-    found = collectives_of(DATA, MIXED, FSDP)[DATA]
-    assert assert_one_reduction_of_gradients(found, ["data"]) == []
-    assert len(found) == 1
+    collectives = collectives_of(DATA, MIXED, FSDP)[DATA]
+    assert assert_one_reduction_of_gradients(collectives, ["data"]) == []
+    assert len(collectives) == 1
 
 
 @pytest.mark.parametrize("squares", [False, True])
 def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(squares):
     if squares:
-        found = collectives_of(MIXED, platform="tpu")[MIXED]
+        collectives = collectives_of(MIXED, platform="tpu")[MIXED]
     else:
-        found = collectives_of(DATA, MIXED, FSDP)[MIXED]
-    statistics = assert_one_reduction_of_gradients(found, ["data", "space"])
+        collectives = collectives_of(DATA, MIXED, FSDP)[MIXED]
+    statistics = assert_one_reduction_of_gradients(collectives, ["data", "space"])
     assert_only_statistics(statistics)
-    permutations = of_kind(found, "collective-permute")
+    permutations = of_kind(collectives, "collective-permute")
     assert permutations
     only = assert_only_borders_of_squares if squares else assert_only_borders
     only(permutations, images=BATCH // 2)
-    assert {one["kind"] for one in found} == {"all-reduce", "collective-permute"}
+    assert {collective["kind"] for collective in collectives} == {
+        "all-reduce",
+        "collective-permute",
+    }
 
 
 def test_fsdp_axis_gathers_weights_but_no_images():
-    found = collectives_of(DATA, MIXED, FSDP)[FSDP]
-    assert assert_one_reduction_of_gradients(found, ["fsdp"]) == []
-    gathered = of_kind(found, "all-gather")
+    collectives = collectives_of(DATA, MIXED, FSDP)[FSDP]
+    assert assert_one_reduction_of_gradients(collectives, ["fsdp"]) == []
+    gathered = of_kind(collectives, "all-gather")
     assert gathered
     for one in gathered:
         for shape in shapes(one):
@@ -131,8 +134,11 @@ def test_fsdp_axis_gathers_weights_but_no_images():
                 tuple(n for n in weight if n > 1) for weight in weights()
             }, one
     # Each weight once: those of the generators are used in two gradients.
-    assert moved(found, "all-gather") <= 4 * sum(map(math.prod, weights()))
-    assert {one["kind"] for one in found} == {"all-reduce", "all-gather"}
+    assert moved(collectives, "all-gather") <= 4 * sum(map(math.prod, weights()))
+    assert {collective["kind"] for collective in collectives} == {
+        "all-reduce",
+        "all-gather",
+    }
 
 
 @pytest.mark.slow
@@ -144,15 +150,17 @@ def test_no_collective_grows_with_the_devices(axis):
     layouts = [
         (count, *(count if i == place else 1 for i in range(3))) for count in counts
     ]
-    found = collectives_of(*layouts)
+    collectives = collectives_of(*layouts)
     for layout in layouts:
-        kinds = {one["kind"] for one in found[layout]}
+        kinds = {one["kind"] for one in collectives[layout]}
         assert "all-to-all" not in kinds
         assert ("all-gather" in kinds) == (axis == "fsdp")
     # Of a batch of eight a device has fewer images, with more devices, but for space.
     for kind in ("all-reduce", "all-gather", "collective-permute"):
-        first, *others = (moved(found[layout], kind) for layout in layouts)
+        first, *others = (moved(collectives[layout], kind) for layout in layouts)
         for other in others:
             assert other <= first * 1.001, kind
-        times = {sum(o["count"] for o in of_kind(found[la], kind)) for la in layouts}
+        times = {
+            sum(o["count"] for o in of_kind(collectives[la], kind)) for la in layouts
+        }
         assert len(times) == 1, kind

@@ -1,4 +1,4 @@
-"""What must fit before a run starts: meshes, batches, rows."""
+"""The choice of a mesh, and refusals of sizes that do not divide."""
 
 import pytest
 from tiny_run import tiny_config
@@ -18,7 +18,7 @@ def mesh(devices=8, processes=1, **fields):
 
 
 class _Device:
-    """What a mesh needs to know of a device."""
+    """A stand-in with the attributes of a device that a mesh reads."""
 
     platform = "cpu"
 

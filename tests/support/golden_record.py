@@ -1,4 +1,4 @@
-"""How the recorded tensors of the reference CycleGAN are named, shaped and compared."""
+"""Recorded tensors of the reference CycleGAN: names, weights and comparison."""
 
 import numpy as np
 
