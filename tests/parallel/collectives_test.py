@@ -46,6 +46,10 @@ def of_kind(collectives, kind):
     return [collective for collective in collectives if collective["kind"] == kind]
 
 
+def kinds(collectives):
+    return {collective["kind"] for collective in collectives}
+
+
 def shapes(one):
     return [tuple(array["shape"]) for array in one["arrays"]]
 
@@ -81,7 +85,7 @@ def assert_only_borders(permutations, images):
             assert width * channels <= (SIZE + 2 * WIDEST_BORDER) * WIDTH, one
 
 
-def assert_only_borders_of_squares(permutations, images):
+def assert_only_borders_of_blocks(permutations, images):
     for one in permutations:
         assert one["axes"] == ["space"], one
         for shape in shapes(one):
@@ -104,9 +108,9 @@ def test_data_axis_has_one_all_reduce_of_gradients_and_nothing_else():
     assert len(collectives) == 1
 
 
-@pytest.mark.parametrize("squares", [False, True])
-def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(squares):
-    if squares:
+@pytest.mark.parametrize("blocks", [False, True])
+def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(blocks):
+    if blocks:
         collectives = collectives_of(MIXED, platform="tpu")[MIXED]
     else:
         collectives = collectives_of(DATA, MIXED, FSDP)[MIXED]
@@ -114,9 +118,9 @@ def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(squares):
     assert_only_statistics(statistics)
     permutations = of_kind(collectives, "collective-permute")
     assert permutations
-    only = assert_only_borders_of_squares if squares else assert_only_borders
+    only = assert_only_borders_of_blocks if blocks else assert_only_borders
     only(permutations, images=BATCH // 2)
-    assert {collective["kind"] for collective in collectives} == {
+    assert kinds(collectives) == {
         "all-reduce",
         "collective-permute",
     }
@@ -135,7 +139,7 @@ def test_fsdp_axis_gathers_weights_but_no_images():
             }, one
     # Each weight once: those of the generators are used in two gradients.
     assert moved(collectives, "all-gather") <= 4 * sum(map(math.prod, weights()))
-    assert {collective["kind"] for collective in collectives} == {
+    assert kinds(collectives) == {
         "all-reduce",
         "all-gather",
     }
