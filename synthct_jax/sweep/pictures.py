@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 
 from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.dataset.manifest import Manifest, read_manifest
+from input_pipeline.dataset.manifest import Domain
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import mr_to_unit
 from synthct_jax.evaluation.report.figures import png
@@ -76,18 +76,18 @@ def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     for variant in dict.fromkeys(run.variant for run in runs):
         run = first[variant]
         model = load_model(run.workdir(folder))  # one at a time
-        data_dir = run.data_dir(folder)
-        manifest = read_manifest(data_dir)
+        dataset = Dataset.open(run.data_dir(folder))
+        stored_channels = dataset.manifest.domains["mr"].channels
         translator = Translator(
-            model.method, model.data, stored_channels=manifest.domains["mr"].channels
+            model.method, model.data, stored_channels=stored_channels
         )
 
         def translate(mr: np.ndarray, model=model, translator=translator) -> np.ndarray:
             return translator(model.params, mr)
 
-        places = places or choose_places(translate, data_dir, manifest)
+        places = places or choose_places(translate, dataset)
         channels = model.data["mr_channels"]
-        views[variant] = read_views(translate, data_dir, manifest, places, channels)
+        views[variant] = read_views(translate, dataset, places, channels)
     return figure(places, views)
 
 
@@ -105,9 +105,7 @@ class _Candidate:
     liver_hu: float
 
 
-def choose_places(
-    translate: Translate, data_dir: Path, manifest: Manifest
-) -> list[Place]:
+def choose_places(translate: Translate, dataset: Dataset) -> list[Place]:
     """Choose up to three slices of the held-out subjects.
 
     With reference CT they are the slice of the median error in the subject of the
@@ -116,16 +114,15 @@ def choose_places(
     middle slices of the first and the last subject.
     """
     candidates, slices = [], {}
-    for subject in read_subjects(
-        Dataset.open(data_dir), manifest.domains["mr"].held_out
-    ):
+    mr = dataset.manifest.domains["mr"]
+    for subject in read_subjects(dataset, mr.held_out):
         slices[subject.name] = len(subject.mr)
         if subject.reference_ct is not None:
             hu = translate(subject.mr)
-            candidates.append(_candidate(subject, hu, manifest.label_names))
+            candidates.append(_candidate(subject, hu, dataset.manifest.label_names))
 
     def place(name: str, index: int, reason: str) -> Place:
-        height = _height(manifest, name, index)
+        height = _height(mr, name, index)
         return Place(subject=name, height_mm=height, reason=reason)
 
     if not candidates:
@@ -167,9 +164,9 @@ def _candidate(
     )
 
 
-def _height(manifest: Manifest, name: str, index: int) -> float:
+def _height(mr: Domain, name: str, index: int) -> float:
     """Return the position in mm of a slice along the normal of the slices."""
-    (affine,) = (s.affine for s in manifest.domains["mr"].subjects if s.name == name)
+    (affine,) = (subject.affine for subject in mr.subjects if subject.name == name)
     affine = np.asarray(affine)
     normal = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
     return float(normal @ (affine[:3, 3] + index * affine[:3, 2]))
@@ -177,8 +174,7 @@ def _height(manifest: Manifest, name: str, index: int) -> float:
 
 def read_views(
     translate: Translate,
-    data_dir: Path,
-    manifest: Manifest,
+    dataset: Dataset,
     places: Sequence[Place],
     mr_channels: Sequence[str],
 ) -> list[View]:
@@ -188,11 +184,9 @@ def read_views(
         mr_channels: those of the network's input, which are shown.
     """
     views: dict[Place, View] = {}
-    stored_channels = manifest.domains["mr"].channels
-    for subject in read_subjects(
-        Dataset.open(data_dir), manifest.domains["mr"].held_out
-    ):
-        heights = [_height(manifest, subject.name, i) for i in range(len(subject.mr))]
+    mr = dataset.manifest.domains["mr"]
+    for subject in read_subjects(dataset, mr.held_out):
+        heights = [_height(mr, subject.name, i) for i in range(len(subject.mr))]
         for place in places:
             if place.subject != subject.name:
                 continue
@@ -201,9 +195,7 @@ def read_views(
             unit = mr_to_unit(stored[0])
             reference_ct = subject.reference_ct
             views[place] = View(
-                mr={
-                    name: unit[..., stored_channels.index(name)] for name in mr_channels
-                },
+                mr={name: unit[..., mr.channels.index(name)] for name in mr_channels},
                 synthetic_ct=translate(stored)[0],
                 reference_ct=None if reference_ct is None else reference_ct[index],
             )

@@ -9,7 +9,6 @@ Nothing here starts JAX: a process that only waits for others must not take a GP
 memory from them.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -21,7 +20,7 @@ from input_pipeline import files
 from input_pipeline.dataset.manifest import FILE as PREPARED
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax.checkpoint import metadata
-from synthct_jax.checkpoint.metadata import best_step
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint
 from synthct_jax.evaluation.comparison import inputs
 from synthct_jax.evaluation.comparison.inputs import EvaluatedRun
 from synthct_jax.evaluation.results import Results
@@ -170,31 +169,14 @@ def is_trained(workdir: Path, config: Mapping[str, Any]) -> bool:
     Args:
         config: the configuration of the run, by `ConfigDict.to_dict`.
     """
-    checkpoints = _checkpoints(workdir)
-    if not checkpoints or max(checkpoints) < config["train"]["steps"]:
+    steps = metadata.list_steps(workdir)
+    if not steps or steps[-1] < config["train"]["steps"]:
         return False
-    trained = checkpoints[max(checkpoints)]["config"]
+    try:
+        trained = metadata.read_metadata(workdir, steps[-1]).config
+    except (FileNotFoundError, DamagedCheckpoint):
+        return False  # the training says what is wrong
     return metadata.flatten(trained) == metadata.flatten(config)
-
-
-def chosen_step(workdir: Path) -> int | None:
-    """Return the step that is evaluated by default; None without a checkpoint."""
-    checkpoints = _checkpoints(workdir)
-    if not checkpoints:
-        return None
-    metric = checkpoints[max(checkpoints)]["config"]["train"]["best_metric"]
-    return best_step({s: of["metrics"].get(metric) for s, of in checkpoints.items()})
-
-
-def _checkpoints(workdir: Path) -> dict[int, dict[str, Any]]:
-    """Return the metadata of every readable checkpoint by step."""
-    checkpoints = {}
-    for path in (workdir / "checkpoints").glob("*/config/metadata"):
-        # One that another task removes meanwhile does not count.
-        with contextlib.suppress(OSError, ValueError):
-            if path.parent.parent.name.isdecimal():
-                checkpoints[int(path.parent.parent.name)] = json.loads(path.read_text())
-    return checkpoints
 
 
 def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
@@ -205,7 +187,10 @@ def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
     workdir, data_dir = run.workdir(folder), run.data_dir(folder)
     if not is_prepared(data_dir):
         return None
-    step = chosen_step(workdir)
+    try:
+        step = metadata.choose_step(workdir)
+    except (FileNotFoundError, DamagedCheckpoint):
+        return None
     mr = read_manifest(data_dir).domains["mr"]
     names = {subject.name for subject in mr.of_split(mr.held_out)}
 

@@ -9,7 +9,6 @@ import pytest
 
 from configs import phantom
 from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.dataset.manifest import read_manifest
 from input_pipeline.preparation import prepare
 from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.sweep import pictures
@@ -32,20 +31,20 @@ def water(mr):
 
 
 def test_slices_are_those_of_the_median_error_and_of_the_livers(data):
-    prepared = read_manifest(data)
-    places = pictures.choose_places(water, data, prepared)
-    cases = {case.name: case for case in read_subjects(Dataset.open(data), "test")}
+    dataset = Dataset.open(data)
+    places = pictures.choose_places(water, dataset)
+    cases = {case.name: case for case in read_subjects(dataset, "test")}
     errors = {
         name: np.abs(case.reference_ct)[case.labels > 0].mean()
         for name, case in cases.items()
     }
     assert places[0].subject == sorted(errors, key=errors.get)[1] == places[1].subject
-    label = prepared.label_names.index("liver")
+    label = dataset.manifest.label_names.index("liver")
     hu = {name: c.reference_ct[c.labels == label].mean() for name, c in cases.items()}
     darkest = min(hu, key=hu.get)
     assert (places[-1].subject, len(places)) in ((darkest, 3), (places[0].subject, 2))
 
-    views = pictures.read_views(water, data, prepared, places, ("in_phase",))
+    views = pictures.read_views(water, dataset, places, ("in_phase",))
     case = cases[places[1].subject]
     most = (case.labels == label).sum(axis=(1, 2)).argmax()
     np.testing.assert_array_equal(views[1].reference_ct, case.reference_ct[most])
@@ -53,13 +52,15 @@ def test_slices_are_those_of_the_median_error_and_of_the_livers(data):
 
 
 def test_other_grid_shows_the_slice_at_the_same_height(data):
-    prepared = read_manifest(data)
-    name = prepared.domains["mr"].of_split("test")[0].name
-    heights = [pictures._height(prepared, name, i) for i in range(8)]
+    dataset = Dataset.open(data)
+    name = dataset.manifest.domains["mr"].of_split("test")[0].name
+    heights = [
+        pictures._height(dataset.manifest.domains["mr"], name, i) for i in range(8)
+    ]
     assert np.diff(heights) == pytest.approx(18)
     place = Place(subject=name, height_mm=heights[5] + 7, reason="")
-    (view,) = pictures.read_views(water, data, prepared, [place], ("in_phase",))
-    case = next(read_subjects(Dataset.open(data), "test"))
+    (view,) = pictures.read_views(water, dataset, [place], ("in_phase",))
+    case = next(read_subjects(dataset, "test"))
     np.testing.assert_array_equal(view.reference_ct, case.reference_ct[5])
 
 
@@ -69,11 +70,13 @@ def test_without_a_reference_ct_the_middle_slices_are_shown(data, monkeypatch):
             yield dataclasses.replace(case, reference_ct=None, labels=None)
 
     monkeypatch.setattr(pictures, "read_subjects", unknown)
-    prepared = read_manifest(data)
-    places = pictures.choose_places(water, data, prepared)
-    names = [subject.name for subject in prepared.domains["mr"].of_split("test")]
+    dataset = Dataset.open(data)
+    places = pictures.choose_places(water, dataset)
+    names = [
+        subject.name for subject in dataset.manifest.domains["mr"].of_split("test")
+    ]
     assert [place.subject for place in places] == [names[0], names[-1]]
-    views = pictures.read_views(water, data, prepared, places, ("in_phase",))
+    views = pictures.read_views(water, dataset, places, ("in_phase",))
     image = picture(places, {"in": views})
     assert views[0].reference_ct is None
     # A band has a row of its own for errors where there are any.

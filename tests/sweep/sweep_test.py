@@ -14,6 +14,7 @@ from paths import REPOSITORY
 
 from input_pipeline.dataset.manifest import Domain, Prepared, Subject
 from synthct_jax import main
+from synthct_jax.checkpoint import metadata
 from synthct_jax.evaluation import results
 from synthct_jax.runtime import subprocesses
 from synthct_jax.sweep import pictures, plan_file, runner
@@ -81,7 +82,7 @@ class Modes:
         if given.get("mode") == "prepare":
             a_data_set(data)
         elif given.get("mode") == "evaluate":
-            an_evaluation(work, data, step=plan_file.chosen_step(work))
+            an_evaluation(work, data, step=metadata.choose_step(work))
         else:
             file, variant = given["config"].split(":")
             plan = make_plan(file, STEPS, [variant], ["0"])
@@ -96,7 +97,10 @@ class Modes:
 def a_checkpoint(work, step, config, **metrics):
     folder = work / "checkpoints" / str(step) / "config"
     folder.mkdir(parents=True)
-    (folder / "metadata").write_text(json.dumps({"config": config, "metrics": metrics}))
+    fields = metadata.CheckpointMetadata(
+        config=config, prepared={}, data_dir="", versions={}, metrics=metrics
+    )
+    (folder / "metadata").write_text(json.dumps(fields.to_json()))
 
 
 def an_evaluation(work, data, *, step):
@@ -353,7 +357,7 @@ def test_unreadable_checkpoint_is_left_to_the_training_to_judge(tmp_path):
     plan = a_plan("in", "0")
     run(plan, tmp_path)
     work = plan.runs[0].workdir(tmp_path)
-    for torn in ("", '{"config": {"tr'):
+    for torn in ("", '{"config": {"tr', '{"note": 1}'):
         (work / "checkpoints/40/config/metadata").write_text(torn)
         _, modes = run(plan, tmp_path, Modes(("runs/in/seed_0", 1)))
         assert len(modes.commands) == 1 and "--mode" not in modes.commands[0]
