@@ -1,19 +1,16 @@
 """Entry point: the environment, the mode, the exit status. Flags: synthct_jax/flags.py.
 
-    python -m synthct_jax.main --config=configs/chaos.py --mode=prepare \\
-        --raw_dir=RAW --data_dir=DATA
-    python -m synthct_jax.main --config=configs/chaos.py --data_dir=DATA --workdir=RUN
+    python -m synthct_jax.main --mode=prepare --config=FILE --raw_dir=RAW --data_dir=NEW
+    python -m synthct_jax.main --config=FILE --data_dir=DATA --workdir=RUN
     python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N | --watch]
     python -m synthct_jax.main --mode=compare --runs=A,B
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
-    python -m synthct_jax.main --mode=sweep --config=configs/phantom.py \\
-        --variants=in_out,in,out --seeds=0,1,2 --workdir=SWEEP
-    python -m synthct_jax.main --mode=plan --config=configs/chaos.py --topology=v5e:4x4
-    python -m synthct_jax.main --mode=benchmark --config=configs/chaos.py
+    python -m synthct_jax.main --mode=sweep --config=FILE --variants=A,B --workdir=SWEEP
+    python -m synthct_jax.main --mode=plan --config=FILE --topology=v5e:4x4
+    python -m synthct_jax.main --mode=benchmark --config=FILE
 
-Exit status: 0: done. 75: a training or a sweep was stopped by a signal after saving;
-run the same command to resume. 2: the request cannot be met, standard error says why.
-1: any other failure.
+Exit status: 0 done; 75 stopped by a signal after saving, run the same command to
+resume; 2 the request cannot be met, standard error says why; 1 any other failure.
 """
 
 import os
@@ -28,12 +25,10 @@ from input_pipeline.command_line import EX_USAGE, parse_flags
 from synthct_jax import flags
 from synthct_jax.runtime import messages, processes, tuning
 
-_STOP_BETWEEN_STEPS = ("train", "sweep")  # catch signals themselves
-
 
 def main(argv: list[str]) -> int:
     """Run the mode; return the exit status."""
-    if flags.MODE.value not in _STOP_BETWEEN_STEPS:
+    if flags.MODE.value not in ("train", "sweep"):  # these catch signals themselves
         # Like Ctrl-C, SIGTERM removes unfinished output.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if not flags.DEBUG.value:
@@ -78,12 +73,9 @@ def run_mode() -> int:
             from synthct_jax.metrics.inception import load_inception
 
             weights = flags.path(flags.INCEPTION)
-            options = {
-                "data_dir": data_dir,
-                "split": flags.SPLIT.value,
-                "output_dir": output,
-                "inception": weights and load_inception(weights),
-            }
+            inception = weights and load_inception(weights)
+            options = dict(data_dir=data_dir, output_dir=output, inception=inception)
+            options["split"] = flags.SPLIT.value
             if flags.WATCH.value:
                 watch.watch(workdir, poll_seconds=flags.POLL_SECONDS.value, **options)
             else:

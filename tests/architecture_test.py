@@ -104,7 +104,7 @@ def test_input_pipeline_imports_neither_jax_nor_synthct_jax():
 
 
 def test_files_are_short():
-    longest = {"synthct_jax/model/networks.py": 180}
+    longest = {"synthct_jax/main.py": 120, "synthct_jax/model/networks.py": 180}
     paths = [p for name in PACKAGES for p in (REPOSITORY / name).rglob("*.py")]
     sizes = {
         str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines())
@@ -113,7 +113,7 @@ def test_files_are_short():
     assert not [
         f"{path} has {size} lines"
         for path, size in sizes.items()
-        if size > longest.get(path, 430)
+        if size > longest.get(path, 400)
     ]
 
 
