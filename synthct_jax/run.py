@@ -25,7 +25,7 @@ from synthct_jax.runtime.watchdog import Watchdog
 
 
 class Due(NamedTuple):
-    """What has to be done between two steps; a save in any case.
+    """The tasks due between two steps, besides a save.
 
     Attributes:
         validation: the state is validated.

@@ -205,7 +205,7 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
 
 
 def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[str]:
-    """What makes this scan unlike those of the training."""
+    """Yield a sentence for each way in which the scan is unlike those of training."""
     trained_mm = model.data["spacing_mm"]
     row_mm, column_mm, _ = axial.spacing_mm
     if max(row_mm, column_mm) > 2 * trained_mm:

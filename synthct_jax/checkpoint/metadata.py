@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, read and compared without JAX and Orbax.
+"""Metadata of a checkpoint, read and compared without JAX and Orbax.
 
 A checkpoint is the folder RUN/checkpoints/STEP. Orbax gives it this name when it is
 complete; before, the name is a temporary one. Its item `config` is a JSON file.

@@ -53,7 +53,7 @@ class Row:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it was evaluated on: rows of a curve have the same."""
+        """Facts of the evaluated data, the same in all rows of a curve."""
         names = ("source", "split", "size", "spacing_mm", "mr_subjects")
         return {name: self.results.data[name] for name in names}
 

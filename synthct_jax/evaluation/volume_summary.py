@@ -19,7 +19,7 @@ from synthct_jax.metrics.kernel import KernelSums
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VolumeSummary:
-    """What distribution metrics need of a volume of synthetic or real CT.
+    """Features of one volume, synthetic or real CT, that distribution metrics compare.
 
     Attributes:
         name: of the subject.

@@ -96,9 +96,9 @@ def layout(path: Path, tensors: Mapping[str, np.ndarray]) -> str:
     expected = ", ".join(f"({n}, 2048) [{name}]" for n, name in _CLASSES.items())
     shape = tensors["fc.weight"].shape if "fc.weight" in tensors else None
     if shape is None or shape[1:] != (2048,) or shape[0] not in _CLASSES:
-        found = "missing" if shape is None else shape
+        actual = "missing" if shape is None else shape
         raise ValueError(
-            f"{path}: fc.weight, which tells the layout, is {found}, expected "
+            f"{path}: fc.weight, which tells the layout, is {actual}, expected "
             f"{expected}"
         )
     return _CLASSES[shape[0]]

@@ -56,7 +56,7 @@ class Interval:
 
     @property
     def excludes_0(self) -> bool | None:
-        """Whether 0 is outside the interval; None without an interval."""
+        """True if 0 is outside the interval; None without an interval."""
         return None if self.low is None else self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""How glibc gets memory from Linux, and what it does with freed memory.
+"""Settings of glibc: huge pages from Linux, and freed memory kept for reuse.
 
 Every function does nothing on other systems and with other C libraries.
 """

@@ -1,4 +1,4 @@
-"""What a user reads on standard error, besides the progress of a training."""
+"""Messages on standard error, besides the progress of a training."""
 
 from logging import WARNING, LogRecord
 from pathlib import Path
