@@ -135,6 +135,7 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
+        """Names of the methods that have values, in the order of METHODS."""
         there = {method for method, _, _ in self._table}
         return tuple(method for method in METHODS if method in there)
 
@@ -247,6 +248,7 @@ def summary(results: Results) -> list[str]:
 
 
 def write_json(path: Path, results: Results) -> None:
+    """Write metrics.json."""
     fields = {"format": FORMAT} | {
         field.name: getattr(results, field.name)
         for field in dataclasses.fields(results)

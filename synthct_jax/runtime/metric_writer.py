@@ -85,6 +85,7 @@ class MetricWriter:
             self._tensorboard.add_text("config", f"```\n{text}\n```", 0)
 
     def close(self) -> None:
+        """Close the files."""
         if self._workdir is None:
             return
         self._rows.close()

@@ -78,6 +78,7 @@ def render(
 
 
 def to_csv(comparison: Comparison) -> str:
+    """Return the text of NAME.csv."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -86,6 +87,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> str:
+    """Return the text of NAME.json."""
     fields = {
         "format": FORMAT,
         "groups": [_group_fields(group) for group in comparison.groups],

@@ -77,10 +77,12 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def convolve_forward(x, kernel):
+    """Return the result, and what the gradient needs."""
     return convolve(x, kernel), (x, kernel)
 
 
 def convolve_backward(residuals, g):
+    """Return the gradients of images and kernel, given that of the result."""
     x, kernel = residuals
     tiles, (n, rows, columns) = _transform_input(x)
     g = fit(g, rows * _TILE, columns * _TILE)

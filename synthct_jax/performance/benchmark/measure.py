@@ -26,6 +26,7 @@ class Times:
 
     @property
     def quartiles(self) -> tuple[float, float]:
+        """First and third quartile in seconds; the median if there is one time only."""
         if len(self.seconds) < 2:
             return self.median, self.median
         first, _, third = statistics.quantiles(self.seconds, method="inclusive")
