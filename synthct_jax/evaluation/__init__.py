@@ -1,8 +1,8 @@
-"""What a translation is worth: measured, compared with real CT, and reported.
+"""Evaluation of synthetic CT: metrics, tables and reports.
 
-`run` evaluates a checkpoint, `watch` each new one of a training, with a `curve` over
-steps; `comparison` sets several evaluations side by side. `evaluate` reads
-subject after subject (`cases`), has them measured (`measure`, `collection_metrics`),
-compares collections (`collection`), and sums up (`summaries`) into `results`, which
-`report` shows. `catalogue` says what every metric is called and means.
+`evaluate` evaluates a checkpoint: it reads `subjects`, computes the metrics of
+`per_subject` and `distribution` for the network and the baselines (`methods`), and
+writes one table (`results`) and a `report`. `metric_definitions` defines every metric.
+`watch` evaluates each new checkpoint of a training and draws a `curve`; `comparison`
+compares several runs; `validation` chooses among checkpoints during a training.
 """

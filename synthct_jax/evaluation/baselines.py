@@ -1,4 +1,4 @@
-"""The two trivial answers that every result stands beside. Neither learns an image."""
+"""Two baselines that know no anatomy: water, and MR mapped to the CT histogram."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from input_pipeline.intensity import AIR_HU
 
 
 def water(body: np.ndarray) -> np.ndarray:
-    """Water inside the outline that the MR shows, air outside: float32 HU.
+    """Return water in the outline of the MR and air outside, float32 HU.
 
     Args:
         body: bool of any shape.
@@ -18,7 +18,7 @@ def water(body: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class HistogramMap:
-    """The monotone map of MR to HU that turns MR histograms into those of CT.
+    """The monotone map of MR to HU that gives MR the histogram of CT.
 
     Attributes:
         hu: float32 HU of stored MR values 0, 1, ..., 32767.
@@ -27,12 +27,12 @@ class HistogramMap:
     hu: np.ndarray
 
     def __call__(self, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
-        """HU of one MR channel as stored (int16) in the body, air outside: float32."""
+        """Map one stored MR channel (int16) in the body; air outside; float32 HU."""
         return np.where(body, self.hu[np.maximum(mr, 0)], np.float32(AIR_HU))
 
 
 def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> HistogramMap:
-    """Quantiles of MR in the body to the same quantiles of CT in the body.
+    """Map quantiles of MR in the body to the same quantiles of CT in the body.
 
     Histogram specification (Gonzalez & Woods, Digital Image Processing): a value goes
     by the middle of its step of the cumulative distribution; HU in between are
@@ -40,7 +40,7 @@ def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> Histogram
 
     Args:
         mr_counts, ct_counts: (65536,), how often each int16 from -32768 up occurs in
-            the bodies of training subjects (`input_pipeline.statistics.count_values`).
+            the bodies of training subjects (`preparation.statistics.count_values`).
 
     Raises:
         ValueError: no voxels in one of them.
@@ -60,5 +60,5 @@ def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> Histogram
 
 
 def _mid_ranks(counts: np.ndarray) -> np.ndarray:
-    """Share of the voxels below each value, plus half of those that have it."""
+    """Return the share of voxels below each value, plus half of those that have it."""
     return (np.cumsum(counts) - counts / 2) / counts.sum()

@@ -128,17 +128,17 @@ def evaluate(
             or not finite, or a folder that holds something else.
     """
     files.check_replaceable(output_dir, FILES, what="evaluation")
-    found, slices = compute(
+    computed, slices = compute(
         model, dataset, split=split, provenance=provenance, inception=inception
     )
     with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
-        results.write_json(folder / "metrics.json", found)
-        results.write_csv(folder / "metrics.csv", found)
-        page = evaluation_page.render(found, slices=slices, curves=curves)
+        results.write_json(folder / "metrics.json", computed)
+        results.write_csv(folder / "metrics.csv", computed)
+        page = evaluation_page.render(computed, slices=slices, curves=curves)
         (folder / "report.html").write_text(page, encoding="utf-8")
-    for line in results.summary(found):
+    for line in results.summary(computed):
         logging.info("%s", line)
-    return Evaluation(folder=output_dir, results=found)
+    return Evaluation(folder=output_dir, results=computed)
 
 
 def compute(
@@ -178,7 +178,7 @@ def compute(
         *measured.rows,
     ]
     network = measured.summaries[NETWORK]
-    found = Results(
+    computed = Results(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data={
             "data_dir": str(dataset.folder.resolve()),
@@ -205,7 +205,7 @@ def compute(
     slices = _example_slices(
         model, dataset, split, measured.ranked_slices, middle_slices
     )
-    return found, slices
+    return computed, slices
 
 
 class _Measured:

@@ -337,12 +337,13 @@ def named(metric: str, region: str = BODY) -> Metric:
     name, _, channel = metric.partition(_CYCLE)
     if channel and not name:
         title = f"{_CYCLE_METRIC.title}, {channel.replace('_', ' ')}"
-        found = dataclasses.replace(_CYCLE_METRIC, title=title)
+        definition = dataclasses.replace(_CYCLE_METRIC, title=title)
     else:
-        found = _GROUPS[group(metric)][metric]
+        definition = _GROUPS[group(metric)][metric]
     if region == BODY:
-        return found
-    return dataclasses.replace(found, title=f"{found.title}, {region_title(region)}")
+        return definition
+    title = f"{definition.title}, {region_title(region)}"
+    return dataclasses.replace(definition, title=title)
 
 
 def region_title(region: str) -> str:

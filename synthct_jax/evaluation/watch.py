@@ -198,17 +198,17 @@ class _Watcher:
                 )
 
     def write_curve(self) -> None:
-        found = self._reader.curve()
-        if found.rows:
-            pages = {"json": curve.to_json(found), "html": curve_page.render(found)}
+        steps = self._reader.curve()
+        if steps.rows:
+            pages = {"json": curve.to_json(steps), "html": curve_page.render(steps)}
             for suffix, text in pages.items():
                 files.write_file(
                     self._folder / curve.file_name(self._split, suffix), text
                 )
 
     def _print_step(self, step: int) -> None:
-        found = self._reader.curve()
-        row = next((row for row in found.rows if row.step == step), None)
+        steps = self._reader.curve()
+        row = next((row for row in steps.rows if row.step == step), None)
         if row is None:  # another watch is just replacing it
             return
         parts = [_text(row, name) for name in curve.BEST_BY if name in row.metrics]
@@ -217,14 +217,14 @@ class _Watcher:
                 f"{outside.value:.0f} of {outside.n} distribution metrics are worse "
                 "than between real CT"
             )
-        best = ", the best so far" if found.best is row else ""
+        best = ", the best so far" if steps.best is row else ""
         report = self._folder / row.folder / "report.html"
         print(f"Step {step}{best}: {'; '.join(parts)}: {report}", flush=True)
 
     def print_best(self) -> None:
-        found = self._reader.curve()
-        if (best := found.best) is not None:
-            print(f"Best: step {best.step}, {_text(best, found.best_by)}")
+        steps = self._reader.curve()
+        if (best := steps.best) is not None:
+            print(f"Best: step {best.step}, {_text(best, steps.best_by)}")
             print(f"Curve: {self._folder / curve.file_name(self._split, 'html')}")
 
 

@@ -1,4 +1,4 @@
-"""The two trivial answers."""
+"""The baselines: water, and the mapped histogram."""
 
 import numpy as np
 import pytest

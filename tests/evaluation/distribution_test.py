@@ -92,17 +92,18 @@ def test_tissue_that_some_subjects_lack_is_no_fault():
 
 
 def test_few_real_subjects_judge_nothing():
-    found = distribution.compare(people(5, offset=9.0), Reference(people(5)))
-    assert all(comparison.is_outside is None for comparison in found.values())
-    assert found[FRECHET].real_vs_real is not None
+    distances = distribution.compare(people(5, offset=9.0), Reference(people(5)))
+    assert all(comparison.is_outside is None for comparison in distances.values())
+    assert distances[FRECHET].real_vs_real is not None
 
 
 def test_slice_differences_of_other_spacings_are_not_compared():
-    found = distribution.compare(
+    distances = distribution.compare(
         people(6), Reference(people(6, start=50, slice_mm=3.0))
     )
     assert (
-        "slice_difference_median" not in found and "slice_difference_smallest" in found
+        "slice_difference_median" not in distances
+        and "slice_difference_smallest" in distances
     )
 
 
@@ -113,19 +114,19 @@ def test_intervals_are_as_wide_as_subjects_differ():
         for number, drawn in enumerate(people(10, start=1000 * k) for k in range(1, 13))
     ]
     for name in (FRECHET, "wasserstein"):
-        spread = np.std([found[name].interval.value for found in draws], ddof=1)
-        for found in draws[:2]:
-            interval = found[name].interval
+        spread = np.std([distances[name].interval.value for distances in draws], ddof=1)
+        for distances in draws[:2]:
+            interval = distances[name].interval
             width = interval.high - interval.low
             assert 1.5 * spread < width < 12 * spread, (name, spread, width)
 
 
 def test_single_subject_has_neither_interval_nor_range():
     reference = Reference(people(1, start=5))
-    found = distribution.compare(people(1), reference)[FRECHET]
-    assert found.interval.low is found.interval.high is None
-    assert found.real_vs_real is found.is_outside is None
-    assert found.interval.value > 0
+    distance = distribution.compare(people(1), reference)[FRECHET]
+    assert distance.interval.low is distance.interval.high is None
+    assert distance.real_vs_real is distance.is_outside is None
+    assert distance.interval.value > 0
     sizes = distribution.sample_sizes(people(1), reference)
     assert sizes == {"synthetic": [1, 8], "real": [1, 8], "first_real": None}
 
@@ -151,15 +152,15 @@ def test_intervals_end_at_the_limits_of_their_metric():
 def test_metrics_are_the_distances_of_the_chosen_volumes():
     synthetic, real = people(3, offset=0.5), people(4)
     volumes = Volumes(synthetic, real)
-    found = volumes.metrics(np.array([0, 2]), 3 + np.array([1, 3]))
+    distances = volumes.metrics(np.array([0, 2]), 3 + np.array([1, 3]))
     a, b = (
         np.concatenate([one.features["haar"] for one in each])
         for each in ([synthetic[0], synthetic[2]], [real[1], real[3]])
     )
-    assert found[FRECHET] == pytest.approx(frechet_distance(a, b))
+    assert distances[FRECHET] == pytest.approx(frechet_distance(a, b))
     groups = [np.repeat(names, 8) for names in (["p0", "p2"], ["p1", "p3"])]
     expected = kernel_distance(a, b, groups_a=groups[0], groups_b=groups[1])
-    assert found[KERNEL] == pytest.approx(expected)
+    assert distances[KERNEL] == pytest.approx(expected)
 
 
 def test_missing_ct_is_refused():

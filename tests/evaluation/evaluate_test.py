@@ -137,45 +137,47 @@ def run(translate, where, folder, *, cycle=None, **changed):
 
 def test_perfect_translation_has_no_error(data, tmp_path):
     where, perfect = data()
-    found = run(perfect, where, tmp_path / "out").results
-    errors = {name: found.interval(name) for name in found.metrics("paired")}
+    evaluated = run(perfect, where, tmp_path / "out").results
+    errors = {name: evaluated.interval(name) for name in evaluated.metrics("paired")}
     assert [errors[name].value for name in ("mae", "rmse", "me")] == [0, 0, 0]
     assert errors["psnr"].value == np.inf
     assert errors["bone_dice"].value == 1 and errors["bone_hd95"].value == 0
     assert errors["path_length_mae"].value == pytest.approx(0, abs=1e-6)
     # SSIM needs seven slices, these volumes have five.
     assert errors["ssim"].n == 0
-    assert not found.outside()
+    assert not evaluated.outside()
     stored = results.read_json(tmp_path / "out" / "metrics.json")
     assert np.isnan(stored.interval("psnr").value)  # no infinity in JSON
-    assert stored.data == found.data
+    assert stored.data == evaluated.data
 
 
 def test_planted_shift_is_reported_in_every_tissue(data, tmp_path):
     where, perfect = data()
-    found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
-    assert found.interval("me") == Interval(value=30, low=30, high=30, n=3)
-    assert found.interval("mae").value == 30
-    tissues = found.regions("tissue")
+    evaluated = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
+    assert evaluated.interval("me") == Interval(value=30, low=30, high=30, n=3)
+    assert evaluated.interval("mae").value == 30
+    tissues = evaluated.regions("tissue")
     assert tissues == ["tissue:fat", "tissue:muscle", "tissue:bone"]  # in nobody: none
-    assert all(found.interval("me", region=one).value == 30 for one in tissues)
+    assert all(evaluated.interval("me", region=one).value == 30 for one in tissues)
 
 
 def test_baselines_are_evaluated_beside_the_network(data, tmp_path):
     where, perfect = data()
-    found = run(lambda mr: perfect(mr) + 20, where, tmp_path / "out").results
-    mae = {method: found.interval("mae", method).value for method in found.methods}
+    evaluated = run(lambda mr: perfect(mr) + 20, where, tmp_path / "out").results
+    mae = {
+        method: evaluated.interval("mae", method).value for method in evaluated.methods
+    }
     assert mae["network"] == pytest.approx(20, abs=1e-3)
-    fat = found.interval("mae", "water", "tissue:fat")
+    fat = evaluated.interval("mae", "water", "tissue:fat")
     assert fat.value == pytest.approx(100, rel=0.02)
-    muscle = found.interval("me", "water", "tissue:muscle")
+    muscle = evaluated.interval("me", "water", "tissue:muscle")
     assert muscle.value == pytest.approx(-60, rel=0.02)
     # Fat is bright on MR and dark on CT: the mapped histogram swaps it with bone.
-    assert found.interval("me", "histogram", "tissue:fat").value > 100
+    assert evaluated.interval("me", "histogram", "tissue:fat").value > 100
     assert mae["network"] < min(mae["water"], mae["histogram"])
-    assert found.best_baseline() == "water"
+    assert evaluated.best_baseline() == "water"
     assert "MAE in the body: 20.0 HU (20.0 to 20.0), 3 subjects" in results.summary(
-        found
+        evaluated
     )
 
 
@@ -184,18 +186,18 @@ def test_unpaired_data_have_no_errors_and_the_report_says_so(data, tmp_path):
     evaluation = run(
         lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), where, tmp_path / "out"
     )
-    found = evaluation.results
-    assert not found.paired and not found.metrics("paired")
-    assert not found.regions("tissue")
-    assert "bulk" not in found.methods  # needs the reference CT
-    distance = found.interval(haar_features.NAME)
+    evaluated = evaluation.results
+    assert not evaluated.paired and not evaluated.metrics("paired")
+    assert not evaluated.regions("tissue")
+    assert "bulk" not in evaluated.methods  # needs the reference CT
+    distance = evaluated.interval(haar_features.NAME)
     assert distance.value > 0 and distance.low is None
     # Two real CT: one against the other, and synthetic CT of as many.
     halves = {"synthetic": [1, 5], "real": [1, 5], "first_real": 1}
-    assert found.data["halves"] == halves
-    assert found.reference_range(haar_features.NAME).n == 2
-    assert found.is_outside(haar_features.NAME) is None
-    assert found.judged() == 0  # two subjects judge nothing
+    assert evaluated.data["halves"] == halves
+    assert evaluated.reference_range(haar_features.NAME).n == 2
+    assert evaluated.is_outside(haar_features.NAME) is None
+    assert evaluated.judged() == 0  # two subjects judge nothing
     page = HtmlPage(evaluation.report)
     assert "MR and CT are of different subjects" in page.text
     assert "The real CT is of another subject" in page.text
@@ -215,11 +217,13 @@ def test_cycle_error_is_reported_by_channel(data, tmp_path):
     def cycle(hu):
         return back[hu.tobytes()] - 0.1  # 5 % of [-1, 1]
 
-    found = run(translate, where, tmp_path / "out", cycle=cycle).results
-    assert found.interval("cycle_in_phase").value == pytest.approx(5)
-    assert found.interval("cycle_in_phase", "water") is None
-    outline = found.interval("outline_dice")
-    assert outline.value == pytest.approx(found.reference_range("outline_dice").value)
+    evaluated = run(translate, where, tmp_path / "out", cycle=cycle).results
+    assert evaluated.interval("cycle_in_phase").value == pytest.approx(5)
+    assert evaluated.interval("cycle_in_phase", "water") is None
+    outline = evaluated.interval("outline_dice")
+    assert outline.value == pytest.approx(
+        evaluated.reference_range("outline_dice").value
+    )
     assert outline.value > 0.9
 
 
@@ -232,36 +236,38 @@ def test_split_without_ct_is_compared_with_training_ct(data, tmp_path):
 
 def test_json_and_csv_hold_the_same_numbers(data, tmp_path):
     where, perfect = data()
-    found = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
+    evaluated = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["format"] == results.FORMAT
     assert stored["provenance"] == PROVENANCE
     read = results.read_json(tmp_path / "out" / "metrics.json")
-    assert read.interval("mae", "water") == found.interval("mae", "water")
-    assert [row[:4] for row in read.rows] == [row[:4] for row in found.rows]
+    assert read.interval("mae", "water") == evaluated.interval("mae", "water")
+    assert [row[:4] for row in read.rows] == [row[:4] for row in evaluated.rows]
     with (tmp_path / "out" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(found.rows)
+    assert len(rows) == len(evaluated.rows)
     body = {
         row["method"]: float(row["value"])
         for row in rows
         if (row["subject"], row["region"], row["metric"]) == ("", "body", "mae")
     }
-    assert body == {m: found.interval("mae", m).value for m in found.methods}
+    assert body == {m: evaluated.interval("mae", m).value for m in evaluated.methods}
     assert {row["unit"] for row in rows if row["metric"] == "mae"} == {"HU"}
     assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
 
 
 def test_mean_over_subjects_has_an_interval_within_the_limits(data, tmp_path):
     where, perfect = data()
-    found = run(lambda mr: perfect(mr) + 0.2 * mr[..., 0] - 300, where, tmp_path / "o")
-    for row in found.results.rows:
+    evaluated = run(
+        lambda mr: perfect(mr) + 0.2 * mr[..., 0] - 300, where, tmp_path / "o"
+    )
+    for row in evaluated.results.rows:
         low, high = metric_definitions.named(row.metric, row.region).limits
         assert not row.value < low and not row.value > high
         if row.low is not None:
             assert low <= row.low <= row.high <= high, row
-    dice = found.results.interval("bone_dice")
-    values = list(found.results.values("bone_dice").values())
+    dice = evaluated.interval("bone_dice")
+    values = list(evaluated.values("bone_dice").values())
     assert dice.value == pytest.approx(np.mean(values)) and dice.n == 3
 
 
@@ -349,19 +355,19 @@ def test_validation_translates_few_slices_and_ranks_models(data, monkeypatch):
         seen.append(len(mr))
         return perfect(mr) + 30
 
-    found = validation.validate(shifted, **where)
+    evaluated = validation.validate(shifted, **where)
     assert seen == [2, 2, 2]
-    assert found["mae"] == found["me"] == 30
+    assert evaluated["mae"] == evaluated["me"] == 30
     best = validation.validate(perfect, **where)
     assert best["mae"] == 0
     assert best["frechet_haar"] == pytest.approx(0, abs=1e-6)
-    assert best["frechet_haar"] < found["frechet_haar"]
+    assert best["frechet_haar"] < evaluated["frechet_haar"]
 
 
 def test_validation_of_unpaired_data_has_only_the_frechet_distance(data):
     where, _ = data(test=4, labels=False)
-    found = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
-    assert list(found) == ["frechet_haar"]
+    evaluated = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
+    assert list(evaluated) == ["frechet_haar"]
 
 
 def test_validation_skips_slices_without_a_body(data):

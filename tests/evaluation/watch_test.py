@@ -45,15 +45,15 @@ class Run:
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
         self.evaluated.append(step)
-        found = make(
+        made_up = make(
             subjects(MAE[step]),
             step=step,
             made=f"2026-11-01T10:{step // 10:02d}:00+00:00",
             data={"split": split or "test"},
         )
         output_dir.mkdir(parents=True)
-        results.write_json(output_dir / "metrics.json", found)
-        return evaluate.Evaluation(folder=output_dir, results=found)
+        results.write_json(output_dir / "metrics.json", made_up)
+        return evaluate.Evaluation(folder=output_dir, results=made_up)
 
     def watch(self, **changed):
         watch.watch(self.workdir, **{"poll_seconds": 0.01} | changed)
@@ -239,9 +239,9 @@ def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monke
     worse = {100: 3.0, 200: 2.0, 300: 1.0}
 
     def unpaired(workdir, *, step, output_dir, **_):
-        found = make(subjects(MAE[step]), step=step, paired=False, worse=worse[step])
+        made_up = make(subjects(MAE[step]), step=step, paired=False, worse=worse[step])
         output_dir.mkdir(parents=True)
-        results.write_json(output_dir / "metrics.json", found)
+        results.write_json(output_dir / "metrics.json", made_up)
 
     monkeypatch.setattr(evaluate, "evaluate_run", unpaired)
     run.watch()
@@ -256,15 +256,15 @@ def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monke
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, message",
     [
         (["--mode=evaluate", "--watch", "--step=3"], "does not read --step"),
         (["--mode=evaluate", "--poll_seconds=3"], "with --watch alone"),
     ],
 )
-def test_contradicting_flags_are_named(arguments, told, capsys):
+def test_contradicting_flags_are_named(arguments, message, capsys):
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         argv = parse_flags(["main", "--workdir=nowhere", *arguments])
         assert main.main(argv) == EX_USAGE
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
