@@ -239,29 +239,31 @@ def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> byte
         whole.text(_GAP / width, y, title, color="white", fontsize=9)
         top -= 2 * _TITLE
         here = {variant: each[number] for variant, each in views.items()}
-        mr = {name: image for view in here.values() for name, image in view.mr.items()}
-        known = [v.reference_ct for v in here.values() if v.reference_ct is not None]
-        reference_ct = known[0] if known else None
-        first = next(iter(here.values())).synthetic_ct
-        zoom = around_body(
-            np.stack([mr[name] for name in channels], axis=-1),
-            first if reference_ct is None else reference_ct,
-        )
         for column, name in enumerate(channels):
+            view = next(view for view in here.values() if name in view.mr)
             axis = add_axis(column, top, f"MR {name.replace('_', ' ')}")
-            axis.imshow(mr[name][zoom], cmap="gray", vmin=-1, vmax=1)
+            axis.imshow(view.mr[name][_zoom(view)], cmap="gray", vmin=-1, vmax=1)
         for column, (variant, view) in enumerate(here.items(), start=len(channels)):
+            zoom = _zoom(view)
             add_axis(column, top, variant).imshow(view.synthetic_ct[zoom], **hu_window)
             if view.reference_ct is not None:
                 error = view.synthetic_ct - view.reference_ct.astype(np.float32)
                 axis = add_axis(column, top - _SIDE)
                 errors = axis.imshow(error[zoom], **error_colours)
-        if reference_ct is not None:
+        known = [view for view in here.values() if view.reference_ct is not None]
+        if known:
             axis = add_axis(columns - 1, top, "reference CT")
-            axis.imshow(reference_ct[zoom], **hu_window)
+            axis.imshow(known[0].reference_ct[_zoom(known[0])], **hu_window)
             axis = add_axis(columns - 1, top - _SIDE)
             text = "← synthetic − reference CT"
             axis.text(0.04, 0.6, text, color="white", fontsize=7, va="center")
             x, y, wide, high = axis.get_position().bounds
             add_colour_bar(errors, (x, y + 0.45 * high, wide, 0.05 * high), "HU")
     return png(whole)
+
+
+def _zoom(view: View) -> tuple[slice, slice]:
+    """Return the square around the body on the view's own grid."""
+    mr = np.stack([*view.mr.values()], axis=-1)
+    ct = view.synthetic_ct if view.reference_ct is None else view.reference_ct
+    return around_body(mr, ct)

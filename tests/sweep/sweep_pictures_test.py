@@ -104,3 +104,14 @@ def test_every_variant_and_channel_has_a_column():
     column = one.shape[1] / 3  # MR, synthetic, true
     assert three.shape[1] == pytest.approx(7 * column, rel=0.02)
     assert three.shape[0] == one.shape[0]
+
+
+def test_variants_on_other_grids_are_drawn():
+    place = [Place(subject="p", height_mm=0.0, reason="")]
+
+    def view(channel, side):
+        flat = np.zeros((side, side), np.float32)
+        return [View(mr={channel: flat}, synthetic_ct=flat, reference_ct=flat)]
+
+    image = picture(place, {"in": view("in_phase", 8), "t2": view("t2", 12)})
+    assert image.size
