@@ -22,7 +22,7 @@ def write_tables(folder: Path) -> None:
     """Compare what is evaluated of a sweep; write table.html, .md, ... and pictures."""
     plan = plan_file.read_plan(folder)
     evaluations = {run: plan_file.find_evaluation(folder, run) for run in plan.runs}
-    evaluated = {run: found for run, found in evaluations.items() if found is not None}
+    evaluated = {run: each for run, each in evaluations.items() if each is not None}
     if not evaluated:
         logging.error("No run of the sweep is evaluated: there is nothing to tabulate")
         return

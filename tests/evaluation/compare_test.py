@@ -52,13 +52,13 @@ def test_small_gain_in_every_subject_is_significant_though_subjects_differ_much(
         save("b", make(subjects(mae - 5 + noise))),
     ]
     comparison = compare(read_groups(runs))
-    found = comparison.measure("mae")
-    difference = found.differences[B_MINUS_A]
+    measure = comparison.measure("mae")
+    difference = measure.differences[B_MINUS_A]
     assert difference.interval.low < -5 < difference.interval.high < 0
     assert difference.verdict == intervals.BETTER
     assert difference.interval.value == pytest.approx(np.mean(noise) - 5)
     # Intervals of each run on its own overlap, which decides nothing.
-    a, b = found.means["A"], found.means["B"]
+    a, b = measure.means["A"], measure.means["B"]
     assert b.high > a.value > b.value > a.low
     # What follows MAE improves as well; in SSIM higher is better.
     ssim = comparison.measure("ssim").differences[B_MINUS_A]
@@ -71,9 +71,9 @@ def test_single_runs_are_compared_by_the_paired_t_interval(save):
     mae = varied()
     other = mae + np.random.default_rng(3).normal(4, 3, len(mae))
     runs = [save("a", make(subjects(mae))), save("b", make(subjects(other)))]
-    found = compare(read_groups(runs)).measure("mae").differences[B_MINUS_A].interval
+    interval = compare(read_groups(runs)).measure("mae").differences[B_MINUS_A].interval
     expected = scipy.stats.ttest_rel(other, mae).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx(expected)
+    assert (interval.low, interval.high) == pytest.approx(expected)
 
 
 def test_interval_around_0_is_no_significant_difference(save):
@@ -95,23 +95,23 @@ def test_folder_of_seeds_is_one_group_whose_interval_covers_both_seeds(save):
     root = save("c/seed_0", make(subjects(mae - 5), **workdir("c"))).parent.parent
     comparison = compare(read_groups([root / "a", root / "b", root / "c"]))
     assert [len(group.runs) for group in comparison.groups] == [3, 3, 1]
-    mae_found = comparison.measure("mae")
+    measure = comparison.measure("mae")
     # Three seeds that differ by 3 HU: t of about 4 degrees times 3 * sqrt(2 / 3).
-    difference = mae_found.differences[B_MINUS_A]
+    difference = measure.differences[B_MINUS_A]
     assert difference.interval.high - difference.interval.low > 10
     assert difference.verdict == intervals.SAME
-    assert mae_found.differences["C", "A"].verdict == intervals.ONE_SEED
+    assert measure.differences["C", "A"].verdict == intervals.ONE_SEED
     assert "seed" not in comparison.configuration
 
 
 def test_metrics_with_a_best_value_are_compared_by_the_distance_from_it(save):
     # ME is MAE - 40: -10 and +5.
     a, b = (save(run, make(subjects([mae] * 8))) for run, mae in (("a", 30), ("b", 45)))
-    found = compare(read_groups([a, b])).measure("me")
-    assert [found.means[name].value for name in "AB"] == [-10, 5]
-    assert [found.distances[name].value for name in "AB"] == [10, 5]
-    assert found.differences[B_MINUS_A].interval.value == -5
-    assert found.differences[B_MINUS_A].verdict == intervals.BETTER
+    measure = compare(read_groups([a, b])).measure("me")
+    assert [measure.means[name].value for name in "AB"] == [-10, 5]
+    assert [measure.distances[name].value for name in "AB"] == [10, 5]
+    assert measure.differences[B_MINUS_A].interval.value == -5
+    assert measure.differences[B_MINUS_A].verdict == intervals.BETTER
 
 
 @pytest.mark.parametrize("n, interval", [(1, False), (3, True)])
@@ -131,9 +131,9 @@ def test_only_subjects_in_common_are_compared(save):
     fewer = {name: mae[name] + 1 for name in list(mae)[3:]} | {"somebody": 0.0}
     comparison = compare(read_groups([save("a", make(mae)), save("b", make(fewer))]))
     assert comparison.subjects == tuple(list(mae)[3:])
-    found = comparison.measure("mae")
-    assert found.means["A"].value == pytest.approx(np.mean(list(mae.values())[3:]))
-    assert found.differences[B_MINUS_A].interval.value == pytest.approx(1)
+    measure = comparison.measure("mae")
+    assert measure.means["A"].value == pytest.approx(np.mean(list(mae.values())[3:]))
+    assert measure.differences[B_MINUS_A].interval.value == pytest.approx(1)
     (warning,) = (text for text in comparison.warnings if "left out" in text)
     assert "3 of A, 1 of B" in warning
 
@@ -206,9 +206,9 @@ def test_metric_of_one_run_alone_is_shown_and_not_compared(save, tmp_path):
     extra = tuple(Row(name, NETWORK, "body", "cycle_out_of_phase", 3.0) for name in mae)
     paths = [save("a", make(mae)), save("b", make(mae, extra_rows=extra))]
     comparison = documents.compare_runs(paths, tmp_path / "out")
-    found = comparison.measure("cycle_out_of_phase")
-    assert list(found.means) == ["B"] and found.means["B"].value == 3
-    assert not found.differences
+    measure = comparison.measure("cycle_out_of_phase")
+    assert list(measure.means) == ["B"] and measure.means["B"].value == 3
+    assert not measure.differences
     page = (tmp_path / "out" / "compare.html").read_text()
     assert "Cycle error, out of phase" in page
 
@@ -255,13 +255,13 @@ def test_every_run_is_compared_with_the_first(save, tmp_path):
     assert len(rows) == len(stored["rows"])
 
     def row(table, group, metric, region="body"):
-        (found,) = (
+        (matching,) = (
             r
             for r in rows
             if (r["table"], r["group"], r["metric"]) == (table, group, metric)
             and r["region"] == region
         )
-        return found
+        return matching
 
     better, worse = (row("difference", name, "mae") for name in "BC")
     assert float(better["value"]) == pytest.approx(-5)

@@ -94,17 +94,17 @@ def test_baselines_stand_once_and_real_against_real_below(paper):
 
 
 def test_distribution_distance_has_the_extremes_of_the_seeds_intervals(paper):
-    found = paper.measure("frechet_haar_v1")
-    of_variant = found.means["in_out"]
+    measure = paper.measure("frechet_haar_v1")
+    of_variant = measure.means["in_out"]
     ends = (of_variant.value, of_variant.low, of_variant.high)
     assert ends == pytest.approx((6, 0.9 * 3, 1.1 * 9))
-    assert found.outside["in_out"] == 3
+    assert measure.outside["in_out"] == 3
 
 
 def test_paired_difference_is_seen_through_differences_between_subjects(paper):
-    found = difference(paper, "in_out", "in")
-    assert found.interval.value == pytest.approx(-5, abs=0.5)
-    assert found.interval.high < -4 and found.verdict == intervals.BETTER
+    result = difference(paper, "in_out", "in")
+    assert result.interval.value == pytest.approx(-5, abs=0.5)
+    assert result.interval.high < -4 and result.verdict == intervals.BETTER
     ceiling = difference(paper, "in_out", "supervised_in_out")
     assert ceiling.interval.value == pytest.approx(0.1, abs=0.3)
     assert ceiling.verdict == intervals.ONE_SEED
@@ -134,8 +134,8 @@ def test_liver_that_follows_its_fat_is_distinguished_from_one_that_does_not(pape
     assert slope.means["in"].value == pytest.approx(0, abs=1e-9)
     # The same liver for everyone has no correlation with anything.
     assert np.isnan(paper.measure("hu_correlation", LIVER).means["in"].value)
-    found = difference(paper, "in_out", "in", "hu_slope", LIVER)
-    assert found.interval.value == pytest.approx(1) and found.verdict == "different"
+    result = difference(paper, "in_out", "in", "hu_slope", LIVER)
+    assert result.interval.value == pytest.approx(1) and result.verdict == "different"
     assert any("(60 to 110 HU)" in note for note in tables.notes(paper))
     level = paper.measure("me", LIVER).distances["in"].value
     assert level == pytest.approx(np.abs(REFERENCE_LIVER - 85).mean())
@@ -143,34 +143,36 @@ def test_liver_that_follows_its_fat_is_distinguished_from_one_that_does_not(pape
 
 def test_better_side_depends_on_the_metric():
     livers = {"in_out": 2 * REFERENCE_LIVER[::-1], "in": REFERENCE_LIVER}
-    found = comparison_of(
+    comparison = comparison_of(
         {
             (name, seed): evaluation(mae, liver=livers[name], seed=seed)
             for name, mae in (("in_out", 70), ("in", 60))
             for seed in (0, 1)
         }
     )
-    assert difference(found, "in_out", "in").verdict == intervals.WORSE
-    correlation = difference(found, "in_out", "in", "hu_correlation", LIVER)
+    assert difference(comparison, "in_out", "in").verdict == intervals.WORSE
+    correlation = difference(comparison, "in_out", "in", "hu_correlation", LIVER)
     assert correlation.interval.value == pytest.approx(-2)
     assert correlation.verdict == intervals.WORSE
-    assert "in is significantly better (MAE; " in tables.verdicts(found)[0]
+    assert "in is significantly better (MAE; " in tables.verdicts(comparison)[0]
 
 
 def test_one_seed_is_not_judged():
-    found = comparison_of({("in_out", 0): evaluation(70), ("in", 0): evaluation(60)})
-    found = difference(found, "in_out", "in")
-    assert found.interval.low > 0 and found.verdict == intervals.ONE_SEED
+    comparison = comparison_of(
+        {("in_out", 0): evaluation(70), ("in", 0): evaluation(60)}
+    )
+    result = difference(comparison, "in_out", "in")
+    assert result.interval.low > 0 and result.verdict == intervals.ONE_SEED
 
 
 def test_interval_of_a_correlation_ends_at_1():
     noise = np.random.default_rng(0).standard_normal((2, SUBJECTS))
     for sign, end in ((1, "high"), (-1, "low")):
         livers = sign * REFERENCE_LIVER + np.array([[2], [60]]) * noise
-        found = comparison_of(
+        comparison = comparison_of(
             {("in", seed): evaluation(60, liver=livers[seed]) for seed in range(2)}
         )
-        correlation = found.measure("hu_correlation", LIVER).means["in"]
+        correlation = comparison.measure("hu_correlation", LIVER).means["in"]
         # Two seeds that far apart: about one degree of freedom, so it reaches past 1.
         assert getattr(correlation, end) == sign
         assert -1 <= correlation.low < correlation.value < correlation.high <= 1
@@ -179,27 +181,27 @@ def test_interval_of_a_correlation_ends_at_1():
 def test_difference_is_over_subjects_of_both_variants():
     first = make(subjects(60 + HARD))
     few = make(dict(list(subjects(65 + HARD).items())[4:]))
-    found = comparison_of({("in_out", 0): first, ("in", 0): few})
-    assert difference(found, "in_out", "in").interval.n == SUBJECTS - 4
-    assert found.measure("mae").means["in_out"].n == SUBJECTS
+    comparison = comparison_of({("in_out", 0): first, ("in", 0): few})
+    assert difference(comparison, "in_out", "in").interval.n == SUBJECTS - 4
+    assert comparison.measure("mae").means["in_out"].n == SUBJECTS
 
 
 def test_variants_without_common_subjects_are_tabulated_without_difference():
     # The liver of the same name has another contrast phase.
     with_contrast, without = evaluation(60), evaluation(65, muscle_hu=40.0)
-    found = comparison_of({("in_out", 0): with_contrast, ("in", 0): without})
-    assert not found.measure("mae").differences
-    assert list(found.measure("mae").means)[:2] == ["in_out", "in"]
-    assert "| in | 1 | 24 |" in tables.to_markdown(found)
+    comparison = comparison_of({("in_out", 0): with_contrast, ("in", 0): without})
+    assert not comparison.measure("mae").differences
+    assert list(comparison.measure("mae").means)[:2] == ["in_out", "in"]
+    assert "| in | 1 | 24 |" in tables.to_markdown(comparison)
 
 
 def test_without_a_reference_ct_distances_of_distributions_are_left():
     unpaired = make(subjects(60 + HARD), paired=False)
-    found = comparison_of({("in_out", 0): unpaired, ("in", 0): unpaired})
-    titles = [cell.text for cell in tables.summary(found).head[3:]]
+    comparison = comparison_of({("in_out", 0): unpaired, ("in", 0): unpaired})
+    titles = [cell.text for cell in tables.summary(comparison).head[3:]]
     assert titles == ["Fréchet distance, Haar features", "KL(real ‖ synthetic)"]
-    assert not tables.pairwise(found)
-    assert "Fréchet" in documents.render("table", found)["table.html"]
+    assert not tables.pairwise(comparison)
+    assert "Fréchet" in documents.render("table", comparison)["table.html"]
 
 
 # --- files ----------------------------------------------------------------------------

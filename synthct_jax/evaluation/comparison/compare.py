@@ -139,12 +139,11 @@ def _subjects(runs: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _data(group: Group) -> str:
-    found = group.runs[0].results
-    names = found.subjects
+    data, names = group.runs[0].results.data, group.runs[0].results.subjects
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"{found.data['source']} data, {found.data['split']} split, "
-        f"{found.data['size']} pixels of {found.data['spacing_mm']:g} mm, "
+        f"{data['source']} data, {data['split']} split, "
+        f"{data['size']} pixels of {data['spacing_mm']:g} mm, "
         f"{', '.join(names[:3])}{more}"
     )
 
@@ -251,5 +250,5 @@ def _version_warnings(groups: Sequence[Group]) -> Iterator[str]:
     for library in dict.fromkeys(name for of in versions.values() for name in of):
         each = {group: of.get(library) for group, of in versions.items()}
         if len(set(each.values())) > 1:
-            found = ", ".join(f"{group} {value}" for group, value in each.items())
-            yield f"Evaluated with different versions of {library}: {found}."
+            listed = ", ".join(f"{group} {value}" for group, value in each.items())
+            yield f"Evaluated with different versions of {library}: {listed}."

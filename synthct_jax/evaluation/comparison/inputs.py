@@ -14,8 +14,12 @@ from typing import Any
 
 from absl import logging
 
-from synthct_jax.evaluation import results
-from synthct_jax.evaluation.results import NETWORK, REFERENCE_CT, Results
+from synthct_jax.evaluation.results import (
+    NETWORK,
+    REFERENCE_CT,
+    Results,
+    read_json,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,7 @@ def find_evaluation(
     evaluations = []
     for file in _files(run):
         try:
-            evaluation = EvaluatedRun(
-                folder=file.parent, results=results.read_json(file)
-            )
+            evaluation = EvaluatedRun(folder=file.parent, results=read_json(file))
         except (OSError, ValueError) as error:
             logging.warning("Left out: %s", error)
             continue
@@ -113,7 +115,7 @@ def _files(run: Path) -> list[Path]:
 
 def _read_runs(path: Path) -> tuple[EvaluatedRun, ...]:
     if (file := path / "metrics.json").is_file():
-        return (EvaluatedRun(folder=path, results=results.read_json(file)),)
+        return (EvaluatedRun(folder=path, results=read_json(file)),)
     if not path.is_dir():
         raise FileNotFoundError(f"--runs: there is no folder {path}")
     folders = sorted(path.glob("seed_*")) or [path]
@@ -121,7 +123,7 @@ def _read_runs(path: Path) -> tuple[EvaluatedRun, ...]:
     for folder in folders:
         if (run := find_evaluation(folder)) is None:
             for file in _files(folder):
-                results.read_json(file)  # says why it cannot be read
+                read_json(file)  # says why it cannot be read
             raise FileNotFoundError(
                 f"{folder} has no metrics.json and no evaluation/STEP/metrics.json: "
                 "evaluate first (--mode=evaluate)"
@@ -198,18 +200,18 @@ def _identity(name: str, subject: Mapping[str, Any], namesakes: list) -> str:
     return f"{name} ({same[0] + 1})" if same[0] else name
 
 
-def _subjects(found: Results) -> dict[str, dict[str, Any]]:
+def _subjects(results: Results) -> dict[str, dict[str, Any]]:
     """Return what identifies each subject: data, slices, tissues of reference CT."""
     subjects: dict[str, dict[str, Any]] = {
         name: {
-            "grid": [found.data[key] for key in ("source", "size", "spacing_mm")],
-            "slices": found.data["mr_subjects"].get(name),
+            "grid": [results.data[key] for key in ("source", "size", "spacing_mm")],
+            "slices": results.data["mr_subjects"].get(name),
             "voxels": {},
             "mean_hu": {},
         }
-        for name in found.subjects
+        for name in results.subjects
     }
-    for row in found.rows:
+    for row in results.rows:
         if (
             row.method == REFERENCE_CT
             and row.subject

@@ -160,8 +160,8 @@ def difference_cell(measure: Measure, pair: Pair) -> Cell:
 
 
 def _measures(comparison: Comparison, keys: Sequence[Pair]) -> list[Measure]:
-    found = [comparison.measure(metric, region) for metric, region in keys]
-    return [measure for measure in found if measure is not None]
+    measures = [comparison.measure(metric, region) for metric, region in keys]
+    return [measure for measure in measures if measure is not None]
 
 
 def _cell(interval: Interval | None, definition: Metric) -> Cell:
