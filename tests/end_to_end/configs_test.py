@@ -7,7 +7,7 @@ FILES = {"chaos": chaos, "folder": folder, "phantom": phantom}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_variants_are_what_the_network_sees(name):
+def test_variant_names_the_input_channels(name):
     module = FILES[name]
     assert module.get_config().data.mr_channels == ("in_phase", "out_of_phase")
     channels = {v: module.get_config(v).data.mr_channels for v in module.VARIANTS}
@@ -20,11 +20,13 @@ def test_variants_are_what_the_network_sees(name):
 
 
 @pytest.mark.parametrize("module", [chaos, phantom])
-def test_every_input_is_there_without_contrast_medium_too(module):
+def test_every_variant_exists_without_contrast_medium(module):
     for variant in default.MR_INPUTS:
-        one, other = (module.get_config(variant + end) for end in ("", "_noncontrast"))
-        assert one.data.mr_channels == other.data.mr_channels
-        assert one != other
+        plain, noncontrast = (
+            module.get_config(variant + end) for end in ("", "_noncontrast")
+        )
+        assert plain.data.mr_channels == noncontrast.data.mr_channels
+        assert plain != noncontrast
     assert chaos.get_config("in_noncontrast").data.source in SOURCES
 
 

@@ -1,4 +1,4 @@
-"""Any number of devices and processes goes on from the checkpoint of any other."""
+"""Any number of devices and processes resumes from the checkpoint of any other."""
 
 import os
 import socket
@@ -49,7 +49,7 @@ def run(mode, folder, name):
 
 
 @pytest.mark.slow
-def test_every_layout_goes_on_from_every_other(tmp_path):
+def test_every_layout_resumes_from_every_other(tmp_path):
     for name in LAYOUTS:
         run("train", tmp_path, name)
     for name in LAYOUTS:
@@ -57,12 +57,12 @@ def test_every_layout_goes_on_from_every_other(tmp_path):
     initial = np.load(tmp_path / "1_from_nothing.npz")
     one = np.load(tmp_path / "1_from_the_start.npz")
     for name in LAYOUTS:
-        undisturbed = np.load(tmp_path / f"{name}_from_the_start.npz")
+        uninterrupted = np.load(tmp_path / f"{name}_from_the_start.npz")
         for origin in LAYOUTS:
-            found = np.load(tmp_path / f"{name}_from_{origin}.npz")
-            assert_alike(found, one, initial, f"of {name} from {origin}")
+            resumed = np.load(tmp_path / f"{name}_from_{origin}.npz")
+            assert_alike(resumed, one, initial, f"of {name} from {origin}")
             if origin == name:
                 for array in one:
                     np.testing.assert_array_equal(
-                        found[array], undisturbed[array], err_msg=f"{array}, {name}"
+                        resumed[array], uninterrupted[array], err_msg=f"{array}, {name}"
                     )

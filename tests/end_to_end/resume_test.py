@@ -1,4 +1,4 @@
-"""Runs that are killed as a machine kills them: in processes of their own."""
+"""Runs in processes of their own, which are killed and resumed."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 24
 
-# The configuration's file of the command line is that of the tests, and longer.
+# The configuration of the tests, for more steps.
 CONFIG_FILE = f"""
 from tiny_run import tiny_config
 
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def rows(self) -> list[dict]:
-        """Of all that was logged; rates differ from run to run."""
+        """All logged rows, without the rates, which differ from run to run."""
         rows = read_rows(self.workdir / "metrics.jsonl")
         return [
             {k: v for k, v in row.items() if k != "steps_per_second"} for row in rows
@@ -71,14 +71,14 @@ class Run:
 
     @property
     def new_rows(self) -> list[dict]:
-        """Those of this process."""
+        """Rows that this process has logged."""
         if not self.is_near_the_loop:
             return []
         return [row for row in self.rows if row["step"] > self.resumed]
 
     @property
     def is_near_the_loop(self) -> bool:
-        """The configuration is written just before the step is compiled."""
+        """True from when the configuration is written, just before compiling."""
         path = self.workdir / "config.json"
         return path.exists() and path.stat().st_mtime > self.began
 
@@ -92,7 +92,7 @@ class Run:
         assert self.process.returncode == 0, self.log.read_text()
 
 
-# When to kill: what is waited for, and the longest time after it, drawn at random.
+# Moments of a kill: the condition to wait for, and the longest random delay after it.
 MOMENTS = {
     "import": (lambda run: True, 3.0),
     "compilation": (lambda run: run.is_near_the_loop, 2.0),
@@ -111,26 +111,26 @@ MOMENTS = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A run in a process like the others, and with their compiler flags."""
-    run = Run(tmp_path_factory.mktemp("undisturbed") / "run")
+def uninterrupted(tmp_path_factory):
+    """An uninterrupted run in a process of its own, with the same compiler flags."""
+    run = Run(tmp_path_factory.mktemp("uninterrupted") / "run")
     run.start()
     run.finish()
     return run
 
 
-def test_time_of_a_run_is_accounted_for(undisturbed):
-    """All but the interpreter's end, which comes after the last row is written."""
-    path = undisturbed.workdir / goodput.FILE
-    wall = path.stat().st_mtime - undisturbed.began
+def test_buckets_add_up_to_the_wall_time_of_a_run(uninterrupted):
+    """Without the end of the interpreter, after the last row was written."""
+    path = uninterrupted.workdir / goodput.FILE
+    wall = path.stat().st_mtime - uninterrupted.began
     assert sum(goodput.summarise(read_rows(path)).values()) == pytest.approx(
         wall, rel=0.01
     )
 
 
 @pytest.mark.slow
-def test_thirty_kills_change_nothing(tmp_path, undisturbed):
-    """Every kill is followed by a resume, and every run ends as the undisturbed one."""
+def test_runs_with_thirty_kills_end_like_an_uninterrupted_run(tmp_path, uninterrupted):
+    """Every kill is followed by a resume."""
     chance = random.Random(0)
     signals = (signal.SIGTERM, signal.SIGKILL)
     due = [(moment, number) for moment in MOMENTS for number in signals] * 3
@@ -148,29 +148,29 @@ def test_thirty_kills_change_nothing(tmp_path, undisturbed):
             del due[0]
             run.start()
         run.finish()
-        assert_same_run(run.workdir, undisturbed.workdir, step=STEPS)
-        assert run.rows == undisturbed.rows
+        assert_same_run(run.workdir, uninterrupted.workdir, step=STEPS)
+        assert run.rows == uninterrupted.rows
     print(f"{kills} kills in {runs} runs")
 
 
 def killed(run: Run, moment: str, number: int, chance: random.Random) -> bool:
-    """Kills at that moment; False where the run ends without it."""
-    comes, at_most = MOMENTS[moment]
-    while not comes(run):
+    """Kill the run at that moment; return False if it ends first."""
+    has_come, longest_delay = MOMENTS[moment]
+    while not has_come(run):
         if run.process.poll() is not None:
             return False
         time.sleep(0.002)
-    time.sleep(chance.uniform(0, at_most))
+    time.sleep(chance.uniform(0, longest_delay))
     near = run.is_near_the_loop
     run.process.send_signal(number)
     status = run.process.wait(timeout=120)
     if STEPS in run.saved:  # it was at its end
         run.start()  # says that all is done
         return False
-    said = run.log.read_text()
+    output = run.log.read_text()
     if number == signal.SIGTERM and (near or status == os.EX_TEMPFAIL):
-        assert status == os.EX_TEMPFAIL, said
-        assert "Stopped by SIGTERM" in said
+        assert status == os.EX_TEMPFAIL, output
+        assert "Stopped by SIGTERM" in output
     else:
-        assert status == -number, said
+        assert status == -number, output
     return True

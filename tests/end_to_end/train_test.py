@@ -1,11 +1,14 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
+from paths import PYTHONPATH
 from saved_states import assert_same_run
 from tiny_run import STEPS, tiny_config, tiny_run
 
@@ -178,3 +181,34 @@ def test_metric_of_which_more_is_better_cannot_choose_the_best_step(tmp_path):
             workdir=tmp_path / "run",
             data_dir=tiny.data_dir,
         )
+
+
+@pytest.mark.slow
+def test_second_start_takes_its_programs_from_the_cache(tmp_path):
+    """Although the process has asked for oneDNN, which small products do not use."""
+    config = tmp_path / "config.py"
+    config.write_text(
+        "from synthct_jax.layers.cpu import onednn\n"
+        "from tiny_run import tiny_config\n"
+        "onednn.available()\n"
+        "def get_config():\n"
+        "    return tiny_config(steps=2, evaluate_every=0)\n"
+    )
+    cache = tmp_path / "cache"
+    variables = {
+        **os.environ,
+        "PYTHONPATH": PYTHONPATH,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    stored = []
+    for name in ("first", "second"):
+        command = [
+            *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+            *(f"--workdir={tmp_path / name}", f"--data_dir={tiny_run().data_dir}"),
+        ]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        stored.append({path.name for path in cache.glob("*-cache")})
+    assert any("train_step" in name for name in stored[0])
+    assert stored[0] == stored[1]

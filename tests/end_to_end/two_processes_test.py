@@ -1,4 +1,4 @@
-"""Two processes over loopback, stopped and gone on with, as launched by a user."""
+"""Two processes over loopback, launched as a user would, stopped and resumed."""
 
 import os
 import re
@@ -20,8 +20,8 @@ from input_pipeline.command_line import EX_USAGE
 from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 80
-QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # to compile, every time
-RATE = 1e-5  # slow: rounding would grow tenfold a step, and hide what is to be seen
+QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles faster
+RATE = 1e-5  # low, or rounding would grow tenfold a step and hide real differences
 
 CONFIG_FILE = f"""
 from tiny_run import tiny_config
@@ -61,16 +61,16 @@ def start(workdir, *, processes, devices):
 
 def finish(process, status=0):
     try:
-        said, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         process.terminate()  # the launcher passes it on
         raise
-    assert process.returncode == status, said
-    return said
+    assert process.returncode == status, output
+    return output
 
 
 def worker(launcher, number):
-    """The process of that number, among the launcher's children."""
+    """Return the process of that number among the launcher's children."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text()
     for pid in map(int, children.split()):
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -81,9 +81,9 @@ def worker(launcher, number):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
-    undisturbed = tmp_path / "undisturbed"
-    finish(start(undisturbed, processes=2, devices=2))
+def test_two_processes_stop_together_and_resume_on_any_number(tmp_path):
+    uninterrupted = tmp_path / "uninterrupted"
+    finish(start(uninterrupted, processes=2, devices=2))
 
     workdir = tmp_path / "run"
     launcher = start(workdir, processes=2, devices=2)
@@ -91,18 +91,18 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
         assert launcher.poll() is None, launcher.stdout.read()
         time.sleep(0.005)
     os.kill(worker(launcher, 1), signal.SIGTERM)
-    said = finish(launcher, os.EX_TEMPFAIL)
+    output = finish(launcher, os.EX_TEMPFAIL)
     saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     assert saved < STEPS, "it ended before it could be stopped"
     for process in (0, 1):
         assert re.search(
-            rf"\[{process}\] Step {saved} was (validated and )?saved", said
+            rf"\[{process}\] Step {saved} was (validated and )?saved", output
         )
 
     other = tmp_path / "other"
     shutil.copytree(workdir, other)
 
-    # Again when it has not done a step since: it ends, and has nothing new to save.
+    # Stopped before its first new step: it ends, and has nothing new to save.
     launcher = start(workdir, processes=2, devices=2)
     while f"[1] Goes on after step {saved}" not in launcher.stdout.readline():
         assert launcher.poll() is None
@@ -110,7 +110,7 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
     os.kill(worker(launcher, 0), signal.SIGTERM)
     finish(launcher, 128 + signal.SIGTERM)
 
-    # And killed, all of it, at whatever it does then.
+    # All processes are killed, in the middle of whatever they do.
     launcher = start(workdir, processes=2, devices=2)
     while read_rows(workdir / "metrics.jsonl")[-1]["step"] < saved + 2:
         assert launcher.poll() is None, launcher.stdout.read()
@@ -120,16 +120,16 @@ def test_two_processes_stop_together_and_go_on_anywhere(tmp_path):
     finish(launcher, 128 + signal.SIGKILL)
 
     finish(start(workdir, processes=2, devices=2))
-    assert_same_run(workdir, undisturbed, step=STEPS)
+    assert_same_run(workdir, uninterrupted, step=STEPS)
 
     finish(start(other, processes=1, devices=4))
     assert_alike(
-        arrays(other, STEPS), arrays(undisturbed, STEPS), arrays(undisturbed, 0)
+        arrays(other, STEPS), arrays(uninterrupted, STEPS), arrays(uninterrupted, 0)
     )
 
 
 @pytest.mark.slow
-def test_an_error_of_one_process_ends_it_at_once(tmp_path):
+def test_error_in_one_process_ends_it_at_once(tmp_path):
     config = tmp_path / "config.py"
     config.write_text(
         CONFIG_FILE
@@ -161,7 +161,7 @@ if os.environ["JAX_PROCESS_ID"] == "1":
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": "2",
     }
-    # Without a launcher, which might end one because the other has.
+    # Without a launcher, which might end one process because the other has ended.
     survivor, failing = (
         subprocess.Popen(
             command,
@@ -176,9 +176,9 @@ if os.environ["JAX_PROCESS_ID"] == "1":
     try:
         # At an ordinary end it would wait five minutes for the other, which hears of it
         # from JAX's coordinator, or from the launcher.
-        said = failing.communicate(timeout=240)[1]
-        assert failing.returncode == EX_USAGE, said
-        assert "error: the disk of this host is gone" in said
+        output = failing.communicate(timeout=240)[1]
+        assert failing.returncode == EX_USAGE, output
+        assert "error: the disk of this host is gone" in output
     finally:
         for process in (survivor, failing):
             process.kill()

@@ -3,8 +3,8 @@
     python tests/support/elastic.py train DATA FOLDER NAME    steps 1 to 4, saves step 2
     python tests/support/elastic.py resume DATA FOLDER NAME   3 and 4, from every save
 
-All arrays after step 4 go to FOLDER/NAME_from_OTHER.npz. The parts are those of
-`train.train`, put together so that one process compiles once for all saves.
+All arrays after step 4 go to FOLDER/NAME_from_OTHER.npz. The steps are those of
+`train.train`, arranged so that one process compiles once for all saves.
 """
 
 import dataclasses
@@ -51,16 +51,16 @@ LAYOUTS = {
 
 def main(mode: str, data_dir: str, folder: str, name: str) -> None:
     processes.init_distributed()
-    # Slow learning: rounding would grow tenfold a step, and hide what is to be seen.
+    # A low rate, or rounding would grow tenfold a step and hide real differences.
     config = tiny_config(global_batch=8, pool_size=16, steps=END, learning_rate=1e-6)
     config.model.update(width=12, discriminator_width=12)
     config.mesh.update(dict(zip(sharding.AXES, LAYOUTS[name].mesh, strict=True)))
     mesh = choose_mesh(config)
-    gan = CycleGan.from_config(config, mesh=mesh)
-    init, abstract = make_init(gan, config, mesh)
-    step = make_step(gan, mesh, abstract)
+    method = CycleGan.from_config(config, mesh=mesh)
+    init, abstract = make_init(method, config, mesh)
+    step = make_step(method, mesh, abstract)
 
-    def go_on(state, start: int, end: int):
+    def train(state, start: int, end: int):
         share, shares = sharding.share_of_process(mesh)
         batches = stream.make_stream(
             data_dir,
@@ -80,24 +80,24 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
         everywhere = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
         arrays = manager.state_to_arrays(everywhere(state))
         if jax.process_index() == 0:
-            found = {n: np.asarray(a.addressable_data(0)) for n, a in arrays.items()}
-            np.savez(Path(folder) / f"{name}_from_{origin}.npz", **found)
+            local = {n: np.asarray(a.addressable_data(0)) for n, a in arrays.items()}
+            np.savez(Path(folder) / f"{name}_from_{origin}.npz", **local)
 
     if mode == "train":
         state = init(jax.random.key(config.seed))
         write(state, "nothing")
-        state = go_on(state, 0, SAVED)
+        state = train(state, 0, SAVED)
         with Checkpoints(Path(folder) / name) as checkpoints:
             checkpoints.save(
                 state,
                 CheckpointMetadata(config={}, prepared={}, data_dir="", versions={}),
             )
-        write(go_on(state, SAVED, END), "the_start")
+        write(train(state, SAVED, END), "the_start")
         return
     for origin in LAYOUTS:
         with Checkpoints.of_run(Path(folder) / origin) as checkpoints:
             state = checkpoints.restore(abstract, SAVED)
-        write(go_on(state, SAVED, END), origin)
+        write(train(state, SAVED, END), origin)
 
 
 if __name__ == "__main__":

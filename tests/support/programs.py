@@ -1,4 +1,4 @@
-"""Programs beside Python that tests run, where they are installed."""
+"""Programs besides Python that tests run if they are installed."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 
 def need(*names: str) -> None:
-    """Skips the test where one of the programs is missing; in CI that is a failure."""
+    """Skip the test if one of the programs is missing; in CI that is a failure."""
     path = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
     missing = [name for name in names if shutil.which(name, path=path) is None]
     if not missing:

@@ -1,4 +1,4 @@
-"""One tiny trained run that several tests look at, and the means to train another."""
+"""One tiny trained run that many tests read, and the configuration of others."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ STEPS = 6
 
 
 def tiny_config(**train_fields) -> ConfigDict:
-    """The phantom's configuration with everything small: seconds on a CPU."""
+    """Return the phantom's configuration with everything small: seconds on a CPU."""
     config = phantom.get_config()
     config.phantom.update(train_mr=2, train_ct=3, validation=1, test=1, slices=5)
     config.data.update(size=32, spacing_mm=12.0, shift_mm=12.0)
@@ -36,17 +36,17 @@ def tiny_config(**train_fields) -> ConfigDict:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyRun:
-    """What training left behind; its tests do not change it."""
+    """A trained run; tests do not change it."""
 
     config: ConfigDict
     workdir: Path
     data_dir: Path
-    compiled: tuple[str, ...]  # names of what jax compiled, in order
+    compiled: tuple[str, ...]  # names of the compiled functions, in order
 
 
 @functools.cache
 def tiny_run() -> TinyRun:
-    """Trained once for all tests of a session, by the first that asks."""
+    """Return the run, which is trained once in a session of tests."""
     folder = tempfile.TemporaryDirectory(prefix="synthct_jax_tiny_")
     _FOLDERS.append(folder)  # removed when the interpreter ends
     root = Path(folder.name)
