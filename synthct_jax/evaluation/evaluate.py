@@ -209,7 +209,7 @@ def compute(
 
 
 class _Measured:
-    """What is kept of the subjects while they are evaluated one after another."""
+    """Measurements collected while subjects are evaluated one after another."""
 
     def __init__(
         self, model: Model, label_names: Sequence[str], inception: Inception | None
