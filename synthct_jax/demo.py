@@ -1,9 +1,9 @@
-"""The main job on the embedded phantom: train, evaluate, translate somebody new.
+"""Demonstration on the phantom: train, evaluate, translate a new patient.
 
     python -m synthct_jax.demo [WORKDIR]
 
-Runs the commands that a user would, and prints each of them. Interrupted, it goes on
-where it was; done, it says again where everything is.
+Runs the commands that a user would run, and prints them. After an interruption the same
+command goes on; when all is done, it prints again where the results are.
 """
 
 import sys
@@ -18,7 +18,7 @@ from input_pipeline.volume import Volume
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 
 CONFIG = "configs/phantom.py"
-# Not a seed of the data set: those are drawn by SeedSequence, from 32 bits.
+# No subject of a data set has this seed: theirs have 32 bits.
 PATIENT = 2**32 + 1
 
 
@@ -40,28 +40,29 @@ def main(workdir: Path) -> int:
         workdir.glob("evaluation/*/report.html"), key=lambda p: p.stat().st_mtime
     )
     print(f"\nDone in {minutes:.1f} minutes.")
-    print(f"  how good it is:      {report}")
-    print(f"  what it was fed:     {workdir / 'data' / 'mr.png'}, ct.png beside it")
+    print(f"  evaluation report:   {report}")
+    print(f"  training data:       {workdir / 'data' / 'mr.png'}, ct.png beside it")
     print(f"  a patient's preview: {translation / 'preview.png'}")
-    print(f"  ... as a CT series:  {translation / 'dicom'}")
+    print(f"  a patient's series:  {translation / 'dicom'}")
     return 0
 
 
 def run(*arguments: str) -> None:
-    """Runs a mode in a process of its own; the demo ends with it if it fails."""
+    """Run a mode in a process of its own; exit with its status if it fails."""
     with SubprocessRunner() as runner:
         if status := runner.run(*arguments):
             sys.exit(status)
 
 
 def draw_patient(folder: Path) -> list[Path]:
-    """Both phases of a subject whom training never saw, at 2 mm, and the true CT.
+    """Draw a subject that is in no data set: two MR phases, and the reference CT.
 
-    Returns the NIfTI files of the phases, in the order of the model's channels.
+    Returns:
+        The NIfTI files of the phases, in the order of the model's channels.
     """
     paths = [folder / f"{name}.nii.gz" for name in ("in_phase", "out_of_phase")]
-    truth = folder / "true_ct.nii.gz"
-    if not truth.exists():
+    reference_ct = folder / "true_ct.nii.gz"
+    if not reference_ct.exists():
         folder.mkdir(parents=True, exist_ok=True)
         subject = draw_subject(
             PATIENT,
@@ -82,7 +83,7 @@ def draw_patient(folder: Path) -> list[Path]:
         for channel, path in enumerate(paths):
             path.unlink(missing_ok=True)
             write_nifti(path, volume.voxels[..., channel], volume)
-        write_nifti(truth, np.round(subject.ct_hu).astype(np.int16), volume)
+        write_nifti(reference_ct, np.round(subject.ct_hu).astype(np.int16), volume)
     return paths
 
 

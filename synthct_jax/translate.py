@@ -1,9 +1,9 @@
-"""MR of a patient to a synthetic CT on the MR's own grid.
+"""Translation of a patient's MR to a synthetic CT on the MR's own grid.
 
 OUT/synthetic_ct.nii.gz   HU, int16
 OUT/dicom/                the same as a CT series, in the MR's frame of reference
-OUT/preview.png           MR and synthetic CT, for a look before anything else
-OUT/report.json           what it was made from and by, statistics, warnings
+OUT/preview.png           MR and synthetic CT in three planes
+OUT/report.json           input, checkpoint, versions, HU statistics, warnings
 """
 
 import dataclasses
@@ -39,22 +39,22 @@ NOT_A_DEVICE = (
 def translate(
     workdir: Path, scan: str, output: Path, *, step: int | None = None
 ) -> dict[str, Any]:
-    """Translates one scan; `output` appears whole or not at all.
+    """Translate one scan; the folder `output` appears complete or not at all.
 
     Args:
-        workdir: of the run whose generator is used.
+        workdir: folder of the run whose generator is used.
         scan: a DICOM folder, or NIfTI files, comma-separated in the order of the
-            channels: see `input_pipeline.scan.read_scan`.
+            channels: see `read_scan`.
         output: a folder that does not exist, or is empty.
-        step: of the checkpoint, see `load_model`.
+        step: step of the checkpoint, see `load_model`.
 
     Returns:
-        What is in OUT/report.json.
+        The content of OUT/report.json.
 
     Raises:
-        FileExistsError: there is something in `output`.
-        FileNotFoundError, ValueError: of `load_model` and `read_scan`.
-        FloatingPointError: the network's answer is not finite.
+        FileExistsError: `output` is not empty.
+        FileNotFoundError, ValueError: as for `load_model` and `read_scan`.
+        FloatingPointError: the network's output is not finite.
     """
     files.check_vacant(output)
     model = load_model(workdir, step)
@@ -106,10 +106,11 @@ def translate(
 
 
 def read_mr(scan: str, channels: Sequence[str]) -> Volume:
-    """`read_scan`, with the model's channels named when they do not fit.
+    """Read an MR; an error of its channels also names those of the model.
 
     Raises:
-        FileNotFoundError, UnusableScan, ValueError: of `read_scan`.
+        FileNotFoundError: as for `read_scan`.
+        UnusableScan: it has other channels, or cannot be read.
     """
     try:
         return read_scan(scan, modality="MR", channels=tuple(channels))
@@ -125,34 +126,33 @@ def read_mr(scan: str, channels: Sequence[str]) -> Volume:
 def synthesise(
     model: LoadedModel, axial: Volume
 ) -> tuple[Iterator[np.ndarray], np.ndarray]:
-    """HU on the MR's own pixels, and the mask of the body.
+    """Return HU on the MR's own pixels, and the mask of the body.
 
-    The HU come in batches of slices, (n, rows, columns) float32: on accelerators what
-    is done with one is done while the network has the next one. The mask is (slices,
-    rows, columns).
+    The HU come in batches of slices, (n, rows, columns) float32: accelerators compute
+    the next batch while the caller uses this one. The mask is (slices, rows, columns).
 
-    No patient is cropped: the network sees the square that it saw in training, around
-    the whole body, and a larger one where a body does not fit. Without a mask it sees
-    the whole field of view.
+    No patient is cropped: the network gets a square of the training's size around the
+    whole body, or a larger one if the body does not fit. If it was trained without a
+    body mask, it gets the whole field of view.
 
     Args:
-        model: of the same channels as the volume.
+        model: trained on the channels of the volume.
         axial: MR in axial order.
 
     Raises:
-        UnusableScan: no body was found.
-        FloatingPointError: a batch is not finite, when it comes.
+        UnusableScan: the MR shows no body.
+        FloatingPointError: raised by the iterator at a batch that is not finite.
     """
     data = model.data
-    # Positions within the planes. DICOM's decimals and NIfTI's float32 differ in the
-    # seventh digit of the spacing, which must not decide about a rounded HU.
+    # DICOM's decimals and NIfTI's float32 differ in the seventh digit of the spacing,
+    # which must not change a rounded HU.
     row_mm, column_mm, slice_mm = (round(mm, 4) for mm in axial.spacing_mm)
     axial = dataclasses.replace(
         axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
     )
     body = body_mask(axial.voxels, "MR", axial.spacing_mm)
     spacing_mm, stride = data["spacing_mm"], model.method.stride
-    if data["mask_outside_body"]:  # nothing but air is outside this square
+    if data["mask_outside_body"]:  # only air is outside of this square
         grid = slices.grid_of_body(
             axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=stride
         )
@@ -170,7 +170,7 @@ def synthesise(
         raise UnusableScan(f"{axial.source}: {error}") from error
     translator = Translator(model.method, data, stored_channels=axial.channels)
 
-    def on_the_mrs_pixels() -> Iterator[np.ndarray]:
+    def resample_batches() -> Iterator[np.ndarray]:
         start = 0
         for batch in translator.stream(model.params, stored):
             hu = resample_from_grid(batch[..., None], grid, axial, fill=AIR_HU)[..., 0]
@@ -180,22 +180,22 @@ def synthesise(
                     f"{model.workdir}, step {model.step}: the network's HU of slices "
                     f"{start} to {stop - 1} hold NaN or infinite values"
                 )
-            if data["mask_outside_body"]:  # the network was never asked what is there
+            if data["mask_outside_body"]:  # the network has not seen it
                 hu[~body[start:stop]] = AIR_HU
             yield hu
             start = stop
 
-    return on_the_mrs_pixels(), body
+    return resample_batches(), body
 
 
 def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
-    """Mean, percentiles and fractions of tissue bands in the body, for the report."""
+    """Return mean, percentiles and fractions of the HU bands in the body."""
     inside = hu[body]
-    low, middle, high = np.percentile(inside, (1, 50, 99))
+    low, median, high = np.percentile(inside, (1, 50, 99))
     return {
         "mean": round(float(inside.mean()), 1),
         "percentile_1": round(float(low), 1),
-        "median": round(float(middle), 1),
+        "median": round(float(median), 1),
         "percentile_99": round(float(high), 1),
         "fraction_of_body": {
             name: round(float(((inside >= start) & (inside < end)).mean()), 4)
@@ -211,7 +211,7 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
     if max(row_mm, column_mm) > 2 * trained_mm:
         yield (
             f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
-            f"{trained_mm:.3g} mm: the network makes up details"
+            f"{trained_mm:.3g} mm: the network invents details"
         )
     elif min(row_mm, column_mm) < 0.5 * trained_mm:
         yield (
@@ -220,15 +220,15 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
         )
     fraction = float(body.mean())
     trained = model.metadata.prepared["domains"]["mr"]["statistics"]
-    usual = trained.get("train", {}).get("body_fraction")
+    trained_fraction = trained.get("train", {}).get("body_fraction")
     grid_mm2 = (trained_mm * model.data["size"]) ** 2
     scan_mm2 = body.shape[1] * row_mm * body.shape[2] * column_mm
-    if usual:
-        ratio = fraction * scan_mm2 / (usual * grid_mm2)
+    if trained_fraction:
+        ratio = fraction * scan_mm2 / (trained_fraction * grid_mm2)
         if not 0.5 <= ratio <= 2:
             yield (
                 f"the body's mean cross-section is {ratio:.2f} times that of the "
                 "training subjects: is it the same part of the body?"
             )
     if fraction * scan_mm2 < 50 * 50:
-        yield f"the body found is {fraction * scan_mm2 / 100:.0f} cm2 in a mean slice"
+        yield f"the body mask has {fraction * scan_mm2 / 100:.0f} cm2 in a mean slice"
