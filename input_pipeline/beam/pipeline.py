@@ -1,118 +1,149 @@
-"""The work of a preparation as an Apache Beam pipeline: Dataflow, Flink, Spark, ...
+"""The work of a preparation as an Apache Beam pipeline: Dask, Flink, Spark, ...
 
-    subjects -> slices as .npy -> (all of them) -> shards
+    jobs -> slices as .npy -> (all of them) -> shards -> report
 
-The two steps are those of `input_pipeline.processes`, and `prepare` does the rest for
-both, so both leave the same bytes behind. Volumes pass from worker to worker as files:
-what Beam carries is a kilobyte for each.
+The steps are those of `preparation.local`, and `prepare` does the rest for both, so
+both leave the same bytes behind. Volumes pass from worker to worker as files; Beam
+carries a kilobyte for each.
+
+There are no side inputs: Dask's runner computes them again in each worker that reads
+them. Work is spread by keys that follow from the elements, not by Reshuffle's random
+ones: the part of a shuffle that a lost worker held is computed again, and must come out
+the same.
 """
 
-import collections
-import dataclasses
 import pickle
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from input_pipeline import files
-from input_pipeline.preparation import jobs, shards
-from input_pipeline.preparation.outcome import Request, Written
+from input_pipeline.preparation import shards
+from input_pipeline.preparation.jobs import (
+    Job,
+    SliceFormat,
+    StoredVolume,
+    store_subject,
+)
+from input_pipeline.preparation.outcome import PrepareOutcome
+
+Result = tuple[int, list[StoredVolume] | str]
+"""A job's place, and the volumes that it stored or the reason why it stored none."""
+
+T = TypeVar("T")
+
+_ALL = 0  # the one key of what comes together
 
 
 def write(
-    request: Request, folder: Path, *, scratch: Path, options: PipelineOptions
-) -> Written:
-    """As `processes.write`.
+    jobs: Sequence[Job],
+    slice_format: SliceFormat,
+    folder: Path,
+    *,
+    scratch: Path,
+    options: PipelineOptions,
+) -> PrepareOutcome:
+    """Store the slices of all subjects, then write all shards, as `local.write` does.
 
     Args:
         folder, scratch: on a file system that this process and all workers have mounted
             at the same place, as are the scans.
-        options: of Beam: the runner and what it takes.
+        options: of Beam: the runner and its own.
 
     Raises:
         RuntimeError: the pipeline failed or was cancelled; Beam's own, with the
             worker's traceback.
     """
-    result_file = scratch / "written.pickle"
+    report = scratch / "outcome.pickle"
     pipeline = beam.Pipeline(options=options)
-    written = (
+    results = (
         pipeline
-        | "Subjects" >> beam.Create(list(enumerate(request.jobs)))
-        | "SpreadSubjects" >> beam.Reshuffle()
-        | "WriteSlices" >> beam.Map(_write_subject, request.target, scratch)
-        | "Collect" >> beam.CombineGlobally(_Collect())
+        | "Jobs" >> beam.Create(list(enumerate(jobs)))
+        | "SpreadJobs" >> _Spread()
+        | "StoreSlices" >> beam.Map(_store_subject, slice_format, scratch)
+        | "KeyResults" >> beam.Map(_keyed)
+        | "GatherResults" >> beam.GroupByKey()
     )
     sizes = (
-        written
-        | "AssignShards" >> beam.FlatMap(_assign_shards, request.target)
-        | "SpreadShards" >> beam.Reshuffle()
+        results
+        | "AssignShards" >> beam.FlatMap(_assign_shards, slice_format)
+        | "SpreadShards" >> _Spread()
         | "WriteShards" >> beam.Map(_write_shard, folder, scratch)
-        | "AddBytes" >> beam.CombinePerKey(sum)
+        | "KeySizes" >> beam.Map(_keyed)
     )
-    _ = written | "Report" >> beam.Map(
-        _report, result_file, sizes=beam.pvalue.AsDict(sizes)
+    # The last transform, and it depends on all others: Dask's runner computes no more.
+    _ = (
+        {"results": results, "sizes": sizes}
+        | "GatherAll" >> beam.CoGroupByKey()
+        | "Report" >> beam.Map(_report, report)
     )
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    state = pipeline.run().wait_until_finish()
     if state not in (None, PipelineState.DONE):
         raise RuntimeError(f"the pipeline ended as {state}, expected DONE")
-    return pickle.loads(result_file.read_bytes())
+    outcome = pickle.loads(report.read_bytes())
+    if lost := set(range(len(jobs))) - outcome.results.keys():
+        raise RuntimeError(f"the pipeline lost the results of {len(lost)} jobs")
+    return outcome
 
 
-def _write_subject(
-    numbered: tuple[int, jobs.Scan | jobs.Phantom],
-    target: jobs.Target,
-    scratch: Path,
-) -> tuple[int, list[jobs.StoredVolume] | str]:
+class _Spread(beam.PTransform):
+    """Distribute (number, value) pairs over the workers, by their numbers."""
+
+    def expand(self, pairs: beam.PCollection) -> beam.PCollection:
+        return pairs | beam.GroupByKey() | beam.Map(_only)
+
+
+def _only(group: tuple[int, Iterable[T]]) -> tuple[int, T]:
+    number, (value,) = group
+    return number, value
+
+
+def _keyed(value: T) -> tuple[int, T]:
+    return _ALL, value
+
+
+def _store_subject(
+    numbered: tuple[int, Job], slice_format: SliceFormat, scratch: Path
+) -> Result:
     place, job = numbered
     if not scratch.is_dir():
         raise FileNotFoundError(
             f"{scratch}: no such folder on this worker: --data_dir must be on a file "
             "system that all workers have mounted, at the same place"
         )
-    # Beam does work again that it believes to be lost: each attempt has its own files.
+    # Beam repeats work that it believes to be lost: each attempt has its own files.
     folder = scratch / uuid.uuid4().hex
     folder.mkdir()
-    return place, jobs.write_subject(job, target, folder)
+    return place, store_subject(job, slice_format, folder)
 
 
-class _Collect(beam.CombineFn):
-    """Results in any order to one `Written`; counts are added up where they arise."""
-
-    def create_accumulator(self) -> Written:
-        return Written()
-
-    def add_input(self, accumulator: Written, element: tuple) -> Written:
-        accumulator.add(*element)
-        return accumulator
-
-    def merge_accumulators(self, accumulators) -> Written:
-        merged = Written()
-        for accumulator in accumulators:
-            merged.merge(accumulator)
-        return merged
-
-    def extract_output(self, accumulator: Written) -> Written:
-        return accumulator
-
-
-def _assign_shards(written: Written, target: jobs.Target) -> Iterator[shards.Shard]:
-    if not written.refused:
-        yield from shards.assign_shards(written.volumes, target)
+def _assign_shards(
+    gathered: tuple[int, Iterable[Result]], slice_format: SliceFormat
+) -> Iterator[tuple[int, shards.Shard]]:
+    _, results = gathered
+    outcome = PrepareOutcome(results=dict(results))
+    if not outcome.refused:
+        yield from enumerate(shards.assign_shards(outcome.volumes, slice_format))
 
 
 def _write_shard(
-    shard: shards.Shard, folder: Path, scratch: Path
-) -> tuple[tuple[str, str], int]:
-    size = shards.write_shard(shard, folder, scratch=scratch)
-    return (shard.domain, shard.split), size
+    numbered: tuple[int, shards.Shard], folder: Path, scratch: Path
+) -> tuple[tuple[str, str, int], int]:
+    _, shard = numbered
+    return shard.key, shards.write_shard(shard, folder, scratch=scratch)
 
 
-def _report(written: Written, path: Path, *, sizes: dict[tuple[str, str], int]) -> None:
-    """To the process that started the pipeline, to which Beam returns nothing."""
-    report = dataclasses.replace(written, record_bytes=collections.Counter(sizes))
-    files.write_file(path, pickle.dumps(report))
+def _report(gathered: tuple[int, dict[str, Iterable]], path: Path) -> None:
+    """Write the outcome for the process that started the pipeline.
+
+    Beam returns nothing to it.
+    """
+    _, inputs = gathered
+    (results,) = inputs["results"]
+    outcome = PrepareOutcome(results=dict(results), record_bytes=dict(inputs["sizes"]))
+    files.write_file(path, pickle.dumps(outcome))

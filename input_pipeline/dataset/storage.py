@@ -1,15 +1,13 @@
 """Prepared slices as TFDS data sets of ArrayRecord shards.
 
-    DATA/slices/DOMAIN/1.0.0/    mr, ct or labels: shards, and what TFDS says of them
+    DATA/slices/DOMAIN/1.0.0/    mr, ct or labels: shards, and TFDS's metadata
 
-Where scans come from (CHAOS' layout, a folder of one's own, the phantom) makes no
-difference to what is stored, so that is `prepare`'s to know, and a data set says it in
-prepared.json. Domains are data sets because TFDS wants one shape for all splits of one.
+Each domain is a data set of its own, because TFDS wants one shape for all splits.
 Slices are stored in the order of subjects and of slices within them, so that a volume
-is read as a range; the stream shuffles. `shards` writes them.
+is read as a range; batches are shuffled when they are read. `preparation.shards` writes
+the shards.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,16 +18,8 @@ NAME = "slices"
 VERSION = "1.0.0"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StoredSplit:
-    """Slices in each shard of a split, and the bytes of all of its records."""
-
-    slices: Sequence[int]
-    record_bytes: int
-
-
 def features(shape: tuple[int, int, int]) -> tfds.features.FeaturesDict:
-    """Of one slice; shape is rows, columns, channels."""
+    """Return the features of a slice of a shape (rows, columns, channels)."""
     return tfds.features.FeaturesDict(
         {
             # Raw bytes are a hundred times faster than TFDS's own int16.
@@ -47,14 +37,17 @@ def write_metadata(
     domain: str,
     *,
     shape: tuple[int, int, int],
-    splits: Mapping[str, StoredSplit],
+    shard_slices: Mapping[str, Sequence[int]],
+    record_bytes: Mapping[str, int],
 ) -> None:
-    """Makes the shards of a domain, which are there, a TFDS data set.
+    """Make a TFDS data set of the shards of a domain, which exist already.
 
     Args:
         data_dir: the root, DATA.
         shape: of a slice: rows, columns, channels.
-        splits: in the order in which TFDS shall list them.
+        shard_slices: number of slices in each shard of a split; splits in the order
+            in which TFDS lists them.
+        record_bytes: bytes of all records of a split.
     """
     folder = domain_dir(data_dir, domain)
     template = tfds.core.ShardedFileTemplate(
@@ -65,12 +58,12 @@ def write_metadata(
         features=features(shape),
         split_infos=[
             tfds.core.SplitInfo(
-                name=name,
-                shard_lengths=list(split.slices),
-                num_bytes=split.record_bytes,
-                filename_template=template.replace(split=name),
+                name=split,
+                shard_lengths=list(slices),
+                num_bytes=record_bytes[split],
+                filename_template=template.replace(split=split),
             )
-            for name, split in splits.items()
+            for split, slices in shard_slices.items()
         ],
         filename_template=template,
         check_data=False,  # needs TensorFlow
@@ -79,11 +72,12 @@ def write_metadata(
 
 
 def domain_dir(data_dir: str | Path, domain: str) -> Path:
+    """Return the folder of a domain's shards."""
     return Path(data_dir) / "slices" / domain / VERSION
 
 
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
-    """Random access to the slices of a split: image, subject, index.
+    """Return random access to the slices of a split: image, subject, index.
 
     Raises:
         FileNotFoundError: there is no such domain.

@@ -1,8 +1,10 @@
-"""One subject of a data set to be prepared: read or drawn, brought to slices, written.
+"""Jobs of a preparation: one subject each, read or drawn, stored as slices in files.
 
-Runs in worker processes, so it imports little and everything it takes can be pickled.
+They run in worker processes, so this module imports little and all of it can be
+pickled.
 """
 
+import abc
 import dataclasses
 from pathlib import Path
 
@@ -10,14 +12,22 @@ import numpy as np
 
 from input_pipeline.body import body_mask
 from input_pipeline.preparation.statistics import count_values
-from input_pipeline.resample import grid_around, resample_to_grid
+from input_pipeline.resample import Grid, grid_around, resample_to_grid
 from input_pipeline.slices import grid_affine, grid_of_body, to_slices
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan, Volume, to_axial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Target:
-    """What all slices of a data set have in common."""
+class SliceFormat:
+    """Properties that all slices of a data set have in common; fields of config.data.
+
+    Attributes:
+        size: rows and columns.
+        spacing_mm: of both.
+        mr_channels: names, in stored order.
+        mask_outside_body: replace air, couch and coil by air.
+        mr_percentile: of the body's MR values; it becomes MR_ONE.
+    """
 
     size: int
     spacing_mm: float
@@ -25,28 +35,9 @@ class Target:
     mask_outside_body: bool
     mr_percentile: float
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scan:
-    """A scan that somebody made, in a folder or file that `read_scan` understands."""
-
-    name: str
-    split: str
-    domain: str
-    path: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Phantom:
-    """A subject to be drawn, and the domains that see it."""
-
-    name: str
-    split: str
-    domains: tuple[str, ...]
-    seed: int
-    slices: int
-    slice_mm: float
-    contrast: str
+    def channels(self, domain: str) -> tuple[str, ...]:
+        """Return the channels of a domain, in stored order."""
+        return {"mr": self.mr_channels, "ct": ("hu",), "labels": ("label",)}[domain]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +46,9 @@ class StoredVolume:
 
     Attributes:
         path: .npy, (slices, size, size, channels) int16.
-        counts: of `count_values`, inside the body; None for labels.
+        counts_path: .npy of `count_values` in the body; None for labels.
+        affine: (4, 4), (column, row, slice, 1) of the slices to RAS mm.
+        scale: divisor of each MR channel; empty otherwise.
     """
 
     domain: str
@@ -63,137 +56,186 @@ class StoredVolume:
     split: str
     source: str
     path: Path
+    counts_path: Path | None
     slices: int
     affine: np.ndarray
     scale: tuple[float, ...] = ()
-    counts: np.ndarray | None = None
 
 
-def write_subject(
-    job: Scan | Phantom, target: Target, folder: Path
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job(abc.ABC):
+    """One subject to prepare."""
+
+    name: str
+    split: str
+
+    @abc.abstractmethod
+    def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        """Write the subject's volumes, of one or more domains, to files in a folder.
+
+        Raises:
+            UnusableScan, OSError: the subject cannot be used; says why.
+        """
+
+
+def store_subject(
+    job: Job, slice_format: SliceFormat, folder: Path
 ) -> list[StoredVolume] | str:
-    """The volumes of a subject, or the reason why it cannot be used."""
+    """Return the stored volumes of a job, or the reason why it cannot be used."""
     try:
-        if isinstance(job, Phantom):
-            return _write_phantom(job, target, folder)
-        return [_write_scan(job, target, folder)]
+        return job.store(slice_format, folder)
     except (UnusableScan, OSError) as error:
         return str(error)
 
 
-def _write_scan(scan: Scan, target: Target, folder: Path) -> StoredVolume:
-    from input_pipeline.scans.read_scan import (
-        read_scan,  # phantoms do without DICOM and NIfTI
-    )
-
-    modality = MODALITY[scan.domain]
-    channels = target.mr_channels if modality == "MR" else ("hu",)
-    volume = to_axial(read_scan(scan.path, modality=modality, channels=channels))
-    mask = body_mask(volume.voxels, modality, volume.spacing_mm)
-    grid = grid_of_body(volume, mask, size=target.size, spacing_mm=target.spacing_mm)
-    # Slices above and below the body hold nothing; in between, all stay.
-    filled = np.flatnonzero(mask.any(axis=(1, 2)))
-    first, last = filled[0], filled[-1]
-    volume = dataclasses.replace(volume, voxels=volume.voxels[first : last + 1])
-    return _store(
-        volume,
-        grid,
-        mask=mask[first : last + 1],
-        affine=grid_affine(volume, grid, first_slice=first),
-        job=scan,
-        domain=scan.domain,
-        target=target,
-        folder=folder,
-    )
-
-
-def _write_phantom(
-    phantom: Phantom, target: Target, folder: Path
-) -> list[StoredVolume]:
-    from input_pipeline.phantom import draw_subject
-
-    subject = draw_subject(
-        phantom.seed,
-        size=target.size,
-        spacing_mm=target.spacing_mm,
-        slices=phantom.slices,
-        slice_mm=phantom.slice_mm,
-        contrast=phantom.contrast,
-    )
-    source = f"phantom, seed {phantom.seed}, {phantom.contrast}"
-    wanted = [MR_CHANNELS.index(name) for name in target.mr_channels]
-    images = {
-        "mr": (subject.mr[..., wanted], target.mr_channels),
-        "ct": (subject.ct_hu[..., None], ("hu",)),
-    }
-    stored = []
-    for domain in phantom.domains:
-        if domain == "labels":
-            path = folder / f"labels-{phantom.name}.npy"
-            np.save(path, subject.labels[..., None].astype(np.int16))
-            stored.append(
-                StoredVolume(
-                    domain=domain,
-                    name=phantom.name,
-                    split=phantom.split,
-                    source=source,
-                    path=path,
-                    slices=len(subject.labels),
-                    affine=subject.affine,
-                )
-            )
-            continue
-        voxels, channels = images[domain]
-        volume = Volume(
-            voxels=voxels,
-            affine=subject.affine,
-            modality=MODALITY[domain],
-            channels=tuple(channels),
-            source=f"{phantom.name} ({source})",
-        )
-        # Drawn on the very pixels that are stored: labels must not be interpolated.
-        grid = grid_around(
-            volume, target.spacing_mm, rows=target.size, columns=target.size
-        )
-        stored.append(
-            _store(
-                volume,
-                grid,
-                mask=body_mask(voxels, volume.modality, volume.spacing_mm),
-                affine=subject.affine,
-                job=phantom,
-                domain=domain,
-                target=target,
-                folder=folder,
-            )
-        )
-    return stored
-
-
-def _store(
-    volume: Volume, grid, *, mask, affine, job, domain, target, folder
+def store_volume(
+    images: np.ndarray,
+    folder: Path,
+    *,
+    job: Job,
+    domain: str,
+    source: str,
+    affine: np.ndarray,
+    scale: tuple[float, ...] = (),
+    in_body: np.ndarray | None = None,
 ) -> StoredVolume:
-    stored, scale = to_slices(
-        volume,
-        grid,
-        mask=mask,
-        mask_outside=target.mask_outside_body,
-        mr_percentile=target.mr_percentile,
-    )
-    body = dataclasses.replace(
-        volume, voxels=mask[..., None].astype(np.float32), channels=("body",)
-    )
-    on_grid = resample_to_grid(body, grid, fill=0)[..., 0] >= 0.5
+    """Save the slices of one domain, and the counts of their values.
+
+    Args:
+        images: (slices, size, size, channels) int16.
+        in_body: (slices, size, size) bool, where values are counted; None: nowhere.
+    """
     path = folder / f"{domain}-{job.name}.npy"
-    np.save(path, stored)
+    np.save(path, images)
+    counts_path = None
+    if in_body is not None:
+        counts_path = folder / f"{domain}-{job.name}-counts.npy"
+        np.save(counts_path, count_values(images, in_body))
     return StoredVolume(
         domain=domain,
         name=job.name,
         split=job.split,
-        source=volume.source,
+        source=source,
         path=path,
-        slices=len(stored),
+        counts_path=counts_path,
+        slices=len(images),
         affine=affine,
+        scale=scale,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanJob(Job):
+    """A scan of a patient, in a folder or file that `read_scan` understands."""
+
+    domain: str
+    path: str
+
+    def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        # Phantoms do without DICOM and NIfTI.
+        from input_pipeline.scans.read_scan import read_scan
+
+        modality = MODALITY[self.domain]
+        channels = slice_format.channels(self.domain)
+        volume = to_axial(read_scan(self.path, modality=modality, channels=channels))
+        mask = body_mask(volume.voxels, modality, volume.spacing_mm)
+        grid = grid_of_body(
+            volume, mask, size=slice_format.size, spacing_mm=slice_format.spacing_mm
+        )
+        # Slices above and below the body hold nothing; in between, all stay.
+        filled = np.flatnonzero(mask.any(axis=(1, 2)))
+        first, last = filled[0], filled[-1]
+        volume = dataclasses.replace(volume, voxels=volume.voxels[first : last + 1])
+        return [
+            _store_image(
+                volume,
+                grid,
+                mask[first : last + 1],
+                slice_format,
+                folder,
+                job=self,
+                domain=self.domain,
+                affine=grid_affine(volume, grid, first_slice=first),
+            )
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomJob(Job):
+    """A subject to be drawn, and the domains to draw it in."""
+
+    domains: tuple[str, ...]
+    seed: int
+    slices: int
+    slice_mm: float
+    contrast: str
+
+    def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        from input_pipeline.phantom import draw_subject
+
+        subject = draw_subject(
+            self.seed,
+            size=slice_format.size,
+            spacing_mm=slice_format.spacing_mm,
+            slices=self.slices,
+            slice_mm=self.slice_mm,
+            contrast=self.contrast,
+        )
+        channels = [MR_CHANNELS.index(name) for name in slice_format.mr_channels]
+        images = {"mr": subject.mr[..., channels], "ct": subject.ct_hu[..., None]}
+        source = f"phantom, seed {self.seed}, {self.contrast}"
+        stored = []
+        for domain in self.domains:
+            common = dict(job=self, domain=domain, affine=subject.affine)
+            if domain == "labels":
+                labels = subject.labels[..., None].astype(np.int16)
+                stored.append(store_volume(labels, folder, source=source, **common))
+                continue
+            volume = Volume(
+                voxels=images[domain],
+                affine=subject.affine,
+                modality=MODALITY[domain],
+                channels=slice_format.channels(domain),
+                source=f"{self.name} ({source})",
+            )
+            # Drawn on the very pixels that are stored: labels must not be interpolated.
+            grid = grid_around(
+                volume,
+                slice_format.spacing_mm,
+                rows=slice_format.size,
+                columns=slice_format.size,
+            )
+            mask = body_mask(volume.voxels, volume.modality, volume.spacing_mm)
+            stored.append(
+                _store_image(volume, grid, mask, slice_format, folder, **common)
+            )
+        return stored
+
+
+def _store_image(
+    volume: Volume,
+    grid: Grid,
+    mask: np.ndarray,
+    slice_format: SliceFormat,
+    folder: Path,
+    **labels,
+) -> StoredVolume:
+    """Store an MR or CT volume whose body is `mask` as slices on `grid`."""
+    images, scale = to_slices(
+        volume,
+        grid,
+        mask=mask,
+        mask_outside=slice_format.mask_outside_body,
+        mr_percentile=slice_format.mr_percentile,
+    )
+    body = dataclasses.replace(
+        volume, voxels=mask[..., None].astype(np.float32), channels=("body",)
+    )
+    return store_volume(
+        images,
+        folder,
+        source=volume.source,
         scale=tuple(float(s) for s in scale) if volume.modality == "MR" else (),
-        counts=count_values(stored, on_grid),
+        in_body=resample_to_grid(body, grid, fill=0)[..., 0] >= 0.5,
+        **labels,
     )

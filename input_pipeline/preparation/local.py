@@ -5,15 +5,15 @@ import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from absl import logging
 
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.preparation import shards
-from input_pipeline.preparation.jobs import StoredVolume, write_subject
-from input_pipeline.preparation.outcome import Request, Written
+from input_pipeline.preparation.jobs import Job, SliceFormat, store_subject
+from input_pipeline.preparation.outcome import PrepareOutcome
 
 # Results that wait for an earlier one, for each process: while a large scan is read,
 # the others go on, and memory does not grow with the number of scans.
@@ -21,40 +21,45 @@ _AHEAD = 4
 
 
 def write(
-    request: Request,
+    jobs: Sequence[Job],
+    slice_format: SliceFormat,
     folder: Path,
     *,
     scratch: Path,
     workers: int | None = None,
-    write_subject: Callable[..., list[StoredVolume] | str] = write_subject,
-) -> Written:
-    """All slices of all subjects, then all shards.
+) -> PrepareOutcome:
+    """Store the slices of all subjects, then write all shards.
 
     Args:
         folder: of the data set.
-        scratch: for what is not needed afterwards.
+        scratch: a folder for files that are not needed afterwards.
         workers: processes; None for one a core. The result does not depend on it.
-        write_subject: stores the slices of one subject.
     """
-    written = Written()
-    jobs = request.jobs
-    with _processes(min(workers or len(usable_cpus()), len(jobs))) as ordered:
-        one = functools.partial(write_subject, target=request.target, folder=scratch)
-        for place, result in enumerate(ordered(one, jobs)):
-            written.add(place, result)
+    with _process_map(min(workers or len(usable_cpus()), len(jobs))) as ordered_map:
+        store = functools.partial(
+            store_subject, slice_format=slice_format, folder=scratch
+        )
+        results = {}
+        for place, result in enumerate(ordered_map(store, jobs)):
+            results[place] = result
             logging.info("%d of %d: %s", place + 1, len(jobs), jobs[place].name)
-        if written.refused:
-            return written
-        plan = shards.assign_shards(written.volumes, request.target)
-        one = functools.partial(shards.write_shard, data_dir=folder, scratch=scratch)
-        for shard, size in zip(plan, ordered(one, plan), strict=True):
-            written.record_bytes[shard.domain, shard.split] += size
-    return written
+        outcome = PrepareOutcome(results=results)
+        if outcome.refused:
+            return outcome
+        plan = shards.assign_shards(outcome.volumes, slice_format)
+        write_shard = functools.partial(
+            shards.write_shard, data_dir=folder, scratch=scratch
+        )
+        sizes = ordered_map(write_shard, plan)
+        keys = [shard.key for shard in plan]
+        return PrepareOutcome(
+            results=results, record_bytes=dict(zip(keys, sizes, strict=True))
+        )
 
 
 @contextlib.contextmanager
-def _processes(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
-    """A `map` whose calls are done by processes, with results in order."""
+def _process_map(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
+    """Yield a `map` whose calls are done by processes, with results in order."""
     if workers <= 1:
         yield map
         return
@@ -63,7 +68,7 @@ def _processes(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterator
         workers, mp_context=multiprocessing.get_context("spawn")
     ) as pool:
 
-        def ordered(function: Callable, items: Iterable) -> Iterator:
+        def ordered_map(function: Callable, items: Iterable) -> Iterator:
             waiting = collections.deque()
             for item in items:
                 if len(waiting) == _AHEAD * workers:
@@ -73,7 +78,7 @@ def _processes(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterator
                 yield waiting.popleft().result()
 
         try:
-            yield ordered
+            yield ordered_map
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

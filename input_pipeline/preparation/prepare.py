@@ -1,6 +1,6 @@
 """Raw scans, or phantoms, to a data set that can be streamed: int16 slices in shards.
 
-    DATA/prepared.json              what it is: subjects, splits, geometry, statistics
+    DATA/prepared.json              the manifest: subjects, splits, geometry, statistics
     DATA/slices/DOMAIN/1.0.0/       TFDS data sets in ArrayRecord shards: mr, ct, labels
     DATA/mr.png, DATA/ct.png        contact sheets to look at
 
@@ -18,11 +18,12 @@ import numpy as np
 from absl import logging
 
 from input_pipeline.dataset import manifest, storage
-from input_pipeline.dataset.manifest import SPLITS, Domain, Prepared, Subject
+from input_pipeline.dataset.manifest import SPLITS, Domain, Manifest, Subject
 from input_pipeline.files import new_folder
-from input_pipeline.preparation import jobs, local, shards, split, statistics
+from input_pipeline.preparation import local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
-from input_pipeline.preparation.outcome import Request, Written
+from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume
+from input_pipeline.preparation.outcome import PrepareOutcome
 from input_pipeline.scans import layout
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
 
@@ -34,19 +35,21 @@ def prepare(
     raw_dir: str | Path | None,
     data_dir: str | Path,
     *,
+    jobs: Sequence[Job] | None = None,
     workers: int | None = None,
-    write: Callable[..., Written] | None = None,
-) -> Prepared:
-    """Prepares a data set.
+    write: Callable[..., PrepareOutcome] | None = None,
+) -> Manifest:
+    """Prepare a data set.
 
     Args:
         config: the whole configuration; `data`, `seed` and for phantoms `phantom` and
             `method` are read.
         raw_dir: the scans, laid out as `layout` says; not used for phantoms.
         data_dir: must not exist, or be empty.
+        jobs: subjects to prepare instead of those of `config.data.source`.
         workers: processes; None for one a core. The result does not depend on it.
-        write: does the work instead of them; called as `processes.write`, and writes
-            the same.
+        write: does the work instead of `local.write`: takes the same arguments,
+            writes and returns the same.
 
     Raises:
         FileExistsError: `data_dir` holds something.
@@ -57,23 +60,24 @@ def prepare(
         ValueError: a field of the configuration has no meaning; names it.
     """
     write = write or functools.partial(local.write, workers=workers)
-    target = _target(config.data)
+    slice_format = _slice_format(config.data)
     data_dir = Path(os.path.abspath(data_dir))
-    _check_free(data_dir)
+    _check_vacant(data_dir)
     warnings: list[str] = []
-    request = Request(jobs=tuple(_jobs(config, raw_dir, warnings)), target=target)
+    if jobs is None:
+        jobs = _jobs(config, raw_dir, warnings)
     with new_folder(data_dir) as folder:
         scratch = folder / "volumes"
         scratch.mkdir()
-        written = write(request, folder, scratch=scratch)
-        _refuse(written.refused, request)
-        domains = _describe(written, target, folder)
-        Prepared(
+        outcome = write(jobs, slice_format, folder, scratch=scratch)
+        _check_usable(outcome, jobs)
+        domains = _describe(outcome, slice_format, folder)
+        Manifest(
             source=config.data.source,
-            size=target.size,
-            spacing_mm=target.spacing_mm,
-            mask_outside_body=target.mask_outside_body,
-            mr_percentile=target.mr_percentile,
+            size=slice_format.size,
+            spacing_mm=slice_format.spacing_mm,
+            mask_outside_body=slice_format.mask_outside_body,
+            mr_percentile=slice_format.mr_percentile,
             seed=int(config.seed),
             domains=domains,
             label_names=_label_names() if "labels" in domains else (),
@@ -90,23 +94,23 @@ def prepare(
             ", ".join(f"{counts[split]} {split}" for split in SPLITS),
             sum(s.slices for s in domain.subjects),
         )
-    return manifest.load_prepared(data_dir)
+    return manifest.read_manifest(data_dir)
 
 
-# --- what is asked --------------------------------------------------------------------
+# --- the request ----------------------------------------------------------------------
 
 
-def _target(data) -> jobs.Target:
+def _slice_format(data) -> SliceFormat:
     if data.source not in SOURCES:
         raise ValueError(
             f"data.source is {data.source!r}, expected one of {', '.join(SOURCES)}"
         )
     channels = tuple(data.mr_channels)
-    known = MR_CHANNELS
-    if not channels or set(channels) - set(known) or len(set(channels)) < len(channels):
+    # Each known, each once, and at least one.
+    if not channels or len(set(channels) & set(MR_CHANNELS)) < len(channels):
         raise ValueError(
             f"data.mr_channels is {channels}, expected one or more of "
-            f"{', '.join(known)}, each once"
+            f"{', '.join(MR_CHANNELS)}, each once"
         )
     if data.size < 1 or data.spacing_mm <= 0:
         raise ValueError(
@@ -117,7 +121,7 @@ def _target(data) -> jobs.Target:
         raise ValueError(
             f"data.mr_percentile is {data.mr_percentile}, expected above 0, up to 100"
         )
-    return jobs.Target(
+    return SliceFormat(
         size=int(data.size),
         spacing_mm=float(data.spacing_mm),
         mr_channels=channels,
@@ -126,9 +130,7 @@ def _target(data) -> jobs.Target:
     )
 
 
-def _jobs(
-    config, raw_dir: str | Path | None, warnings: list[str]
-) -> Sequence[jobs.Scan | jobs.Phantom]:
+def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[Job]:
     data = config.data
     if data.source == "phantom":
         return split.phantom_jobs(
@@ -137,26 +139,27 @@ def _jobs(
     if raw_dir is None:
         raise ValueError(f"data.source={data.source} needs the folder of its scans")
     # Absolute: those who read it may run elsewhere.
-    found = layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
-    return split.split_scans(found, data.split, seed=config.seed, warnings=warnings)
+    scans = layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
+    return split.split_scans(scans, data.split, seed=config.seed, warnings=warnings)
 
 
-def _check_free(data_dir: Path) -> None:
+def _check_vacant(data_dir: Path) -> None:
+    """As `files.check_vacant`, with a message that says what is there."""
     if not data_dir.exists():
         return
-    found = sorted(os.listdir(data_dir)) if data_dir.is_dir() else ["a file"]
-    if not found:
+    names = sorted(os.listdir(data_dir)) if data_dir.is_dir() else ["a file"]
+    if not names:
         return
-    what = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-    if manifest.FILE in found:
+    content = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    if manifest.FILE in names:
         try:
-            old = manifest.load_prepared(data_dir)
-            what = f"a data set from {old.source}, {old.size} x {old.size} slices"
+            old = manifest.read_manifest(data_dir)
+            content = f"a data set from {old.source}, {old.size} x {old.size} slices"
         except ValueError:
             pass
     raise FileExistsError(
-        f"{data_dir} is not empty: {what}. Existing data are never overwritten: remove "
-        "them, or name another --data_dir"
+        f"{data_dir} is not empty: {content}. Existing data are never overwritten: "
+        "remove them, or name another --data_dir"
     )
 
 
@@ -166,80 +169,93 @@ def _label_names() -> tuple[str, ...]:
     return tuple(TISSUES)
 
 
-# --- what is said of it ---------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------
 
 
-def _refuse(refused: dict[int, str], request: Request) -> None:
+def _check_usable(outcome: PrepareOutcome, jobs: Sequence[Job]) -> None:
+    refused = outcome.refused
     if not refused:
         return
     listing = "".join(
-        f"\n  {request.jobs[place].name}: {reason}"
-        for place, reason in sorted(refused.items())
+        f"\n  {jobs[place].name}: {reason}" for place, reason in refused.items()
     )
     raise UnusableScan(
-        f"{len(refused)} of {len(request.jobs)} scans cannot be used, so nothing was "
+        f"{len(refused)} of {len(jobs)} scans cannot be used, so nothing was "
         f"written:{listing}"
     )
 
 
-def _describe(written: Written, target: jobs.Target, folder: Path) -> dict[str, Domain]:
-    """TFDS's files and contact sheets, and the domains' entries of prepared.json."""
+def _describe(
+    outcome: PrepareOutcome, slice_format: SliceFormat, folder: Path
+) -> dict[str, Domain]:
+    """Write TFDS's metadata and contact sheets; return the manifest's domains."""
     shards_of = collections.defaultdict(list)
-    for shard in shards.assign_shards(written.volumes, target):
+    for shard in shards.assign_shards(outcome.volumes, slice_format):
         shards_of[shard.domain, shard.split].append(shard)
     domains = {}
     for name in sorted({domain for domain, _ in shards_of}):
-        channels = shards.channels_of(name, target)
-        slices = {
-            split: [shard.slices for shard in shards_of[name, split]]
+        channels = slice_format.channels(name)
+        shards_by_split = {
+            split: shards_of[name, split]
             for split in SPLITS
             if (name, split) in shards_of
         }
         storage.write_metadata(
             folder,
             name,
-            shape=(target.size, target.size, len(channels)),
-            splits={
-                split: storage.StoredSplit(
-                    slices=slices[split],
-                    record_bytes=written.record_bytes[name, split],
-                )
-                for split in slices
+            shape=(slice_format.size, slice_format.size, len(channels)),
+            shard_slices={
+                split: [shard.slices for shard in members]
+                for split, members in shards_by_split.items()
+            },
+            record_bytes={
+                split: sum(outcome.record_bytes[shard.key] for shard in members)
+                for split, members in shards_by_split.items()
             },
         )
-        members = [volume for volume in written.volumes if volume.domain == name]
-        members.sort(key=lambda volume: SPLITS.index(volume.split))
+        volumes = [volume for volume in outcome.volumes if volume.domain == name]
+        volumes.sort(key=lambda volume: SPLITS.index(volume.split))
+        modality = MODALITY.get(name)
         domains[name] = Domain(
             channels=channels,
-            subjects=tuple(_subject(volume) for volume in members),
+            subjects=tuple(_subject(volume) for volume in volumes),
             statistics={
-                split: statistics.summarise(
-                    written.counts[name, split],
-                    slices=sum(slices[split]),
-                    pixels=sum(slices[split]) * target.size**2,
-                    modality=MODALITY[name],
+                split: _statistics(
+                    [v for v in volumes if v.split == split], slice_format, modality
                 )
-                for split in slices
-                if name in MODALITY
+                for split in shards_by_split
+                if modality
             },
         )
-        if name in MODALITY:
+        if modality:
             write_contact_sheet(
                 folder / f"{name}.png",
-                _Pictures(members),
-                modality=MODALITY[name],
+                _Pictures(volumes),
+                modality=modality,
                 channels=channels,
             )
     return domains
 
 
-class _Pictures(Sequence):
-    """Captions and slices of volumes, opened when they are asked for.
+def _statistics(
+    volumes: Sequence[StoredVolume], slice_format: SliceFormat, modality: str
+) -> dict:
+    slices = sum(volume.slices for volume in volumes)
+    return statistics.summarise(
+        sum(np.load(volume.counts_path) for volume in volumes),
+        slices=slices,
+        pixels=slices * slice_format.size**2,
+        modality=modality,
+    )
 
-    A contact sheet shows a few of them, and each that is open is an open file.
+
+class _Pictures(Sequence):
+    """Captions and slices of volumes, opened on access.
+
+    A contact sheet shows few of them, and each open one is an open file.
     """
 
-    def __init__(self, volumes: Sequence[jobs.StoredVolume]):
+    def __init__(self, volumes: Sequence[StoredVolume]):
         self._volumes = volumes
 
     def __len__(self) -> int:
@@ -250,7 +266,7 @@ class _Pictures(Sequence):
         return f"{volume.name}\n{volume.split}", np.load(volume.path, mmap_mode="r")
 
 
-def _subject(volume: jobs.StoredVolume) -> Subject:
+def _subject(volume: StoredVolume) -> Subject:
     return Subject(
         name=volume.name,
         split=volume.split,

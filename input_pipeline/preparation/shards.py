@@ -1,4 +1,4 @@
-"""Which slices are in which ArrayRecord shard, and the shard itself.
+"""ArrayRecord shards: which slices each one holds, and its file.
 
 Both are pure functions of the stored volumes, so that whoever writes shards, processes
 of one machine or Beam's workers on many, in whatever order, writes the same bytes.
@@ -14,7 +14,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from input_pipeline.dataset import storage
 from input_pipeline.files import atomic_file
-from input_pipeline.preparation import jobs
+from input_pipeline.preparation.jobs import SliceFormat, StoredVolume
 
 SHARD_BYTES = 64 * 2**20
 # A reader keeps all shards open, and 1024 open files are a common limit.
@@ -22,7 +22,7 @@ MOST_SHARDS = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
+class SliceRange:
     """Slices `first` to `stop` (exclusive) of a volume in an .npy file."""
 
     subject: str
@@ -37,7 +37,7 @@ class Shard:
 
     Attributes:
         shape: of a slice: rows, columns, channels.
-        parts: what is in it, in order.
+        ranges: its slices, in order.
     """
 
     domain: str
@@ -45,39 +45,41 @@ class Shard:
     number: int
     count: int
     shape: tuple[int, int, int]
-    parts: tuple[Part, ...]
+    ranges: tuple[SliceRange, ...]
 
     @property
     def slices(self) -> int:
-        return sum(part.stop - part.first for part in self.parts)
+        """Number of slices."""
+        return sum(part.stop - part.first for part in self.ranges)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """The shard's place in its data set."""
+        return self.domain, self.split, self.number
 
     @property
     def file_name(self) -> str:
-        """As TFDS calls it, so that it finds it."""
+        """The name under which TFDS looks for it."""
         place = f"{self.number:05d}-of-{self.count:05d}"
         return f"{storage.NAME}-{self.split}.array_record-{place}"
 
 
-def channels_of(domain: str, target: jobs.Target) -> tuple[str, ...]:
-    """Names, in stored order."""
-    return {"mr": target.mr_channels, "ct": ("hu",), "labels": ("label",)}[domain]
-
-
 def assign_shards(
-    volumes: Sequence[jobs.StoredVolume], target: jobs.Target
+    volumes: Sequence[StoredVolume], slice_format: SliceFormat
 ) -> list[Shard]:
-    """All shards of a data set, by domain and split.
+    """Return all shards of a data set, by domain and split.
 
-    The slices of a split follow each other as the volumes do. A split has as many
-    shards as times SHARD_BYTES fits into its images, at least one and at most
-    MOST_SHARDS, with equally many slices each, give or take one.
+    The slices of a split are in the order of the volumes. A split has as many shards
+    as times SHARD_BYTES fits into its images, at least one and at most MOST_SHARDS.
+    Their numbers of slices differ by one at most.
     """
-    groups: dict[tuple[str, str], list[jobs.StoredVolume]] = {}
+    groups: dict[tuple[str, str], list[StoredVolume]] = {}
     for volume in volumes:
         groups.setdefault((volume.domain, volume.split), []).append(volume)
     shards = []
     for (domain, split), members in sorted(groups.items()):
-        shape = (target.size, target.size, len(channels_of(domain, target)))
+        size = slice_format.size
+        shape = (size, size, len(slice_format.channels(domain)))
         slices = sum(volume.slices for volume in members)
         image_bytes = slices * int(np.prod(shape)) * np.dtype(np.int16).itemsize
         count = min(max(1, image_bytes // SHARD_BYTES), slices, MOST_SHARDS)
@@ -89,18 +91,18 @@ def assign_shards(
                 number=number,
                 count=count,
                 shape=shape,
-                parts=tuple(parts),
+                ranges=tuple(ranges),
             )
-            for number, parts in enumerate(_cut(members, starts))
+            for number, ranges in enumerate(_cut(members, starts))
         ]
     return shards
 
 
 def _cut(
-    volumes: Sequence[jobs.StoredVolume], starts: Sequence[int]
-) -> Iterator[list[Part]]:
-    """The parts between each two of `starts`, which count slices of all volumes."""
-    parts: list[Part] = []
+    volumes: Sequence[StoredVolume], starts: Sequence[int]
+) -> Iterator[list[SliceRange]]:
+    """Yield the slices between each two of `starts`, which count over all volumes."""
+    ranges: list[SliceRange] = []
     ends = iter(starts[1:])
     end = next(ends)
     position = 0
@@ -108,14 +110,16 @@ def _cut(
         first = 0
         while first < volume.slices:
             stop = min(volume.slices, first + end - position)
-            parts.append(
-                Part(subject=volume.name, path=volume.path, first=first, stop=stop)
+            ranges.append(
+                SliceRange(
+                    subject=volume.name, path=volume.path, first=first, stop=stop
+                )
             )
             position += stop - first
             first = stop
             if position == end:
-                yield parts
-                parts = []
+                yield ranges
+                ranges = []
                 end = next(ends, end)
 
 
@@ -139,7 +143,7 @@ def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) ->
     size = 0
     with atomic_file(path, scratch=scratch) as new:
         try:
-            # A group a record: what is read at random must not be unpacked in groups.
+            # A record a group: what is read at random must not be unpacked in groups.
             writer = ArrayRecordWriter(str(new), "group_size:1")
             try:
                 for record in _records(shard):
@@ -155,7 +159,7 @@ def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) ->
 def _records(shard: Shard) -> Iterator[bytes]:
     features = storage.features(shard.shape)
     serializer = ExampleSerializer(features.get_serialized_info())
-    for part in shard.parts:
+    for part in shard.ranges:
         images = np.load(part.path, mmap_mode="r")
         for index in range(part.first, part.stop):
             example = {

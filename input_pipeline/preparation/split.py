@@ -1,4 +1,4 @@
-"""Who is in which split: subjects are divided, never slices."""
+"""Division into train, validation and test: of subjects, never of slices."""
 
 import collections
 from collections.abc import Iterable, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from input_pipeline.dataset.manifest import SPLITS
-from input_pipeline.preparation.jobs import Phantom, Scan
+from input_pipeline.preparation.jobs import PhantomJob, ScanJob
 from input_pipeline.scans import layout
 
 
 def split_subjects(
     names: Iterable[str], fractions: Sequence[float], *, seed: int
 ) -> dict[str, str]:
-    """Subjects to train, validation and test, whole and at random.
+    """Assign subjects to train, validation and test at random.
 
     Fractions are rounded; a fraction above 0 gets at least one subject as long as
     training keeps one, the test split first. So one subject trains, two are train and
@@ -49,19 +49,23 @@ def split_subjects(
 
 
 def split_scans(
-    scans: Sequence[layout.FoundScan],
+    scans: Sequence[layout.ScanPath],
     fractions: Sequence[float],
     *,
     seed: int,
     warnings: list[str],
-) -> list[Scan]:
-    """A person with both modalities is in the same split in both domains."""
+) -> list[ScanJob]:
+    """Make a job of each scan; one person is in the same split in both domains.
+
+    Args:
+        warnings: domains without validation or test subjects are appended here.
+    """
     domains = collections.defaultdict(set)
     for scan in scans:
         domains[scan.name].add(scan.domain)
     split_of = {}
     for kind in ({"mr"}, {"ct"}, {"mr", "ct"}):
-        names = [name for name, found in domains.items() if found == kind]
+        names = [name for name, those in domains.items() if those == kind]
         split_of |= split_subjects(names, fractions, seed=seed)
     for domain in ("mr", "ct"):
         splits = {split_of[s.name] for s in scans if s.domain == domain}
@@ -77,7 +81,7 @@ def split_scans(
                 f"{domain}: {count} subjects, none left for {' and '.join(missing)}"
             )
     return [
-        Scan(
+        ScanJob(
             name=scan.name,
             split=split_of[scan.name],
             domain=scan.domain,
@@ -87,10 +91,13 @@ def split_scans(
     ]
 
 
-def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[Phantom]:
-    """Training subjects have one modality each; the others both, and the labels.
+def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob]:
+    """Make a job of each phantom.
+
+    Training subjects have one modality each; the others both, and the labels.
 
     Args:
+        phantom: `config.phantom`.
         paired: the MR training subjects have their CT as well and the others are not
             drawn. All who are drawn are the same people as without.
     """
@@ -110,7 +117,7 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[Phantom]:
                 continue
             drawn = np.random.SeedSequence([seed, number]).generate_state(1)
             jobs.append(
-                Phantom(
+                PhantomJob(
                     name=f"phantom_{number:04d}",
                     split=split,
                     domains=domains,

@@ -1,4 +1,4 @@
-"""Where the scans of each subject are in a folder of raw data.
+"""Layouts of folders of raw data: the place of each subject's scans.
 
 `chaos`: the CHAOS challenge as it is unpacked (doi:10.5281/zenodo.3431873); RAW holds
 Train_Sets, and Test_Sets if wanted, or is one of them. People with the same number in
@@ -31,16 +31,16 @@ NONCONTRAST = "Noncontrast_CT"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FoundScan:
-    """A subject's scan in one domain ('mr' or 'ct'): what `read_scan` is given."""
+class ScanPath:
+    """A subject's scan in one domain ('mr' or 'ct'), for `read_scan`."""
 
     name: str
     domain: str
     path: Path
 
 
-def find_scans(raw_dir: Path, source: str) -> list[FoundScan]:
-    """All scans in a folder, MR before CT, by name; nothing is opened.
+def find_scans(raw_dir: Path, source: str) -> list[ScanPath]:
+    """List all scans in a folder, MR before CT, by name, without opening any.
 
     Raises:
         FileNotFoundError: a folder that the layout asks for is missing or empty.
@@ -56,7 +56,7 @@ def find_scans(raw_dir: Path, source: str) -> list[FoundScan]:
             return _find_folder(raw_dir)
 
 
-def _find_folder(raw_dir: Path) -> list[FoundScan]:
+def _find_folder(raw_dir: Path) -> list[ScanPath]:
     scans = []
     for domain in ("mr", "ct"):
         folder = raw_dir / domain
@@ -66,11 +66,11 @@ def _find_folder(raw_dir: Path) -> list[FoundScan]:
                 f"{folder}: {_lack(folder)}, expected one folder for each subject "
                 f"({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
             )
-        scans += [FoundScan(name=s.name, domain=domain, path=s) for s in subjects]
+        scans += [ScanPath(name=s.name, domain=domain, path=s) for s in subjects]
     return scans
 
 
-def _find_chaos(raw_dir: Path, domain: str) -> list[FoundScan]:
+def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
     sets = [raw_dir / name for name in ("Train_Sets", "Test_Sets")]
     sets = [folder for folder in sets if folder.is_dir()] or [raw_dir]
     # Ground holds masks; the MR reader passes over files that are not DICOM.
@@ -83,12 +83,12 @@ def _find_chaos(raw_dir: Path, domain: str) -> list[FoundScan]:
             "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
         )
     return [
-        FoundScan(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
+        ScanPath(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
         for s in subjects
     ]
 
 
-def _find_noncontrast(raw_dir: Path) -> list[FoundScan]:
+def _find_noncontrast(raw_dir: Path) -> list[ScanPath]:
     folder = raw_dir / NONCONTRAST
     subjects = _folders(folder)
     if not subjects:
@@ -97,16 +97,15 @@ def _find_noncontrast(raw_dir: Path) -> list[FoundScan]:
             "its CT without contrast medium"
         )
     return [
-        FoundScan(name=f"noncontrast_ct_{s.name}", domain="ct", path=s)
-        for s in subjects
+        ScanPath(name=f"noncontrast_ct_{s.name}", domain="ct", path=s) for s in subjects
     ]
 
 
 def _folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    found = [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-    return sorted(found, key=lambda f: (len(f.name), f.name))
+    folders = [f for f in folder.iterdir() if f.is_dir() and f.name[0] != "."]
+    return sorted(folders, key=lambda f: (len(f.name), f.name))
 
 
 def _lack(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from input_pipeline.beam import __main__ as entry
 from input_pipeline.beam import pipeline
-from input_pipeline.preparation import jobs, shards
+from input_pipeline.preparation import shards
+from input_pipeline.preparation.jobs import PhantomJob, SliceFormat
 from input_pipeline.preparation.prepare import prepare
 from input_pipeline.volume import UnusableScan
 
@@ -120,7 +122,7 @@ def test_the_ordinary_environment_writes_the_same(tmp_path, tiny):
     """Its protobuf and its pillow are newer."""
     script = (
         "import sys\n"
-        "sys.path.insert(0, 'tests')\n"
+        "sys.path.insert(0, 'tests/support')\n"
         "from tiny_scans import tiny_phantom\n"
         "from input_pipeline.preparation.prepare import prepare\n"
         "prepare(tiny_phantom(), None, sys.argv[1], workers=1)"
@@ -129,6 +131,30 @@ def test_the_ordinary_environment_writes_the_same(tmp_path, tiny):
         "-c", script, str(tmp_path / "data"), python=REPOSITORY / ".venv/bin/python"
     )
     assert done.returncode == 0, done.stderr
+    assert hashes(tmp_path / "data") == tiny
+
+
+def test_dask_cluster_that_loses_a_worker_writes_the_same(tmp_path, tiny):
+    (port,) = _free_ports(1)
+    address = f"tcp://localhost:{port}"
+    marker = tmp_path / "killed"
+    worker = ("dask", "worker", address, "--no-nanny", "--nthreads=1", "--no-dashboard")
+    with contextlib.ExitStack() as stack:
+        start = functools.partial(_running, folder=tmp_path)
+        scheduler = ("dask", "scheduler", "--host=localhost", f"--port={port}")
+        stack.enter_context(start(*scheduler, "--no-dashboard"))
+        _await_server(port)
+        workers = [stack.enter_context(start(*worker)) for _ in range(2)]
+        done = run(
+            REPOSITORY / "tests/support/fatal_job.py",
+            address,
+            tmp_path / "data",
+            marker,
+            env=_worker_environment(),
+        )
+        assert done.returncode == 0, done.stderr
+        assert marker.exists()
+        assert sorted(worker.poll() or 0 for worker in workers) == [-signal.SIGKILL, 0]
     assert hashes(tmp_path / "data") == tiny
 
 
@@ -174,24 +200,26 @@ def _free_ports(count):
     return ports
 
 
+def _worker_environment():
+    # Workers are started as `python`, and look for the package there.
+    folders = [str(REPOSITORY), str(REPOSITORY / "tests/support")]
+    return os.environ | {
+        "PYTHONPATH": ":".join(folders),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
 @contextlib.contextmanager
 def _running(*arguments, folder):
-    # Elsewhere than the command: the package is found where workers look for it. They
-    # are started as `python`.
-    bin_folder = Path(sys.executable).parent
-    environment = os.environ | {
-        "PYTHONPATH": str(REPOSITORY),
-        "PATH": f"{bin_folder}:{os.environ['PATH']}",
-    }
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
+        cwd=folder,  # elsewhere than the command
+        env=_worker_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()
@@ -236,7 +264,7 @@ def test_a_pipeline_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_two_attempts_at_a_subject_do_not_touch_each_other(tmp_path):
     config = tiny_phantom()
-    job = jobs.Phantom(
+    job = PhantomJob(
         name="p",
         split="train",
         domains=("ct",),
@@ -245,19 +273,20 @@ def test_two_attempts_at_a_subject_do_not_touch_each_other(tmp_path):
         slice_mm=6.0,
         contrast=config.phantom.contrast,
     )
-    target = jobs.Target(
+    slice_format = SliceFormat(
         size=32,
         spacing_mm=12.0,
         mr_channels=("in_phase",),
         mask_outside_body=True,
         mr_percentile=99.5,
     )
-    attempts = [pipeline._write_subject((7, job), target, tmp_path) for _ in range(2)]
-    (place, (one,)), (again, (other,)) = attempts
+    (place, (one,)), (again, (other,)) = (
+        pipeline._store_subject((7, job), slice_format, tmp_path) for _ in range(2)
+    )
     assert place == again == 7 and one.path != other.path
     assert one.path.read_bytes() == other.path.read_bytes()
     with pytest.raises(FileNotFoundError, match="all workers have mounted"):
-        pipeline._write_subject((7, job), target, tmp_path / "elsewhere")
+        pipeline._store_subject((7, job), slice_format, tmp_path / "elsewhere")
 
 
 # --- the command ----------------------------------------------------------------------

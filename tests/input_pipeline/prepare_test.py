@@ -6,17 +6,29 @@ import pytest
 from tiny_scans import hashes, own_config, tiny_phantom, write_scan, write_subjects
 
 from configs import chaos, folder
-from input_pipeline.dataset.manifest import SPLITS, load_prepared
-from input_pipeline.dataset.stream import read_subjects
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.dataset.manifest import SPLITS, read_manifest
 from input_pipeline.intensity import MR_ONE
-from input_pipeline.preparation import jobs, local
+from input_pipeline.preparation import local
 from input_pipeline.preparation import prepare as prepare_module
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
+from input_pipeline.preparation.jobs import (
+    ScanJob,
+    SliceFormat,
+    StoredVolume,
+    store_subject,
+)
 from input_pipeline.preparation.prepare import prepare
 from input_pipeline.preparation.split import phantom_jobs, split_subjects
 from input_pipeline.volume import UnusableScan
 
 # --- a folder of one's own ------------------------------------------------------------
+
+
+def read_subjects(data_dir, domain, split):
+    """Names and stored slices."""
+    volumes = Dataset.open(data_dir).subjects(domain, split)
+    return [(volume.name, volume.stored) for volume in volumes]
 
 
 @pytest.fixture(scope="module")
@@ -287,8 +299,8 @@ def test_processes_do_not_hoard_results():
             taken.append(number)
             yield -number
 
-    with local._processes(2) as ordered:
-        results = ordered(abs, items())
+    with local._process_map(2) as ordered_map:
+        results = ordered_map(abs, items())
         assert next(results) == 0
         assert len(taken) < 20
         assert list(results) == list(range(1, 100))
@@ -298,12 +310,13 @@ def test_contact_sheets_open_only_what_they_show(tmp_path, monkeypatch):
     """An open volume is an open file, and of those there are never ten thousand."""
     np.save(tmp_path / "one.npy", np.zeros((1, 4, 4, 1), np.int16))
     volumes = [
-        jobs.StoredVolume(
+        StoredVolume(
             domain="ct",
             name=f"s{number}",
             split="train",
             source="",
             path=tmp_path / "one.npy",
+            counts_path=None,
             slices=1,
             affine=np.eye(4),
         )
@@ -338,12 +351,12 @@ def test_a_prepared_json_of_another_kind_is_refused(own, tmp_path, change, messa
     fields = json.loads((data_dir / "prepared.json").read_text()) | change
     (tmp_path / "prepared.json").write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=message):
-        load_prepared(tmp_path)
+        read_manifest(tmp_path)
 
 
 def test_a_folder_without_prepared_json_is_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="--mode=prepare"):
-        load_prepared(tmp_path)
+        read_manifest(tmp_path)
 
 
 # --- real scans -----------------------------------------------------------------------
@@ -385,12 +398,12 @@ def test_own_folder_of_real_nifti_and_dicom_prepares(real_data, tmp_path):
 
 
 def test_scans_that_cannot_be_used_are_reasons_not_crashes(tmp_path):
-    job = jobs.Scan(name="x", split="train", domain="ct", path=str(tmp_path / "no"))
-    target = jobs.Target(
+    job = ScanJob(name="x", split="train", domain="ct", path=str(tmp_path / "no"))
+    slice_format = SliceFormat(
         size=8,
         spacing_mm=1.0,
         mr_channels=("t2",),
         mask_outside_body=True,
         mr_percentile=99.0,
     )
-    assert "no such file" in jobs.write_subject(job, target, tmp_path)
+    assert "no such file" in store_subject(job, slice_format, tmp_path)

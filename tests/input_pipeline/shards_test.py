@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import os
 import resource
@@ -7,10 +6,11 @@ import numpy as np
 import pytest
 
 from input_pipeline.dataset import storage
-from input_pipeline.preparation import jobs, shards
-from input_pipeline.preparation.outcome import Written
+from input_pipeline.preparation import shards
+from input_pipeline.preparation.jobs import SliceFormat, StoredVolume
+from input_pipeline.preparation.outcome import PrepareOutcome
 
-TARGET = jobs.Target(
+FORMAT = SliceFormat(
     size=8,
     spacing_mm=1.0,
     mr_channels=("in_phase", "out_of_phase"),
@@ -22,40 +22,43 @@ SLICE_BYTES = {"mr": 8 * 8 * 2 * 2, "ct": 8 * 8 * 2}
 
 def volume(folder, name, slices, *, domain="ct", split="train"):
     """Every value of every slice is another one."""
-    shape = (slices, 8, 8, len(shards.channels_of(domain, TARGET)))
+    shape = (slices, 8, 8, len(FORMAT.channels(domain)))
     first = int(hashlib.sha256(name.encode()).hexdigest()[:4], 16)
     values = (first + np.arange(np.prod(shape))).astype(np.int16).reshape(shape)
     path = folder / f"{domain}-{name}.npy"
     np.save(path, values)
-    return jobs.StoredVolume(
+    return StoredVolume(
         domain=domain,
         name=name,
         split=split,
         source="",
         path=path,
+        counts_path=None,
         slices=slices,
         affine=np.eye(4),
     )
 
 
 def write_ct(volumes, data_dir):
-    plan = shards.assign_shards(volumes, TARGET)
-    written = Written()
+    plan = shards.assign_shards(volumes, FORMAT)
+    sizes = {}
     for shard in reversed(plan):  # in no particular order
-        size = shards.write_shard(shard, data_dir)
-        written.record_bytes[shard.domain, shard.split] += size
-    splits = {
-        split: storage.StoredSplit(
-            slices=[shard.slices for shard in plan if shard.split == split],
-            record_bytes=written.record_bytes["ct", split],
-        )
+        sizes[shard.key] = shards.write_shard(shard, data_dir)
+    by_split = {
+        split: [shard for shard in plan if shard.split == split]
         for split in ("train", "test")
     }
-    storage.write_metadata(data_dir, "ct", shape=(8, 8, 1), splits=splits)
+    storage.write_metadata(
+        data_dir,
+        "ct",
+        shape=(8, 8, 1),
+        shard_slices={k: [s.slices for s in v] for k, v in by_split.items()},
+        record_bytes={k: sum(sizes[s.key] for s in v) for k, v in by_split.items()},
+    )
     return plan
 
 
-# --- who is where ---------------------------------------------------------------------
+# --- assignment ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lengths", [[1], [5, 1, 1, 9], [2] * 12, [40], [3, 7, 30, 1]])
@@ -66,7 +69,7 @@ def test_each_slice_is_in_one_shard_in_order(lengths, per_shard, tmp_path, monke
         volume(tmp_path, f"s{number}", slices, domain="mr")
         for number, slices in enumerate(lengths)
     ]
-    plan = shards.assign_shards(volumes, TARGET)
+    plan = shards.assign_shards(volumes, FORMAT)
     assert len(plan) == max(1, sum(lengths) // per_shard)
     assert [(s.number, s.count) for s in plan] == [
         (number, len(plan)) for number in range(len(plan))
@@ -74,7 +77,7 @@ def test_each_slice_is_in_one_shard_in_order(lengths, per_shard, tmp_path, monke
     found = [
         (part.subject, index)
         for shard in plan
-        for part in shard.parts
+        for part in shard.ranges
         for index in range(part.first, part.stop)
     ]
     assert found == [(v.name, index) for v in volumes for index in range(v.slices)]
@@ -89,7 +92,7 @@ def test_domains_and_splits_do_not_share_shards(tmp_path):
         volume(tmp_path, "c", 4, domain="mr", split="test"),
         volume(tmp_path, "d", 5, domain="mr", split="train"),
     ]
-    plan = shards.assign_shards(volumes, TARGET)
+    plan = shards.assign_shards(volumes, FORMAT)
     assert [(s.domain, s.split, s.slices, s.shape) for s in plan] == [
         ("ct", "train", 3, (8, 8, 1)),
         ("mr", "test", 4, (8, 8, 2)),
@@ -100,12 +103,12 @@ def test_domains_and_splits_do_not_share_shards(tmp_path):
 def test_there_are_never_more_shards_than_a_process_may_open(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 1)
     volumes = [volume(tmp_path, f"s{number}", 30) for number in range(20)]
-    plan = shards.assign_shards(volumes, TARGET)
+    plan = shards.assign_shards(volumes, FORMAT)
     assert len(plan) == shards.MOST_SHARDS
     assert sum(shard.slices for shard in plan) == 600
 
 
-# --- what is in it --------------------------------------------------------------------
+# --- content --------------------------------------------------------------------
 
 
 # TFDS reads with what protobuf 6, Beam's, announces to be going.
@@ -133,14 +136,14 @@ def test_what_was_stored_is_read_back_across_shards(tmp_path, monkeypatch):
 
 def test_records_have_the_same_bytes_everywhere(tmp_path):
     """Protobuf's default order of fields differs from process to process."""
-    (shard,) = shards.assign_shards([volume(tmp_path, "a", 3)], TARGET)
+    (shard,) = shards.assign_shards([volume(tmp_path, "a", 3)], FORMAT)
     digest = hashlib.sha256(b"".join(shards._records(shard))).hexdigest()
     expected = "c59e057fe476e978fe1dcd32713d7dee91370fcba594b49d044c0bf2677e6d32"
     assert digest == expected
 
 
 def test_writing_a_shard_again_changes_nothing(tmp_path):
-    (shard,) = shards.assign_shards([volume(tmp_path, "a", 3)], TARGET)
+    (shard,) = shards.assign_shards([volume(tmp_path, "a", 3)], FORMAT)
     size = shards.write_shard(shard, tmp_path)
     path = storage.domain_dir(tmp_path, "ct") / shard.file_name
     before = path.read_bytes()
@@ -150,7 +153,7 @@ def test_writing_a_shard_again_changes_nothing(tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_no_part_of_a_shard(tmp_path):
-    (shard,) = shards.assign_shards([volume(tmp_path, "a", 4000)], TARGET)
+    (shard,) = shards.assign_shards([volume(tmp_path, "a", 4000)], FORMAT)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
     try:
@@ -161,30 +164,13 @@ def test_a_full_disk_is_told_and_leaves_no_part_of_a_shard(tmp_path):
     assert os.listdir(storage.domain_dir(tmp_path / "data", "ct")) == []
 
 
-# --- what is known of it --------------------------------------------------------------
+# --- outcome --------------------------------------------------------------------------
 
 
-def test_written_parts_make_the_same_whole_in_any_order(tmp_path):
-    def results():
-        for place, (name, split) in enumerate([("a", "train"), ("b", "test")] * 2):
-            stored = volume(tmp_path, f"{name}{place}", 2, split=split)
-            counts = np.full((1, 4), 10**place)
-            yield place, [dataclasses.replace(stored, counts=counts)]
-        yield 4, "no body"
-
-    forwards = Written()
-    for place, result in results():
-        forwards.add(place, result)
-    backwards = Written()
-    for place, result in reversed(list(results())):
-        part = Written()
-        part.add(place, result)
-        backwards.merge(part)
-    for written in (forwards, backwards):
-        assert [v.name for v in written.volumes] == ["a0", "b1", "a2", "b3"]
-        assert all(v.counts is None for v in written.volumes)
-        assert written.refused == {4: "no body"}
-        assert {key: c.tolist() for key, c in written.counts.items()} == {
-            ("ct", "train"): [[101] * 4],
-            ("ct", "test"): [[1010] * 4],
-        }
+def test_outcome_follows_the_order_of_jobs_not_of_results(tmp_path):
+    names = ["a", "b", "c", "d"]
+    results = {place: [volume(tmp_path, name, 2)] for place, name in enumerate(names)}
+    results[4] = "no body"
+    outcome = PrepareOutcome(results=dict(reversed(results.items())))
+    assert [v.name for v in outcome.volumes] == names
+    assert outcome.refused == {4: "no body"}

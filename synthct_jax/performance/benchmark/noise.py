@@ -1,57 +1,49 @@
 """A prepared data set of noise, which is read and augmented like that of patients."""
 
-import functools
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from input_pipeline.preparation import local, prepare, shards
-from input_pipeline.preparation.jobs import Phantom, StoredVolume, Target
-from input_pipeline.preparation.statistics import count_values
+from input_pipeline.preparation import prepare
+from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume, store_volume
 
 _RANGES = {"mr": (0, 1_000), "ct": (-1_000, 1_500)}  # of stored values
 
 
 def prepare_noise(config: ConfigDict, data_dir: Path, *, slices: int) -> None:
-    """Prepare `slices` MR and as many CT slices for training, as `config.data` asks.
-
-    Preparation runs as for phantoms of one subject a domain, but stores noise.
-    """
-    config = config.copy_and_resolve_references()
-    config.unlock()
-    config.data.source = "phantom"
-    config.phantom = ConfigDict(
-        dict(train_mr=1, train_ct=1, validation=0, test=0)
-        | dict(slices=slices, slice_mm=1.0, contrast="non_contrast")
-    )
-    write = functools.partial(local.write, write_subject=store_noise, workers=1)
-    prepare.prepare(config, None, data_dir, write=write)
+    """Prepare `slices` MR and as many CT slices for training, as `config.data` asks."""
+    jobs = [
+        NoiseJob(name="noise", split="train", domain=domain, slices=slices)
+        for domain in _RANGES
+    ]
+    prepare.prepare(config, None, data_dir, jobs=jobs, workers=1)
 
 
-def store_noise(job: Phantom, target: Target, folder: Path) -> list[StoredVolume]:
-    """Store noise in place of a subject; has the arguments of `jobs.write_subject`."""
-    rng = np.random.default_rng(0)
-    volumes = []
-    for domain in job.domains:
-        channels = shards.channels_of(domain, target)
-        shape = (job.slices, target.size, target.size, len(channels))
-        images = rng.integers(*_RANGES[domain], shape, dtype=np.int16)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoiseJob(Job):
+    """A subject of one domain, of uniform noise."""
+
+    domain: str
+    slices: int
+
+    def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        rng = np.random.default_rng(0)
+        channels = slice_format.channels(self.domain)
+        shape = (self.slices, slice_format.size, slice_format.size, len(channels))
+        images = rng.integers(*_RANGES[self.domain], shape, dtype=np.int16)
         in_body = np.zeros(shape[:3], bool)
         in_body[0] = True  # enough for statistics that nobody reads
-        path = folder / f"{domain}-{job.name}.npy"
-        np.save(path, images)
-        volumes.append(
-            StoredVolume(
-                domain=domain,
-                name=job.name,
-                split=job.split,
+        return [
+            store_volume(
+                images,
+                folder,
+                job=self,
+                domain=self.domain,
                 source="noise",
-                path=path,
-                slices=job.slices,
                 affine=np.eye(4),
-                scale=(1.0,) * len(channels) if domain == "mr" else (),
-                counts=count_values(images, in_body),
+                scale=(1.0,) * len(channels) if self.domain == "mr" else (),
+                in_body=in_body,
             )
-        )
-    return volumes
+        ]
