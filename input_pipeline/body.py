@@ -1,7 +1,7 @@
-"""The patient in a volume: without couch, coil and the air around.
+"""Segmentation of the patient's body: without couch, coil and the air around.
 
 The outline is found on coarse pixels, where noise averages out and morphology is
-cheap; the full ones only decide the rim.
+cheap. The full resolution only decides the rim.
 """
 
 import functools
@@ -11,23 +11,23 @@ import scipy.ndimage
 
 _COARSE_MM = 4.0
 _CT_LEVEL_HU = -300.0
-# MR levels are shares of the bright tissue: the range in which its outline is looked
-# for, and what counts as no signal at all.
+# MR levels are fractions of bright tissue: the range of the outline's threshold, and
+# the lowest value that counts as signal.
 _MR_LEVELS = (0.025, 0.15)
 _MR_FLOOR = 0.005
-_NOISE_FACTOR = 2.3  # of the mean in air: three and a half deviations above it
-_NOISE_MOST = 0.25  # more than that is no noise: a patient who fills the corners
-# Neighbours in a 3x3x3 element: of the slices, only the middle one.
+_NOISE_FACTOR = 2.3  # times the mean in air: three and a half deviations above it
+_NOISE_MOST = 0.25  # more is no noise but a patient who fills the corners
+# Turns a disc into a 3x3x3 element without neighbours in other slices.
 _SLICE = np.array([False, True, False])[:, None, None]
 
 
 def body_mask(
     voxels: np.ndarray, modality: str, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """Where the patient is, lungs and gas included.
+    """Segment the patient, lungs and gas included.
 
-    The largest connected object after thin ones were removed. Arms that touch the
-    trunk nowhere in the volume are left out.
+    The body is the largest connected object after thin ones were removed. Arms that
+    touch the trunk nowhere in the volume are left out.
 
     Args:
         voxels: (slices, rows, columns, channels) in axial order; HU for CT.
@@ -35,7 +35,7 @@ def body_mask(
         spacing_mm: of rows, columns and slices.
 
     Returns:
-        (slices, rows, columns) bool; all False where nothing was found.
+        (slices, rows, columns) bool; all False if there is no body.
     """
     step = tuple(max(1, round(_COARSE_MM / mm)) for mm in spacing_mm[:2])
     coarse_mm = max(n * mm for n, mm in zip(step, spacing_mm[:2], strict=True))
@@ -54,31 +54,31 @@ def body_mask(
         # Single pixels of the rim are noise.
         blur = [0, *(1.5 / mm for mm in spacing_mm[:2])]
         image = scipy.ndimage.gaussian_filter(image, blur, truncate=2)
-    found = coarse > level
+    body = coarse > level
     if closing_mm:
-        found = _close(found, closing_mm / coarse_mm)
-    # Goes: a couch top, a coil's wire. Stays: the chest wall over a lung.
-    found = _largest(scipy.ndimage.binary_opening(found, _disc(1)[None]))
+        body = _close(body, closing_mm / coarse_mm)
+    # Removes a couch top and a coil's wire, keeps the chest wall over a lung.
+    body = _largest(scipy.ndimage.binary_opening(body, _disc(1)[None]))
     if modality == "MR":
-        found |= _enclosed(found)
-    found = _fill(found)
+        body |= _enclosed(body)
+    body = _fill(body)
 
     cross = _disc(1)[None]
-    wide = scipy.ndimage.binary_dilation(found, cross)
-    core = scipy.ndimage.binary_erosion(found, cross, border_value=1)
+    wide = scipy.ndimage.binary_dilation(body, cross)
+    core = scipy.ndimage.binary_erosion(body, cross, border_value=1)
     wide, core = (_expand(part, step, image.shape) for part in (wide, core))
     return _fill(core | (wide & (image > level)))
 
 
 def _bright_share(voxels: np.ndarray) -> np.ndarray:
-    """(slices, rows, columns): the largest channel, each relative to bright tissue."""
+    """Divide each channel by its bright tissue; return the largest, (s, r, c)."""
     tops = np.percentile(voxels[:, ::2, ::2], 99, axis=(0, 1, 2)).astype(np.float32)
     shares = (voxels[..., c] / max(top, 1e-6) for c, top in enumerate(tops))
     return functools.reduce(np.maximum, shares)  # max(axis=-1) takes five times as long
 
 
 def _mr_level(coarse: np.ndarray) -> float:
-    """Between air and tissue: Otsu's threshold (IEEE Trans SMC 1979;9:62) of the log.
+    """Return Otsu's threshold of the log (IEEE Trans SMC 1979;9:62), air from tissue.
 
     The logarithm sets the fat that a T2 sequence suppresses apart from air; without
     it the threshold falls between that fat and the organs.
@@ -93,7 +93,7 @@ def _mr_level(coarse: np.ndarray) -> float:
 
 
 def _noise(coarse: np.ndarray) -> float:
-    """Mean of the picture's corners, where no patient is: Rician noise has one."""
+    """Return the mean of Rician noise, in the image's corners, where no patient is."""
     rows, columns = (max(1, n // 12) for n in coarse.shape[1:])
     corners = [
         coarse[:, part_r, part_c].mean()
@@ -104,7 +104,10 @@ def _noise(coarse: np.ndarray) -> float:
 
 
 def _fall_off(coarse: np.ndarray) -> np.ndarray:
-    """(slices,): how much darker a slice is than most, where the coil's reach ends."""
+    """Return the brightness of each slice relative to most, (slices,), 0.5 to 1.
+
+    Slices at the end of the coil's reach are darker.
+    """
     bright = np.percentile(coarse, 95, axis=(1, 2))
     return np.clip(bright / max(float(np.median(bright)), 1e-6), 0.5, 1)
 
@@ -129,7 +132,7 @@ def _disc(radius: float) -> np.ndarray:
 
 
 def _close(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Bridges gaps, without pulling the body to the picture's edge."""
+    """Close gaps, without pulling the body to the image's edge."""
     pad = int(radius) + 1
     wide = np.pad(mask, [(0, 0), (pad, pad), (pad, pad)])
     wide = scipy.ndimage.binary_closing(wide, _disc(radius)[None])
@@ -146,7 +149,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _enclosed(mask: np.ndarray) -> np.ndarray:
-    """Between parts of the body both along its row and along its column.
+    """Select pixels between parts of the body, both along the row and the column.
 
     Lungs are as dark as air in MR, and their wall may be too thin to close them in.
     """
@@ -159,10 +162,10 @@ def _enclosed(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill(mask: np.ndarray) -> np.ndarray:
-    """Without holes in any slice: all but the part of the air that is at its corner.
+    """Fill the holes of each slice: everything but the air connected to its corner.
 
-    The same as SciPy's binary_fill_holes of every slice, in a fifth of its time. There
-    are no holes outside of the box that holds all that is True.
+    The same as SciPy's binary_fill_holes of every slice, in a fifth of its time. Only
+    the bounding box of the mask can have holes.
     """
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if not len(rows):

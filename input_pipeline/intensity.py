@@ -1,4 +1,4 @@
-"""Hounsfield units and MR intensities to [-1, 1], and back: the only place that does.
+"""Maps from Hounsfield units and MR intensities to [-1, 1], and back.
 
 HU follow a piecewise linear map through the knots of the configuration, which has an
 inverse. MR has no unit of its own: a volume is divided by a robust percentile of its
@@ -24,13 +24,13 @@ def background(modality: str) -> int:
 
 Knots = Sequence[tuple[float, float]]
 
-# Phases are acquired together; in-phase gives their scale where it is there, so that
+# Phases are acquired together. In-phase, if present, gives the scale of both, so that
 # in-phase alone and in-phase of the pair are the same image.
 _PHASES = ("in_phase", "out_of_phase")
 
 
 def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
-    """HU and values of the knots.
+    """Return the HU and the values of the knots, two float64 vectors.
 
     Raises:
         ValueError: fewer than two knots, not strictly increasing in both, or not from
@@ -55,13 +55,13 @@ def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hu_to_unit(hu: np.ndarray, knots: Knots) -> np.ndarray:
-    """HU of any shape to float32 in [-1, 1]; beyond the outer knots it is clipped."""
+    """Map HU of any shape to float32 in [-1, 1]; clipped beyond the outer knots."""
     x, y = check_knots(knots)
     return np.interp(hu, x, y).astype(np.float32)
 
 
 def unit_to_hu(unit: np.ndarray, knots: Knots) -> np.ndarray:
-    """The inverse of `hu_to_unit`: [-1, 1] of any shape to float32 HU."""
+    """Map [-1, 1] of any shape to float32 HU: the inverse of `hu_to_unit`."""
     x, y = check_knots(knots)
     return np.interp(unit, y, x).astype(np.float32)
 
@@ -73,7 +73,7 @@ def mr_scale(
     channels: Sequence[str],
     percentile: float,
 ) -> np.ndarray:
-    """What each channel is divided by: a robust maximum of the body.
+    """Return the divisor of each channel: a robust maximum of the body.
 
     Args:
         voxels: (slices, rows, columns, channels), scanner units.
@@ -104,16 +104,16 @@ def mr_scale(
 
 
 def mr_to_int16(voxels: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Scanner units (..., channels) to stored int16; negative values become 0."""
+    """Convert scanner units (..., channels) to stored int16; negative values give 0."""
     ratio = np.clip(voxels / scale, 0, 1.9999)
     return np.round(ratio * MR_ONE).astype(np.int16)
 
 
 def mr_to_unit(stored: np.ndarray) -> np.ndarray:
-    """Stored MR, also interpolated, to float32: 0 -> -1, its scale and above -> 1."""
+    """Map stored or interpolated MR to float32: 0 -> -1, its scale and above -> 1."""
     return np.clip(stored * np.float32(2 / MR_ONE) - 1, -1, 1).astype(np.float32)
 
 
 def hu_to_int16(hu: np.ndarray) -> np.ndarray:
-    """HU to stored int16, from -1024 (air) up."""
+    """Round HU to stored int16, from AIR_HU up."""
     return np.round(np.clip(hu, AIR_HU, 32767)).astype(np.int16)

@@ -37,7 +37,11 @@ def grid_around(
     columns: int,
     centre_mm: tuple[float, float] | None = None,
 ) -> Grid:
-    """A grid of a given size, centred on (row, column) mm or on the field of view."""
+    """Return a grid of a given size, centred on (row, column) mm or the field of view.
+
+    Raises:
+        ValueError: a size or spacing that is not above 0.
+    """
     if not spacing_mm > 0 or rows < 1 or columns < 1:
         raise ValueError(
             f"a grid of {rows} x {columns} pixels of {spacing_mm} mm: expected sizes "
@@ -59,7 +63,7 @@ def grid_around(
 
 
 def grid_covering(volume: Volume, spacing_mm: float, *, multiple: int) -> Grid:
-    """The smallest centred grid that holds the whole field of view.
+    """Return the smallest centred grid that holds the whole field of view.
 
     Its sizes are divisible by `multiple`, so that a fully convolutional network takes
     the patient whole.
@@ -78,7 +82,7 @@ def grid_covering(volume: Volume, spacing_mm: float, *, multiple: int) -> Grid:
 
 
 def _hat_integral(t: np.ndarray) -> np.ndarray:
-    """Integral from minus infinity to t of the linear interpolation kernel."""
+    """Return the integral up to t of the linear interpolation kernel."""
     t = np.clip(t, -1, 1)
     return np.where(t < 0, 0.5 * (t + 1) ** 2, 1 - 0.5 * (1 - t) ** 2)
 
@@ -86,7 +90,7 @@ def _hat_integral(t: np.ndarray) -> np.ndarray:
 def _weights(
     positions: np.ndarray, size: int, step: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolation matrix from `size` samples to `positions`, `step` samples apart.
+    """Return the matrix that interpolates `size` samples at `positions`, `step` apart.
 
     The samples are joined linearly and averaged over a box. Because both are symmetric
     a linear ramp comes out exact, unlike under a sampled triangle or Gaussian. The
@@ -123,18 +127,18 @@ def _resample(
     *,
     fill: float,
 ) -> np.ndarray:
-    """Samples (slices, rows, columns, channels) at row and column positions."""
+    """Sample (slices, rows, columns, channels) at row and column positions."""
     sizes = voxels.shape[1:3]
     weights, inside = zip(*map(_weights, positions, sizes, steps), strict=True)
     by_row, by_column = map(scipy.sparse.csr_array, weights)
     shape = (len(voxels), by_row.shape[0], by_column.shape[0], voxels.shape[-1])
     samples = np.empty(shape, np.float32)
     # The few weights of a row that are not zero combine whole lines: many times faster
-    # than dense products. A slice at a time, so that turning it stays in the caches.
+    # than dense products. One slice at a time, so that transposing stays in the caches.
     for sample, plane in zip(samples, voxels, strict=True):
         plane = np.asarray(plane, np.float32).reshape(sizes[0], -1)
-        turned = (by_row @ plane).reshape(shape[1], sizes[1], -1).swapaxes(0, 1)
-        lines = by_column @ turned.reshape(sizes[1], -1)
+        transposed = (by_row @ plane).reshape(shape[1], sizes[1], -1).swapaxes(0, 1)
+        lines = by_column @ transposed.reshape(sizes[1], -1)
         sample[:] = lines.reshape(shape[2], shape[1], -1).swapaxes(0, 1)
     samples[:, ~inside[0]] = fill
     samples[:, :, ~inside[1]] = fill
@@ -142,7 +146,7 @@ def _resample(
 
 
 def resample_to_grid(volume: Volume, grid: Grid, *, fill: float) -> np.ndarray:
-    """The volume's slices on a grid, smoothed first where the grid is coarser.
+    """Resample the volume's slices onto a grid, smoothed first if it is coarser.
 
     Returns:
         (slices, grid.rows, grid.columns, channels) float32; `fill` outside the
@@ -162,7 +166,7 @@ def resample_to_grid(volume: Volume, grid: Grid, *, fill: float) -> np.ndarray:
 def resample_from_grid(
     voxels: np.ndarray, grid: Grid, volume: Volume, *, fill: float
 ) -> np.ndarray:
-    """Slices on a grid, back on the volume's own pixels.
+    """Resample slices on a grid back onto the volume's own pixels.
 
     Args:
         voxels: (slices, grid.rows, grid.columns, channels).

@@ -1,7 +1,6 @@
-"""One volume to the int16 slices that are stored, and where they lie.
+"""Conversion of a volume to the int16 slices that are stored, and their position.
 
-Preparation and translation both come through here, so that the network meets at
-translation what it met in training.
+Preparation and translation share it, so that the network gets the same input in both.
 """
 
 import dataclasses
@@ -22,14 +21,14 @@ def to_slices(
     mask_outside: bool,
     mr_percentile: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks, resamples in plane, scales and rounds a volume.
+    """Mask, resample in plane, scale and round a volume.
 
     Args:
         volume: in axial order (`to_axial`).
         grid: the pixels of the result.
-        mask: (slices, rows, columns) bool of the volume: its body.
+        mask: (slices, rows, columns) bool, the body.
         mask_outside: replace everything outside the body by air.
-        mr_percentile: of the body's voxels; it becomes MR_ONE.
+        mr_percentile: percentile of the body's MR that becomes MR_ONE.
 
     Returns:
         (slices, grid.rows, grid.columns, channels) int16: HU, or MR as a multiple of
@@ -63,22 +62,22 @@ def grid_of_body(
     spacing_mm: float,
     grow_by: int | None = None,
 ) -> Grid:
-    """A square grid around the middle of the body, which it holds whole.
+    """Return a square grid around the middle of the body that holds all of it.
 
-    Always this square, in preparation and translation: instance norms average over all
-    of a slice, so the air around a patient has a part in the HU inside.
+    Preparation and translation use the same square: instance norms average over a
+    whole slice, so the air around a patient has a part in the HU inside.
 
     Args:
         volume: in axial order.
-        mask: (slices, rows, columns) bool of the volume: its body.
+        mask: (slices, rows, columns) bool, the body.
         size: pixels of the square's sides.
         spacing_mm: of the pixels.
-        grow_by: where the body does not fit, a square that is larger by a multiple of
-            so many pixels; None: that is an error.
+        grow_by: enlarge the square by a multiple of this many pixels if the body does
+            not fit; None: refuse the scan.
 
     Raises:
-        UnusableScan: there is no body, or it is larger than the square; says the size
-            that would do.
+        UnusableScan: there is no body, or it is larger than the square; names the
+            size that holds it.
     """
     centre, extent = [], []
     for axis, step_mm in ((1, volume.spacing_mm[0]), (2, volume.spacing_mm[1])):
@@ -106,7 +105,11 @@ def grid_of_body(
 
 
 def grid_affine(volume: Volume, grid: Grid, *, first_slice: int = 0) -> np.ndarray:
-    """(4, 4), (column, row, slice, 1) of slices on a grid to RAS mm."""
+    """Return the affine of slices on a grid.
+
+    Returns:
+        (4, 4) float64, (column, row, slice, 1) to RAS mm.
+    """
     row_mm, column_mm, _ = volume.spacing_mm
     to_pixels = np.diag([grid.spacing_mm / column_mm, grid.spacing_mm / row_mm, 1, 1])
     to_pixels[:3, 3] = (

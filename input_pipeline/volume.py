@@ -52,7 +52,7 @@ class Volume:
         modality: 'MR' or 'CT'.
         channels: one name a channel: 'in_phase', 'out_of_phase', 't2'; 'hu' for CT.
         source: the path it came from, for messages.
-        origin: what an output must inherit (DicomOrigin, NiftiOrigin), None when the
+        origin: headers that an output inherits (DicomOrigin, NiftiOrigin), None if the
             volume was made up. It always describes the order in which the scan was
             stored, also after `to_axial`.
     """
@@ -91,7 +91,7 @@ _AXIAL_SIGNS = (-1, -1, 1)
 
 
 def _axial_order(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """For (column, row, slice) of the axial order: its axis in `affine`, and its flip.
+    """Return, for (column, row, slice) in axial order, axes of `affine` and flips.
 
     An oblique scan gets the assignment of axes with the largest sum of cosines.
     """
@@ -108,12 +108,12 @@ def _axial_order(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]
 
 
 def _array_axis(axis: int) -> int:
-    """Axis of voxels[slice, row, column] for an axis of the affine, and back."""
+    """Convert an axis of the affine to one of voxels[slice, row, column], or back."""
     return 2 - axis
 
 
 def to_axial(volume: Volume) -> Volume:
-    """The same scan with its axes permuted and flipped to the canonical axial order.
+    """Permute and flip a scan's axes to the canonical axial order.
 
     No interpolation: voxels only move, and `from_axial` is the exact inverse. Planes
     of an oblique, sagittal or coronal scan go to the nearest anatomical axes.
@@ -136,7 +136,7 @@ def to_axial(volume: Volume) -> Volume:
 
 
 def from_axial(volume: Volume, reference: Volume) -> Volume:
-    """Puts the voxels of an axial volume back into the array order of `reference`.
+    """Put the voxels of an axial volume back into the array order of `reference`.
 
     Args:
         volume: any channels, on the grid of `to_axial(reference)`.
@@ -162,7 +162,7 @@ def restore_order(
     shape: tuple[int, int, int],
     affine: np.ndarray,
 ) -> np.ndarray:
-    """Moves voxels in stored or in axial order into the stored order.
+    """Move voxels in stored or in axial order into the stored order.
 
     Args:
         voxels: (slices, rows, columns, ...) whose affine is `voxels_affine`.
@@ -199,7 +199,7 @@ def restore_order(
 def restore_slices(
     voxels: np.ndarray, start: int, *, shape: tuple[int, int, int], affine: np.ndarray
 ) -> tuple[int, np.ndarray] | None:
-    """`restore_order` of some slices of a volume in axial order.
+    """Apply `restore_order` to some slices of a volume in axial order.
 
     Args:
         voxels: (slices, rows, columns, ...) from slice `start` on.
@@ -207,8 +207,8 @@ def restore_slices(
         affine: (4, 4), the stored order's.
 
     Returns:
-        Where the first of them is in the stored order, and the slices; None: there
-        these planes are no slices.
+        The index of the first slice in the stored order, and the slices; None if axial
+        planes are not slices there.
     """
     order, flips = _axial_order(affine)
     if order[2] != 2:

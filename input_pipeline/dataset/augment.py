@@ -14,14 +14,14 @@ import scipy.ndimage
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where the pixels of the result come from.
+    """The source position of each pixel of the result.
 
     Attributes:
         matrix: (2, 2), (row, column) of the result to (row, column) of the source.
         offset: (2,), the source of the result's pixel (0, 0).
         size: rows and columns of the result.
         flip: mirrored left to right; already in `matrix`.
-        moved: whether there is anything to interpolate; a crop or a flip has nothing.
+        moved: needs interpolation; a crop or a flip alone does not.
     """
 
     matrix: np.ndarray
@@ -33,7 +33,7 @@ class Placement:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is drawn; all zero and no flip leaves the slice as it is.
+    """Ranges of random placements; the default leaves the slice as it is.
 
     Attributes:
         crop: rows and columns of the result; 0 keeps those of the source.
@@ -50,8 +50,8 @@ class Augmentation:
     shift: float = 0.0
 
     def draw(self, rng: np.random.Generator, size: int) -> Placement:
-        """A placement for a square source of `size` pixels."""
-        # All numbers are always drawn: what one option gets does not hang on another.
+        """Draw a placement for a square source of `size` pixels."""
+        # All numbers are always drawn, so that no option changes those of another.
         flip, angle, zoom, row, column = rng.uniform(-1, 1, 5)
         crop = self.crop or size
         corner = rng.integers(0, size - crop, 2, endpoint=True)
@@ -75,12 +75,12 @@ class Augmentation:
 
 
 def place(image: np.ndarray, placement: Placement, *, fill: float) -> np.ndarray:
-    """Moves a slice.
+    """Move a slice to a placement.
 
     Args:
         image: (rows, columns, channels), square.
-        placement: the same for all channels.
-        fill: value where the source has no pixel.
+        placement: used for all channels.
+        fill: value of pixels outside the source.
 
     Returns:
         (placement.size, placement.size, channels) float32.

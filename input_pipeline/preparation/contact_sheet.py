@@ -1,4 +1,4 @@
-"""One picture of a prepared domain, to be looked at before anything is trained."""
+"""Contact sheet of a prepared domain, to look at before training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +22,12 @@ def write_contact_sheet(
     modality: str,
     channels: Sequence[str],
 ) -> None:
-    """A row of slices from inferior to superior for each subject and channel.
+    """Draw a row of slices, inferior to superior, for each subject and channel.
 
     Args:
         path: of the PNG.
-        volumes: captions, and (slices, rows, columns, channels) int16 as stored; when
-            they are too many, an even choice is shown.
+        volumes: captions, and (slices, rows, columns, channels) int16 as stored; an
+            even choice is shown if there are too many.
         modality: 'MR' or 'CT'; chooses the window.
         channels: names.
     """

@@ -1,4 +1,4 @@
-"""What the work of a preparation returns, whoever did it."""
+"""The outcome of a preparation's work, on one machine or many."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class PrepareOutcome:
 
     @property
     def volumes(self) -> list[StoredVolume]:
-        """All stored volumes, in the order of the jobs."""
+        """Stored volumes, in the order of the jobs."""
         return [
             volume
             for _, result in sorted(self.results.items())

@@ -144,7 +144,7 @@ def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[J
 
 
 def _check_vacant(data_dir: Path) -> None:
-    """As `files.check_vacant`, with a message that says what is there."""
+    """Raise FileExistsError if a folder holds something; names its content."""
     if not data_dir.exists():
         return
     names = sorted(os.listdir(data_dir)) if data_dir.is_dir() else ["a file"]

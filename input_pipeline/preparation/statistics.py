@@ -1,4 +1,4 @@
-"""Statistics of stored values inside the body, exact, from counts of each value."""
+"""Exact statistics of stored values inside the body, from counts of each value."""
 
 import numpy as np
 
@@ -11,18 +11,18 @@ _VALUES = 65536
 
 
 def count_values(stored: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How often each int16 value occurs: (channels, 65536) of slices (s, r, c, ch)."""
+    """Count each int16 value of slices (s, r, c, channels): (channels, 65536)."""
     body = stored[mask].astype(np.int64) + _OFFSET
     return np.stack([np.bincount(values, minlength=_VALUES) for values in body.T])
 
 
 def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) -> dict:
-    """The entry of prepared.json for one split of one domain.
+    """Return the statistics of one split of one domain for prepared.json.
 
     Args:
         counts: (channels, 65536), of all its volumes.
-        slices, pixels: of all its volumes, body or not.
-        modality: 'MR' or 'CT'; CT gets a histogram.
+        slices, pixels: numbers of all its volumes, body or not.
+        modality: 'MR' or 'CT'; CT has a histogram.
     """
     body = int(counts[0].sum())
     values = np.arange(_VALUES) - _OFFSET

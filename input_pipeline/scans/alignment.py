@@ -1,9 +1,9 @@
-"""A T2 image on the grid of the phases, by where both lie in the patient.
+"""Alignment of a T2 image with the phases, by their positions in the patient.
 
-Another sequence has slices and pixels of its own, and another breath-hold: it is
-resampled by the affines, not registered. What files say of their patient is checked by
-the readers. Affines may be wrong, and NIfTI files name no patient: here it is checked
-that both show one body in one place. Somebody else of the same build may pass.
+Another sequence has slices and pixels of its own, and another breath-hold. It is
+resampled by the affines, not registered. The readers check the patient that headers
+name. Affines may be wrong, and NIfTI files name no patient, so `check_one_body`
+compares the outlines of the body. Another patient of the same build may pass.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from input_pipeline.body import body_mask
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 
 _LEAST_REACH = 0.5  # of the slices
-# Dice of the outlines. Of a CHAOS subject 0.98 with the own T2, 0.79 with that 40 mm
-# off in both directions; 0.84 to 0.93 with the T2 of three others in its best place.
+# Dice of the outlines. A CHAOS subject has 0.98 with its own T2, 0.79 with that 40 mm
+# off in both directions, 0.84 to 0.93 with the T2 of three others in its best place.
 _LEAST_OVERLAP = 0.85
 _OTHER_AXES = ((1, 2), (0, 2), (0, 1))
 
@@ -28,7 +28,7 @@ def onto_grid(
     source: str,
     grid_source: str,
 ) -> np.ndarray:
-    """Linear interpolation on another grid, smoothed first where that is coarser.
+    """Interpolate linearly onto another grid, smoothed first if that is coarser.
 
     The outermost pixels keep their whole extent; beyond it the result is 0.
 
@@ -37,7 +37,7 @@ def onto_grid(
         affine: (4, 4), (column, row, slice, 1) of `values` to mm.
         shape: (slices, rows, columns) of the grid.
         grid_affine: (4, 4), of the grid.
-        source, grid_source: what both are called, for messages.
+        source, grid_source: names of both, for messages.
 
     Returns:
         `shape` float32.
@@ -48,7 +48,7 @@ def onto_grid(
     # (slice, row, column) of the grid to those of the values.
     flip = np.eye(4)[[2, 1, 0, 3]]
     matrix = flip @ np.linalg.inv(affine) @ grid_affine @ flip
-    turn, offset = matrix[:3, :3], matrix[:3, 3, None, None]
+    rotation, offset = matrix[:3, :3], matrix[:3, 3, None, None]
     size = np.array(values.shape)[:, None, None]
 
     def inside(places: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ def onto_grid(
     middles = np.zeros((3, slices, 1))
     middles[0, :, 0] = np.arange(slices)
     middles[1:] = np.array([rows - 1, columns - 1])[:, None, None] / 2
-    reached = int(inside(_map(turn, middles) + offset).sum())
+    reached = int(inside(_map(rotation, middles) + offset).sum())
     if reached < _LEAST_REACH * slices:
         raise UnusableScan(
             f"{source}: it reaches the middle of {reached} of {slices} slices of "
@@ -68,7 +68,7 @@ def onto_grid(
 
     # A box as wide as the grid's pixel, less the own one in quadrature, has this
     # standard deviation.
-    steps = np.linalg.norm(turn, axis=1)
+    steps = np.linalg.norm(rotation, axis=1)
     widths = np.sqrt(np.maximum(steps**2 - 1, 0) / 12)
     if widths.max() > 0.05:
         values = scipy.ndimage.gaussian_filter(values, widths, mode="nearest")
@@ -76,7 +76,7 @@ def onto_grid(
     result = np.zeros(shape, np.float32)
     for index in range(slices):
         plane[0] = index
-        places = _map(turn, plane) + offset
+        places = _map(rotation, plane) + offset
         result[index] = np.where(
             inside(places),
             scipy.ndimage.map_coordinates(values, places, order=1, mode="nearest"),
@@ -85,14 +85,14 @@ def onto_grid(
     return result
 
 
-def _map(turn: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return np.tensordot(turn, places, axes=1)
+def _map(rotation: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.tensordot(rotation, places, axes=1)
 
 
 def check_one_body(volume: Volume) -> None:
-    """Whether T2 and the phases of a volume show the same outline.
+    """Check that T2 and the phases of a volume show the same outline.
 
-    It is compared where T2 reaches; volumes of one of them alone pass.
+    It is compared within the extent of T2. Volumes of one of them alone pass.
 
     Raises:
         UnusableScan: the outlines overlap too little (Dice, Ecology 1945; 26:297).
@@ -106,12 +106,12 @@ def check_one_body(volume: Volume) -> None:
     if not all(len(places) for places in reached):
         raise UnusableScan(f"{volume.source}: the t2 image is 0 everywhere")
     box = tuple(slice(places[0], places[-1] + 1) for places in reached)
-    one, other = (
+    phase_body, t2_body = (
         body_mask(voxels[box][..., which], "MR", axial.spacing_mm)
         for which in (phases, [t2])
     )
-    both = one.sum() + other.sum()
-    overlap = 2 * (one & other).sum() / both if both else 1.0
+    total = phase_body.sum() + t2_body.sum()
+    overlap = 2 * (phase_body & t2_body).sum() / total if total else 1.0
     if overlap < _LEAST_OVERLAP:
         raise UnusableScan(
             f"{volume.source}: the outlines of the body in t2 and in "

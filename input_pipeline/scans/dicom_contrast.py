@@ -1,9 +1,9 @@
-"""Which contrast an MR image is: in phase, out of phase, T2.
+"""The contrast of an MR image: in phase, out of phase, T2.
 
 The protons of fat precess 3.4 ppm slower than those of water, 217 Hz at 1.5 T. In a
 gradient echo the two point the same way when the echo time holds a whole number of
 turns, and opposite ways at a half (Dixon, Radiology 153, 1984; Ma, J Magn Reson
-Imaging 28, 2008). Folder and series names are not asked.
+Imaging 28, 2008). Folder and series names are not used.
 """
 
 from input_pipeline.scans.dicom_frames import Frame
@@ -32,11 +32,12 @@ _OTHER_IMAGES |= {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
 
 
 def echo_time_ms(frame: Frame) -> float | None:
+    """Return the echo time in ms, None if the header has none."""
     return frame.number_or_none("EchoTime")
 
 
 def fat_water_turns(frame: Frame) -> float | None:
-    """Turns of fat against water at the echo, None when the header does not say."""
+    """Return the turns of fat against water at the echo, None if unknown."""
     echo_ms = echo_time_ms(frame)
     tesla = frame.number_or_none("MagneticFieldStrength")
     if tesla and tesla > 100:  # some scanners write gauss
@@ -52,22 +53,22 @@ def fat_water_turns(frame: Frame) -> float | None:
 
 
 def contrast(frame: Frame, *, single_echo: bool) -> str | None:
-    """'in_phase', 'out_of_phase', 't2', or None for any other MR image.
+    """Return 'in_phase', 'out_of_phase', 't2', or None for any other MR image.
 
     Args:
         frame: one image.
-        single_echo: whether its series has one echo time only.
+        single_echo: its series has one echo time only.
 
     Raises:
         UnusableScan: ImageType and EchoTime contradict each other.
     """
-    said = set(frame.image_type()[2:])
-    if said & _OTHER_IMAGES:
+    kinds = set(frame.image_type()[2:])
+    if kinds & _OTHER_IMAGES:
         return None
     by_type = None
-    if said & _IN_PHASE:
+    if kinds & _IN_PHASE:
         by_type = "in_phase"
-    elif said & _OUT_OF_PHASE:
+    elif kinds & _OUT_OF_PHASE:
         by_type = "out_of_phase"
     by_echo = _phase_by_echo(frame)
     if by_type and by_echo and by_type != by_echo:

@@ -61,14 +61,14 @@ _CLASSIC_NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One image: its file, its place in a multi-frame file (None: classic), header."""
+    """One image: its file, its index in a multi-frame file (None: classic), header."""
 
     path: str
     number: int | None
     header: Dataset
 
     def get(self, keyword: str):
-        """The element's value, None when it is absent."""
+        """Return the element's value, None if it is absent."""
         try:
             return self.header.get(keyword)
         # pydicom converts on access, and raises what the conversion raises.
@@ -78,7 +78,7 @@ class Frame:
             ) from error
 
     def text(self, keyword: str) -> str:
-        """The element as text, '' when it is absent or empty."""
+        """Return the element as text, '' if it is absent or empty."""
         value = self.get(keyword)
         return "" if value is None else str(value).strip()
 
@@ -94,7 +94,11 @@ class Frame:
             ) from None
 
     def numbers(self, keyword: str, count: int) -> np.ndarray:
-        """(count,) float64; raises UnusableScan when absent or malformed."""
+        """Return (count,) float64.
+
+        Raises:
+            UnusableScan: the element is absent or malformed.
+        """
         value = self.get(keyword)
         if value is None or value == "":
             raise UnusableScan(f"{self.path}: has no {keyword}")
@@ -116,7 +120,7 @@ class Frame:
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keeps pydicom from warning of each oddity in a header that it then reads."""
+    """Silence pydicom's warnings of oddities in headers that it reads nevertheless."""
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -129,7 +133,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def find_frames(path: str) -> tuple[list[Frame], list[str]]:
-    """All image frames of a file, or of a folder and the folders below it.
+    """List all image frames of a file, or of a folder and the folders below it.
 
     Files that are not DICOM, directories of media (DICOMDIR) and objects without
     an image plane (structure sets, reports, ...) are left out.
@@ -156,7 +160,7 @@ def find_frames(path: str) -> tuple[list[Frame], list[str]]:
 
 
 def _read_header(path: str) -> Dataset | None:
-    """The header of an image file, None for any other file."""
+    """Read the header of an image file; None for any other file."""
     with open(path, "rb") as file:
         start = file.read(132)
     # Part 10 files have a magic word. Older ones begin with a group number.
@@ -184,7 +188,7 @@ def _read_header(path: str) -> Dataset | None:
 
 
 def _check_not_cut(path: str, start: bytes) -> None:
-    """A slice whose copy was interrupted must not go missing without a word."""
+    """Refuse a slice whose copy was interrupted: it must not go missing silently."""
     name = os.path.basename(path)
     suffix = os.path.splitext(name)[1].lower()
     named = suffix in (".dcm", ".ima") and not name.startswith(".")
@@ -235,7 +239,7 @@ def _flatten(common: Dataset, shared: Dataset, own: Dataset) -> Dataset:
 
 
 def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
-    """The stored values of each frame, (rows, columns), before any rescaling.
+    """Decode the stored values of each frame, (rows, columns), before any rescaling.
 
     Raises:
         UnusableScan: names the file that has no pixels, whose pixels are truncated

@@ -1,4 +1,4 @@
-"""Where DICOM slices lie: one regular, orthogonal stack, or a reason why not.
+"""Geometry of DICOM slices: one regular, orthogonal stack, or a reason why not.
 
 Geometry comes from ImagePositionPatient, ImageOrientationPatient and PixelSpacing
 alone (PS3.3 C.7.6.2); file order, InstanceNumber, SliceLocation, SliceThickness and
@@ -13,8 +13,8 @@ import numpy as np
 from input_pipeline.scans.dicom_frames import Frame
 from input_pipeline.volume import UnusableScan
 
-# Headers round positions to 0.01 mm or so. Beyond these, slices are not where a
-# regular stack would have them.
+# Headers round positions to 0.01 mm or so. Beyond these tolerances, slices are not
+# where a regular stack would have them.
 _STEP_TOLERANCE = 0.01  # of the step
 _POSITION_TOLERANCE_MM = 0.01
 _COSINE_TOLERANCE = 1e-3
@@ -23,7 +23,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def orientation(frame: Frame) -> np.ndarray:
-    """(2, 3) unit directions in LPS: along a row (columns grow), down a column."""
+    """Return (2, 3) unit directions in LPS: along a row, down a column."""
     directions = frame.numbers("ImageOrientationPatient", 6).reshape(2, 3)
     gram = directions @ directions.T
     if np.abs(gram - np.eye(2)).max() > _COSINE_TOLERANCE:
@@ -36,7 +36,7 @@ def orientation(frame: Frame) -> np.ndarray:
 
 
 def spacing(frame: Frame) -> np.ndarray:
-    """(2,) mm between rows, between columns."""
+    """Return (2,) mm: between rows, between columns."""
     values = frame.numbers("PixelSpacing", 2)
     if not (values > 0).all():
         raise UnusableScan(
@@ -46,6 +46,7 @@ def spacing(frame: Frame) -> np.ndarray:
 
 
 def size(frame: Frame) -> tuple[int, int]:
+    """Return rows and columns."""
     rows, columns = frame.header.get("Rows"), frame.header.get("Columns")
     if not rows or not columns:
         raise UnusableScan(f"{frame.path}: has no pixel data (no Rows and Columns)")
@@ -53,15 +54,15 @@ def size(frame: Frame) -> tuple[int, int]:
 
 
 def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
-    """Sorts the frames of one image along their normal.
+    """Sort the frames of one image along their normal.
 
     Returns:
         The frames in the direction of rows x columns, and the (4, 4) float64 affine
         from (column, row, slice) to RAS mm.
 
     Raises:
-        UnusableScan: the frames are not one regular stack; the message says which
-            file, and what was found and expected.
+        UnusableScan: the frames are not one regular stack; names the file, the value
+            found and the expected.
     """
     folder = os.path.dirname(frames[0].path)
     if len(frames) < 2:
@@ -112,12 +113,12 @@ def _check_same(frames: Sequence[Frame]) -> None:
             ("orientations", orientation, _COSINE_TOLERANCE),
             ("pixel spacings", spacing, 1e-4),
         ):
-            one, other = np.array(read(first)), np.array(read(frame))
-            if np.abs(one - other).max() > tolerance:
+            expected, value = np.array(read(first)), np.array(read(frame))
+            if np.abs(expected - value).max() > tolerance:
                 raise UnusableScan(
                     f"mixed {what}: {first.path} has "
-                    f"{np.round(one, 4).ravel().tolist()} and {frame.path} has "
-                    f"{np.round(other, 4).ravel().tolist()}, expected one"
+                    f"{np.round(expected, 4).ravel().tolist()} and {frame.path} has "
+                    f"{np.round(value, 4).ravel().tolist()}, expected one"
                 )
 
 

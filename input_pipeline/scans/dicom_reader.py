@@ -1,6 +1,6 @@
-"""A folder of DICOM files to one Volume, or the reason why it is none.
+"""Reader of a folder of DICOM files.
 
-Nothing is guessed: a folder with two answers is refused with a list of both.
+Nothing is guessed: a folder with two candidates is refused with a list of both.
 """
 
 import collections
@@ -30,7 +30,7 @@ _PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DicomOrigin:
-    """What an output series inherits from the scan it was made of.
+    """Headers and geometry that an output series inherits from its scan.
 
     Attributes:
         headers: one a slice, of the first channel, in the stored order of slices;
@@ -76,23 +76,22 @@ def read_dicom(
     modality: str,
     channels: Sequence[str] | None = None,
 ) -> Volume:
-    """Reads the one scan in a folder of DICOM files, as stored.
+    """Read the one scan in a folder of DICOM files, as stored.
 
-    All files below the folder count, whatever their names; those that are not DICOM
-    images are passed over. MR phases are told apart by echo time and field strength
-    (`phases.py`), never by folder names. Slices are sorted by position, values rescaled
-    slice by slice (MR without a rescale slope stays as it is), CT padding and
-    everything below -1024 HU becomes -1024. A T2 image asked for together with the
-    phases is brought onto their grid (`alignment.onto_grid`) when both have the same
-    frame of reference; it is 0 where it does not reach. All images must be of one
-    patient, as far as their headers name one.
+    All files below the folder are read, whatever their names, and those that are not
+    DICOM images skipped. MR phases are distinguished by echo time and field strength
+    (`dicom_contrast`), never by folder names. Slices are sorted by position and
+    rescaled one by one (MR without a rescale slope stays as it is). CT padding and
+    values below AIR_HU become AIR_HU. A T2 image beside the phases is resampled onto
+    their grid (`alignment.onto_grid`) if both have the same frame of reference; it is 0
+    beyond its extent. All images must be of one patient, as far as headers name one.
 
     Args:
         folder: a folder, or a single (multi-frame) file.
-        modality: 'MR' or 'CT'; images of another modality are passed over.
+        modality: 'MR' or 'CT'; images of another modality are skipped.
         channels: for MR, names out of in_phase, out_of_phase, t2, in the order wanted.
-            None takes both phases when one is there, and otherwise the only image,
-            whose channel is called 'mr' when it is none of these.
+            None takes both phases if there is one, and otherwise the only image, whose
+            channel is called 'mr' if it is none of these.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -121,10 +120,12 @@ def _frames_of_modality(folder: str, modality: str) -> list[Frame]:
             f"{folder}: no DICOM images ({len(left_out)} other files{example}), "
             f"expected {modality} images"
         )
-    found = collections.Counter(f.text("Modality") or "none" for f in frames)
+    modalities = collections.Counter(f.text("Modality") or "none" for f in frames)
     frames = [f for f in frames if f.text("Modality") == modality]
     if not frames:
-        counts = ", ".join(f"{name} ({n} images)" for name, n in sorted(found.items()))
+        counts = ", ".join(
+            f"{name} ({n} images)" for name, n in sorted(modalities.items())
+        )
         raise UnusableScan(f"{folder}: modality is {counts}, expected {modality}")
     scans = [f for f in frames if "LOCALIZER" not in f.image_type()]
     if not scans:
@@ -136,7 +137,7 @@ def _frames_of_modality(folder: str, modality: str) -> list[Frame]:
 
 
 def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
-    """Frames by series and, within an MR series, by echo and kind of image."""
+    """Group frames by series and, within an MR series, by echo and kind of image."""
     groups = collections.defaultdict(list)
     echoes = collections.defaultdict(set)
     for frame in frames:
@@ -183,7 +184,7 @@ def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
 def _choose(
     images: Sequence[_Image], channels: Sequence[str] | None, folder: str
 ) -> dict[str, _Image]:
-    """The image of each channel wanted, in that order."""
+    """Choose the image of each channel, in their order."""
     if channels is None:
         if {"in_phase", "out_of_phase"} <= {image.contrast for image in images}:
             channels = ("in_phase", "out_of_phase")
@@ -219,7 +220,7 @@ def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
             _check_same_positions(reference, (channel, frames, affine))
         stacks.append((channel, frames, affine))
         _check_one_patient(stacks[0], stacks[-1])
-    # The phases are the reference wherever T2 stands in the order asked for.
+    # The phases are the reference, wherever T2 stands in the order of channels.
     reference = next((s for s in stacks if s[0] != "t2"), stacks[0])
     voxels, on_reference = [], []
     for _, frames, affine in stacks:
@@ -227,7 +228,7 @@ def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
         if _same_grid(frames, affine, reference):
             on_reference.append(frames)
         else:
-            values = _onto(values, frames, affine, reference)
+            values = _onto_reference(values, frames, affine, reference)
         voxels.append(values)
     _, headers, affine = reference
     voxels = np.stack(voxels, axis=-1)
@@ -273,21 +274,19 @@ def _reference(frame: Frame) -> tuple[str, str, int | None]:
 
 
 def _check_one_patient(reference, other) -> None:
-    """What a header does not say is not held against it."""
+    """Refuse images whose headers name two patients; absent elements pass."""
     (name, (frame, *_), _), (other_name, (other_frame, *_), _) = reference, other
     keywords = list(_PERSON)
-    frames_of_reference = {
-        one.text("FrameOfReferenceUID") for one in (frame, other_frame)
-    }
+    frames_of_reference = {f.text("FrameOfReferenceUID") for f in (frame, other_frame)}
     if len(frames_of_reference) > 1 or "" in frames_of_reference:
         keywords.append("StudyInstanceUID")
     for keyword in keywords:
-        one, another = frame.text(keyword), other_frame.text(keyword)
-        if one and another and one != another:
+        value, other_value = frame.text(keyword), other_frame.text(keyword)
+        if value and other_value and value != other_value:
             raise UnusableScan(
                 f"{os.path.dirname(other_frame.path)}: {keyword} of {other_name} is "
-                f"{another!r} and that of {name} is {one!r}; expected one patient in "
-                "one study"
+                f"{other_value!r} and that of {name} is {value!r}; expected one "
+                "patient in one study"
             )
 
 
@@ -322,7 +321,7 @@ def _same_grid(frames: Sequence[Frame], affine: np.ndarray, reference) -> bool:
 
 
 def _values(frames: Sequence[Frame], modality: str) -> np.ndarray:
-    """(slices, rows, columns) float32, rescaled slice by slice."""
+    """Read (slices, rows, columns) float32, rescaled slice by slice."""
     planes = []
     for frame, stored in zip(frames, read_pixels(frames), strict=True):
         slope = frame.number_or_none("RescaleSlope")
@@ -344,7 +343,7 @@ def _values(frames: Sequence[Frame], modality: str) -> np.ndarray:
 
 
 def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
-    """Pixels outside the scanner's field of view (PS3.3 C.7.5.1.1.2)."""
+    """Mask pixels outside the scanner's field of view (PS3.3 C.7.5.1.1.2)."""
     padding = frame.header.get("PixelPaddingValue")
     if not isinstance(padding, int):
         return np.zeros(stored.shape, bool)
@@ -358,8 +357,8 @@ def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
     return (stored >= min(padding, limit)) & (stored <= max(padding, limit))
 
 
-def _onto(values, frames, affine, reference) -> np.ndarray:
-    """T2 (slices, rows, columns) on the phases' grid."""
+def _onto_reference(values, frames, affine, reference) -> np.ndarray:
+    """Resample T2 (slices, rows, columns) onto the phases' grid."""
     name, others, other_affine = reference
     folder = os.path.dirname(frames[0].path)
     uids = [stack[0].text("FrameOfReferenceUID") for stack in (frames, others)]

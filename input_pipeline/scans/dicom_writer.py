@@ -1,9 +1,9 @@
-"""A synthetic CT as a DICOM CT series in the study and the space of its MR.
+"""Writer of a synthetic CT as a DICOM CT series in the study and space of its MR.
 
-CT Image IOD, PS3.3 A.3. What it inherits: patient, study, frame of reference, position
-and orientation, so that it lies on the MR in any viewer or planning system. What is its
-own: series and instance UIDs, and every statement of what it is. It says that it is
-synthetic in SyntheticData, ImageType, SeriesDescription and DerivationDescription.
+CT Image IOD, PS3.3 A.3. The series inherits patient, study, frame of reference,
+position and orientation, so that it lies on the MR in any viewer or planning system. It
+has its own series and instance UIDs and its own description. SyntheticData, ImageType,
+SeriesDescription and DerivationDescription say that it is synthetic.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ LOWEST_HU, HIGHEST_HU = AIR_HU, 3071
 _NAME = "synthct_jax"
 
 # Elements of the patient, the study and the space (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2,
-# C.7.4.1). Those of type 2 have to be there, if only empty.
+# C.7.4.1). Those of type 2 must be present, if only empty.
 _INHERITED = (
     "SpecificCharacterSet",
     "PatientName",
@@ -73,13 +73,13 @@ _TYPE_2 = (
 
 
 class CtSeries:
-    """One CT image file a slice, slice_0001.dcm and on, along the slice normal.
+    """A folder of CT images, one file a slice, slice_0001.dcm and on along the normal.
 
     A volume read from DICOM gives a series on the very slices of the MR, with the MR's
-    patient and study. Any other gets a made-up patient and study of its own, and axial
-    slices. Made in a `with` statement, at whose end the folder appears, whole, or not
-    at all. Slices are written as they come. Where they are other planes than those of
-    the series (sagittal DICOM after `to_axial`, NIfTI before it), all are at the end.
+    patient and study. Any other volume gives axial slices with a made-up patient and
+    study. Use it in a `with` statement: the folder appears at its end, whole or not at
+    all. Slices are written as they come, or all at the end if the volume has other
+    planes than the series (sagittal DICOM after `to_axial`, NIfTI before it).
 
     Attributes:
         paths: of the files, in the order of the slices.
@@ -94,15 +94,15 @@ class CtSeries:
         software: str = _NAME,
         remark: str = "",
     ):
-        """Makes nothing yet.
+        """Check the arguments; nothing is written yet.
 
         Args:
             folder: does not exist yet.
             volume: the MR that the synthetic CT is made of, as read or after
                 `to_axial`.
-            series_description: 'synthetic CT' is put in front when it does not say so.
-            software: name and version of what made it.
-            remark: what else its DerivationDescription says.
+            series_description: 'synthetic CT' is put in front if it is not in it.
+            software: name and version of the program.
+            remark: end of the DerivationDescription.
 
         Raises:
             FileExistsError: the folder exists.
@@ -149,12 +149,12 @@ class CtSeries:
             self._finish()
 
     def write(self, hu: np.ndarray, start: int = 0) -> None:
-        """Takes some slices.
+        """Write some slices.
 
         Args:
             hu: (slices, rows, columns) in the order of the volume. Rounded, and clipped
                 to [-1024, 3071].
-            start: the first of them.
+            start: index of the first one.
 
         Raises:
             ValueError: more slices or other planes than the volume has, or HU that are
@@ -171,17 +171,19 @@ class CtSeries:
                 f"{self._folder}: HU of slices {start} to {start + len(hu) - 1} hold "
                 "NaN or infinite values, expected finite numbers"
             )
-        placed = self._placed(hu, start)
-        if placed is not None:
-            self._save(*placed)
+        stored = self._in_stored_order(hu, start)
+        if stored is not None:
+            self._save(*stored)
         else:
             if self._other_planes is None:
                 self._other_planes = np.empty((slices, *plane), np.float32)
             self._other_planes[start : start + len(hu)] = hu
         self._missing -= set(range(start, start + len(hu)))
 
-    def _placed(self, hu: np.ndarray, start: int) -> tuple[int, np.ndarray] | None:
-        """The first slice in the series, and the slices, if its planes are the same."""
+    def _in_stored_order(
+        self, hu: np.ndarray, start: int
+    ) -> tuple[int, np.ndarray] | None:
+        """Return the slices, and the first one's index, unless planes differ."""
         if self._in_order:
             return start, hu
         if self._volume.origin is not self._origin:
@@ -204,7 +206,7 @@ class CtSeries:
             self._save(0, voxels[..., 0])
 
     def _save(self, first: int, hu: np.ndarray) -> None:
-        """Slices in the order of the series."""
+        """Write slices in the order of the series, from slice `first` on."""
         stored = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32)
         stored = (stored - LOWEST_HU).astype("<u2")
         with quiet_pydicom():
@@ -216,7 +218,7 @@ class CtSeries:
 
 
 def _made_up_origin(volume: Volume) -> DicomOrigin:
-    """Axial slices of a patient who does not exist, for scans without headers."""
+    """Make headers of axial slices of a patient who does not exist."""
     nothing = dataclasses.replace(volume, voxels=volume.voxels[..., :0], channels=())
     axial = to_axial(nothing)
     row_mm, column_mm, slice_mm = axial.spacing_mm
@@ -252,7 +254,7 @@ def _made_up_origin(volume: Volume) -> DicomOrigin:
 
 
 def _decimals(values) -> list[str]:
-    """Decimal strings of at most 16 characters, as DICOM has them."""
+    """Format numbers as DICOM's decimal strings of at most 16 characters."""
     # Adding 0 turns -0 into 0; rounding keeps 1e-17 from becoming an exponent.
     return [format_number_as_ds(float(round(v, 10) + 0.0)) for v in values]
 
@@ -260,7 +262,7 @@ def _decimals(values) -> list[str]:
 def _series(
     origin: DicomOrigin, description: str, software: str, remark: str
 ) -> Dataset:
-    """What all images of the series share."""
+    """Make the elements that all images of the series share."""
     now = datetime.datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     first = origin.headers[0]

@@ -63,7 +63,7 @@ def _find_folder(raw_dir: Path) -> list[ScanPath]:
         subjects = _folders(folder)
         if not subjects:
             raise FileNotFoundError(
-                f"{folder}: {_lack(folder)}, expected one folder for each subject "
+                f"{folder}: {_problem(folder)}, expected one folder for each subject "
                 f"({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
             )
         scans += [ScanPath(name=s.name, domain=domain, path=s) for s in subjects]
@@ -79,7 +79,7 @@ def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
     if not subjects:
         folder = sets[0] / domain.upper()
         raise FileNotFoundError(
-            f"{folder}: {_lack(folder)}, expected one folder for each subject "
+            f"{folder}: {_problem(folder)}, expected one folder for each subject "
             "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
         )
     return [
@@ -93,7 +93,7 @@ def _find_noncontrast(raw_dir: Path) -> list[ScanPath]:
     subjects = _folders(folder)
     if not subjects:
         raise FileNotFoundError(
-            f"{folder}: {_lack(folder)}, expected one folder for each subject, with "
+            f"{folder}: {_problem(folder)}, expected one folder for each subject, with "
             "its CT without contrast medium"
         )
     return [
@@ -108,5 +108,5 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(folders, key=lambda f: (len(f.name), f.name))
 
 
-def _lack(folder: Path) -> str:
+def _problem(folder: Path) -> str:
     return "no folders in it" if folder.is_dir() else "no such folder"

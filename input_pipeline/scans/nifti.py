@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 files to one Volume, one file a channel, and back."""
+"""Reader and writer of NIfTI-1 and NIfTI-2 files, one file a channel."""
 
 import dataclasses
 import os
@@ -20,7 +20,7 @@ _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NiftiOrigin:
-    """What an output file inherits: the array order and grid of the file read.
+    """Array order and grid that an output file inherits from the file read.
 
     Attributes:
         affine: (4, 4) RAS mm, of the stored order.
@@ -36,17 +36,17 @@ class NiftiOrigin:
 def read_nifti(
     paths: Sequence[str | os.PathLike], *, modality: str, channels: Sequence[str]
 ) -> Volume:
-    """Reads one file a channel, as stored: array axes i, j, k are column, row, slice.
+    """Read one file a channel, as stored: array axes i, j, k are column, row, slice.
 
-    Values are scaled as the header says. CT below -1024 HU becomes -1024. T2 beside
-    the phases may lie on another grid, and is brought onto theirs
+    Values are scaled as the header says. CT below AIR_HU becomes AIR_HU. T2 beside the
+    phases may lie on another grid, and is resampled onto theirs
     (`alignment.onto_grid`).
 
     Raises:
         FileNotFoundError: names the file.
         UnusableScan: a file is no NIfTI image, is truncated, is not one 3-D volume of
-            finite numbers on an orthogonal grid, or lies on another grid than the
-            others, T2 elsewhere; the message names the file, or both.
+            finite numbers on an orthogonal grid, or (unless it is T2) lies on another
+            grid than the others; names the file, or both.
         ValueError: not one file for each channel.
     """
     paths = [os.fspath(path) for path in paths]
@@ -56,7 +56,7 @@ def read_nifti(
             f"{len(channels)} channels expected: {', '.join(channels)}"
         )
     read = [_read_one(path) for path in paths]
-    # The phases are the reference wherever T2 stands in the order asked for.
+    # The phases are the reference, wherever T2 stands in the order of channels.
     first = next((i for i, channel in enumerate(channels) if channel != "t2"), 0)
     _, origin = read[first]
     voxels = []
@@ -86,7 +86,7 @@ def read_nifti(
 
 
 def _read_one(path: str) -> tuple[np.ndarray, NiftiOrigin]:
-    """(slices, rows, columns) float32, and where it lies."""
+    """Read (slices, rows, columns) float32, and its position."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -127,7 +127,7 @@ def _read_one(path: str) -> tuple[np.ndarray, NiftiOrigin]:
 
 
 def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
-    """The sform, or else the qform, in mm, once it is known to make sense."""
+    """Return the sform, or else the qform, in mm, and its code, both checked."""
     header = image.header
     sform, sform_code = header.get_sform(coded=True)
     try:
@@ -197,7 +197,7 @@ def _same_grid(origin: NiftiOrigin, other: NiftiOrigin) -> bool:
 
 
 def _apart(origin: NiftiOrigin, other: NiftiOrigin) -> float:
-    """Largest distance of corners of one shape along an axis, or of their affines."""
+    """Return the largest distance of corners along an axis, or of affines."""
     far = np.array([*origin.shape[::-1], 1])
     corners = np.array([[0, 0, 0, 1], far]).T
     difference = origin.affine - other.affine
@@ -205,7 +205,7 @@ def _apart(origin: NiftiOrigin, other: NiftiOrigin) -> float:
 
 
 def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> None:
-    """Writes voxels on the grid of a volume, in the array order it was stored in.
+    """Write voxels on the grid of a volume, in the array order it was stored in.
 
     The file appears whole or not at all.
 
@@ -214,7 +214,7 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
         voxels: (slices, rows, columns) in the order of `volume.voxels`, which may be
             as read or after `to_axial`. Integers are written as int16, others as
             float32.
-        volume: where the voxels lie.
+        volume: gives the position of the voxels.
 
     Raises:
         FileExistsError: there is such a file.

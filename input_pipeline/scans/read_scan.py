@@ -1,4 +1,4 @@
-"""The one door for scans that a user names: a folder, a file, or a list of files."""
+"""Reader of any scan that a user names: a folder, a file, or a list of files."""
 
 import os
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ def read_scan(
     modality: str,
     channels: Sequence[str] | None = None,
 ) -> Volume:
-    """Reads a scan as it is stored; `volume.to_axial` turns it to the canonical order.
+    """Read a scan as it is stored; `volume.to_axial` brings it to the canonical order.
 
-    T2 beside the phases is brought onto their grid, and must show the same body.
+    T2 beside the phases is resampled onto their grid, and must show the same body.
 
     Args:
         scan: a folder of DICOM files (both phases in it or in folders below it, as
@@ -29,8 +29,8 @@ def read_scan(
             name), one NIfTI file, or several of them, comma-separated in the order of
             `channels`.
         modality: 'MR' or 'CT'.
-        channels: names out of in_phase, out_of_phase, t2 for MR, in the order wanted;
-            None takes what a folder has. CT has the one channel 'hu'.
+        channels: names out of in_phase, out_of_phase, t2 for MR, in the order of the
+            result; None takes those that a folder has. CT has the one channel 'hu'.
 
     Raises:
         FileNotFoundError: names what is missing.
@@ -82,7 +82,7 @@ def _is_nifti(path: str) -> bool:
 def _channel_files(
     folder: str, known: Sequence[str], channels: Sequence[str] | None
 ) -> dict[str, str]:
-    """The NIfTI file of each channel; empty when the folder is one of DICOM files."""
+    """Find the NIfTI file of each channel; empty for a folder of DICOM files."""
     files = [name for name in sorted(os.listdir(folder)) if _is_nifti(name)]
     if not files:
         return {}
