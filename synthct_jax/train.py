@@ -8,7 +8,6 @@ stopped or killed goes on as if nothing had happened, bit for bit.
 
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
 
 import jax
@@ -16,9 +15,7 @@ from absl import logging
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
 from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.dataset.manifest import FILE, load_prepared
 from input_pipeline.preparation import prepare
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.evaluation import validation
@@ -55,12 +52,13 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
-        prepared = load_prepared(data_dir)
-        stream.check_request(prepared, config.data)
-        validation.check_validation(config, Dataset.open(data_dir))
+        dataset = Dataset.open(data_dir)
+        paired = config.method == "supervised"
+        dataset.check_trainable(config.data, paired=paired)
+        validation.check_validation(config, dataset)
         metadata = CheckpointMetadata(
             config=config.to_dict(),
-            prepared=json.loads((data_dir / FILE).read_text()),
+            prepared=dataset.manifest.to_json(),
             data_dir=str(data_dir.resolve()),
             versions=library_versions(),
         )
@@ -87,21 +85,20 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
 
         # The step, compiled once, for the shapes of a batch.
         share, shares = sharding.share_of_process(mesh)
-        batches = stream.make_stream(
-            data_dir,
+        batches = dataset.batches(
             config.data,
             seed=config.seed,
             global_batch=config.train.global_batch,
-            paired=config.method == "supervised",
+            paired=paired,
             start_step=run.start,
             process_index=share,
             process_count=shares,
         )
         run.enter(contextlib.closing(batches))
         validate = validation.make_validator(
-            methods.from_config(config), config.data, Dataset.open(data_dir)
+            methods.from_config(config), config.data, dataset
         )
-        sample = make_sampler(method, config, data_dir) if run.primary else None
+        sample = make_sampler(method, config, dataset) if run.primary else None
         gather = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
         with run.goodput.measure("input_wait"):
             batch = sharding.to_global(next(batches), mesh)

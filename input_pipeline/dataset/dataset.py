@@ -10,9 +10,9 @@ import numpy as np
 
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
-from input_pipeline.dataset.batches import stream_batches
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
 from input_pipeline.dataset.storage import open_domain
+from input_pipeline.dataset.stream import stream_batches
 from input_pipeline.volume import MODALITY
 
 

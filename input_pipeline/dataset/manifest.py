@@ -170,8 +170,3 @@ def _checked(cls, fields: dict, **converted):
             if not isinstance(value, right) or (kind is int and value is True):
                 raise ValueError(f"{name} is {value!r}, expected {kind.__name__}")
     return cls(**values)
-
-
-# Until all callers open a Dataset.
-Prepared = Manifest
-load_prepared = read_manifest

@@ -1,24 +1,127 @@
-"""Functions of a folder, until all callers open a Dataset."""
+"""Endless batches of unpaired slices, a pure function of (seed, step).
 
-from pathlib import Path
+MR and CT are two independent streams, each shuffled anew every epoch, zipped. The
+position is the step: there is no state to save, and another number of hosts, threads or
+worker processes gives the same global batches.
+"""
 
-from input_pipeline.dataset.batches import Augmentation, _ToUnit  # noqa: F401
-from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.dataset.manifest import load_prepared  # noqa: F401
+import dataclasses
+from collections.abc import Sequence
 
+import grain
+import numpy as np
 
-def make_stream(data_dir, data_config, **options):
-    return Dataset.open(data_dir).batches(data_config, **options)
-
-
-def check_request(prepared, data_config):
-    Dataset(folder=Path("data"), manifest=prepared).check_trainable(data_config)
-
-
-def check_compatible(prepared, data_config):
-    Dataset(folder=Path("data"), manifest=prepared).check_compatible(data_config)
+from input_pipeline import intensity
+from input_pipeline.cpus import usable_cpus
+from input_pipeline.dataset.augment import Augmentation, place
 
 
-def read_subjects(data_dir, domain, split):
-    for volume in Dataset.open(data_dir).subjects(domain, split):
-        yield volume.name, volume.stored
+def stream_batches(
+    mr: Sequence[dict],
+    ct: Sequence[dict],
+    data_config,
+    *,
+    mr_channels: Sequence[str],
+    spacing_mm: float,
+    seed: int,
+    global_batch: int,
+    paired: bool = False,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Return shuffled, augmented batches from `start_step` on.
+
+    Concatenating the batches of all processes at a step gives the global batch of that
+    step, in the order of process_index.
+
+    Args:
+        mr, ct: random access to stored slices.
+        data_config: `config.data`.
+        mr_channels: names, in stored order.
+        spacing_mm: pixel spacing of the slices.
+        seed: draws order and augmentation.
+        global_batch: slices of each domain, over all processes.
+        paired: draws the same order and augmentation for both domains.
+
+    Returns:
+        An iterator of {'mr': (local, H, W, channels), 'ct': (local, H, W, 1)}, both
+        float32 in [-1, 1]. Close it (`close()`) when done.
+
+    Raises:
+        ValueError: the batch does not divide among the processes.
+    """
+    if global_batch % process_count:
+        raise ValueError(
+            f"train.global_batch is {global_batch}, expected a multiple of the "
+            f"{process_count} processes"
+        )
+    augmentation = Augmentation(
+        crop=int(data_config.crop),
+        flip=bool(data_config.flip),
+        rotate_degrees=float(data_config.rotate_degrees),
+        scale_fraction=float(data_config.scale_fraction),
+        shift=float(data_config.shift_mm) / spacing_mm,
+    )
+    channels = tuple(list(mr_channels).index(n) for n in data_config.mr_channels)
+    knots = tuple(tuple(float(v) for v in knot) for knot in data_config.ct_knots)
+    sources = (
+        (mr, _ToUnit(augmentation=augmentation, modality="MR", channels=channels)),
+        (ct, _ToUnit(augmentation=augmentation, modality="CT", knots=knots)),
+    )
+    # Seeds of their own, by .seed(): equal ones would pair MR i with CT i for ever
+    # when both have equally many slices, and shuffle(seed + 1) is the next epoch.
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    if paired:  # ... which is what is wanted here
+        seeds[1] = seeds[0]
+    streams = [
+        grain.MapDataset.source(slices)
+        .seed(int(domain_seed))
+        .shuffle()
+        .random_map(to_unit)
+        .repeat()
+        for (slices, to_unit), domain_seed in zip(sources, seeds, strict=True)
+    ]
+    local = global_batch // process_count
+    # Batch b of `local` pairs is the share of process b % count of step b // count.
+    # Batched before it becomes an iterator, or workers would deal out the pairs.
+    batches = (
+        grain.experimental.ZipMapDataset(streams)
+        .map(_name_pair)
+        .batch(local, drop_remainder=True)  # else grain cannot count endless ones
+        .slice(slice(start_step * process_count + process_index, None, process_count))
+    )
+    threads = min(16, len(usable_cpus()))
+    workers = int(data_config.workers)
+    stream = batches.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    )
+    if workers:
+        stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(stream)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ToUnit:
+    """Augment a stored slice and map it to [-1, 1]; can be pickled for workers."""
+
+    augmentation: Augmentation
+    modality: str
+    channels: tuple[int, ...] = (0,)
+    knots: tuple[tuple[float, float], ...] = ()
+
+    def __call__(self, record: dict, rng: np.random.Generator) -> np.ndarray:
+        image = record["image"]
+        placement = self.augmentation.draw(rng, image.shape[0])
+        image = place(
+            image[..., self.channels],
+            placement,
+            fill=intensity.background(self.modality),
+        )
+        if self.modality == "CT":
+            return intensity.hu_to_unit(image, self.knots)
+        return intensity.mr_to_unit(image)
+
+
+def _name_pair(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"mr": pair[0], "ct": pair[1]}

@@ -1,14 +1,13 @@
 """Pictures of a few fixed slices during training."""
 
+import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset import stream
-from input_pipeline.dataset.manifest import load_prepared
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import hu_to_unit
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model.methods import Method
@@ -20,7 +19,7 @@ _GREY = 96
 
 
 def make_sampler(
-    method: Method, config: ConfigDict, data_dir: Path
+    method: Method, config: ConfigDict, dataset: Dataset
 ) -> Callable[[dict[str, Params]], np.ndarray]:
     """Return a function from weights to a picture (height, width, 3) uint8.
 
@@ -32,12 +31,12 @@ def make_sampler(
     translator = Translator(
         method,
         config.data,
-        stored_channels=load_prepared(data_dir).domains["mr"].channels,
+        stored_channels=dataset.manifest.domains["mr"].channels,
         batch=_SLICES,
     )
     knots = config.data.ct_knots
-    mr = translator.network_input(_middle_slices(data_dir, "mr"))
-    hu = _middle_slices(data_dir, "ct")[..., 0].astype(np.float32)
+    mr = translator.network_input(_middle_slices(dataset, "mr"))
+    hu = _middle_slices(dataset, "ct")[..., 0].astype(np.float32)
 
     def to_unit(hu: np.ndarray) -> np.ndarray:
         return hu_to_unit(hu, knots)[..., None]
@@ -72,22 +71,16 @@ def _draw(lines: list[tuple[np.ndarray, ...]]) -> np.ndarray:
     )
 
 
-def _middle_slices(data_dir: Path, domain: str) -> np.ndarray:
+def _middle_slices(dataset: Dataset, domain: str) -> np.ndarray:
     """Return stored slices, int16 (n, rows, columns, channels), of n subjects.
 
     n is the same for both domains.
     """
-    prepared = load_prepared(data_dir)
-    both = [prepared.domains[name] for name in ("mr", "ct")]
+    both = [dataset.manifest.domains[name] for name in ("mr", "ct")]
     split = "validation" if all(d.of_split("validation") for d in both) else "train"
     count = min(_SLICES, *(len(d.of_split(split)) for d in both))
-    subjects = stream.read_subjects(data_dir, domain, split)
-    return np.stack(
-        [
-            images[len(images) // 2]
-            for _, (_, images) in zip(range(count), subjects, strict=False)
-        ]
-    )
+    volumes = itertools.islice(dataset.subjects(domain, split), count)
+    return np.stack([volume.stored[len(volume.stored) // 2] for volume in volumes])
 
 
 def _tile(lines: list[list[np.ndarray]]) -> np.ndarray:

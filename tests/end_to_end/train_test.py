@@ -12,7 +12,6 @@ from paths import PYTHONPATH
 from saved_states import assert_same_run
 from tiny_run import STEPS, tiny_config, tiny_run
 
-from input_pipeline.dataset import stream
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import run, train
@@ -25,17 +24,17 @@ from synthct_jax.runtime.loss_log import LossLog
 
 def on_batch_of(monkeypatch, at_step, change):
     """Apply `change` to the batch of one step."""
-    make_stream = stream.make_stream
+    whole = Dataset.batches
 
-    def changed_stream(*args, start_step=0, **kwargs):
-        batches = make_stream(*args, start_step=start_step, **kwargs)
+    def changed_batches(*args, start_step=0, **kwargs):
+        batches = whole(*args, start_step=start_step, **kwargs)
         try:
             for step, batch in enumerate(batches, start=start_step + 1):
                 yield change(batch) if step == at_step else batch
         finally:
             batches.close()
 
-    monkeypatch.setattr(stream, "make_stream", changed_stream)
+    monkeypatch.setattr(Dataset, "batches", changed_batches)
 
 
 def test_run_leaves_checkpoints_losses_and_samples():

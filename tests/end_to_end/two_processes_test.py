@@ -135,10 +135,10 @@ def test_error_in_one_process_ends_it_at_once(tmp_path):
         CONFIG_FILE
         + """
 import os
-from input_pipeline.dataset import stream
+from input_pipeline.dataset.dataset import Dataset
 
 if os.environ["JAX_PROCESS_ID"] == "1":
-    whole = stream.make_stream
+    whole = Dataset.batches
 
     def broken(*args, **kwargs):
         batches = whole(*args, **kwargs)
@@ -146,7 +146,7 @@ if os.environ["JAX_PROCESS_ID"] == "1":
             yield next(batches)
         raise OSError("the disk of this host is gone")
 
-    stream.make_stream = broken
+    Dataset.batches = broken
 """
     )
     with socket.socket() as free:

@@ -8,7 +8,7 @@ from absl import flags
 from configs import phantom
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
-from input_pipeline.dataset import batches as batching
+from input_pipeline.dataset import stream
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.storage import open_domain
 from input_pipeline.preparation.prepare import prepare
@@ -249,9 +249,7 @@ def test_missing_data_say_how_to_make_them(tmp_path):
 
 
 def test_transforms_can_be_sent_to_workers(tiny):
-    to_unit = batching._ToUnit(
-        augmentation=batching.Augmentation(crop=8), modality="MR"
-    )
+    to_unit = stream._ToUnit(augmentation=stream.Augmentation(crop=8), modality="MR")
     assert pickle.loads(pickle.dumps(to_unit)) == to_unit
 
 

@@ -71,7 +71,7 @@ def test_watchdog_of_zero_seconds_is_off():
 HANGS = """
 import itertools, time
 from pathlib import Path
-from input_pipeline.dataset import stream
+from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.evaluation import validation
 from tiny_run import tiny_config
 
@@ -82,14 +82,14 @@ def slow_at_first(*args, whole=validation.validate, count=itertools.count(), **k
         time.sleep(2 * SECONDS)  # as if it were compiled for so long
     return whole(*args, **kwargs)
 
-def stuck_in_a_file_system(*args, whole=stream.make_stream, **kwargs):
+def stuck_in_a_file_system(*args, whole=Dataset.batches, **kwargs):
     batches = whole(*args, **kwargs)
     for _ in range(11):
         yield next(batches)
     time.sleep(600)
 
 validation.validate = slow_at_first
-stream.make_stream = stuck_in_a_file_system
+Dataset.batches = stuck_in_a_file_system
 
 def get_config():
     return tiny_config(

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from tiny_run import tiny_config
 
-from input_pipeline.dataset import stream
+from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.checkpoint import manager
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata
@@ -62,8 +62,7 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
 
     def train(state, start: int, end: int):
         share, shares = sharding.share_of_process(mesh)
-        batches = stream.make_stream(
-            data_dir,
+        batches = Dataset.open(data_dir).batches(
             config.data,
             seed=0,
             global_batch=8,

@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 from made_up_results import make
 from paths import REPOSITORY
 
-from input_pipeline.dataset.manifest import Domain, Prepared, Subject
+from input_pipeline.dataset.manifest import Domain, Manifest, Subject
 from synthct_jax import main
 from synthct_jax.checkpoint import metadata
 from synthct_jax.evaluation import results
@@ -43,7 +43,7 @@ def a_data_set(folder):
     )
     domain = Domain(channels=("in_phase",), subjects=(subject,), statistics={})
     folder.mkdir(parents=True)
-    Prepared(
+    Manifest(
         source="phantom",
         size=8,
         spacing_mm=4.0,
