@@ -34,6 +34,7 @@ VARIANTS = default.MR_INPUTS | NONCONTRAST | {"small": default.MR_INPUTS["in_out
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
+    """Return the configuration of a variant, locked."""
     config = default.with_input(variant, file="chaos.py", variants=VARIANTS)
     config.data.source = "chaos_noncontrast" if variant in NONCONTRAST else "chaos"
     if variant == "small":  # pixels of half the resolution

@@ -1,14 +1,14 @@
 """Every hyper-parameter once, with the full-size values of the paper's method.
 
-Not run by itself: `configs/chaos.py`, `configs/folder.py` and `configs/phantom.py`
-start from here and say their command. The values are those of the reference CycleGAN
-(Zhu et al. 2017); where arXiv 2407.10888 states one (9 residual blocks, PatchGAN) it
-agrees.
+`configs/chaos.py`, `configs/folder.py` and `configs/phantom.py` start from here and
+name their commands; this file is not run by itself. The values are those of the
+reference CycleGAN (Zhu et al. 2017), which agree with arXiv 2407.10888 where that
+states one (9 residual blocks, PatchGAN).
 """
 
 from ml_collections import ConfigDict
 
-# Variants of every experiment: the paper's inputs, what the network sees of the MR.
+# Variants of every experiment: MR channels of the network's input, as in the paper.
 MR_INPUTS = {
     "in_out": ("in_phase", "out_of_phase"),
     "in": ("in_phase",),
@@ -19,7 +19,7 @@ MR_INPUTS = {
 
 
 def with_input(variant: str, *, file: str, variants: dict = MR_INPUTS) -> ConfigDict:
-    """The default with a variant's MR channels, unlocked for the experiment's own.
+    """Return the default with a variant's MR channels, unlocked for further changes.
 
     Raises:
         ValueError: `file` has no such variant.
@@ -36,11 +36,11 @@ def with_input(variant: str, *, file: str, variants: dict = MR_INPUTS) -> Config
 
 
 def shrink(config: ConfigDict) -> None:
-    """The network and rates that two CPU cores carry, for slices of about 100 pixels.
+    """Set a network and learning rates for two CPU cores, slices of about 100 pixels.
 
-    Fat is bright on MR and dark on CT, and a generator that sees far can satisfy the
-    discriminator with fat and muscle swapped somewhere in the body for very long. One
-    that sees 100 mm cannot tell the places apart: it must map the tissue.
+    Fat is bright on MR and dark on CT. A generator with a large receptive field can
+    satisfy the discriminator for very long with fat and muscle swapped somewhere in the
+    body. One that sees 100 mm cannot tell the places apart and must map the tissue.
     """
     config.model.width = 16
     config.model.blocks = 1
@@ -52,23 +52,24 @@ def shrink(config: ConfigDict) -> None:
 
 
 def get_config() -> ConfigDict:
+    """Return the default configuration, locked."""
     config = ConfigDict()
-    # cyclegan: unpaired. supervised: the generator alone, on pairs, to compare with.
+    # cyclegan: unpaired. supervised: the generator alone, on pairs, for comparison.
     config.method = "cyclegan"
     config.seed = 0  # draws weights, data order, augmentation, replay pools, phantoms
 
     data = config.data = ConfigDict()
     data.source = "chaos"  # see input_pipeline/scans/layout.py; phantom draws its own
-    data.mr_channels = ("in_phase", "out_of_phase")  # what the network sees, in order
+    data.mr_channels = ("in_phase", "out_of_phase")  # the network's input, in order
     data.size = 256  # pixels; prepared slices are size x size
     data.spacing_mm = 1.5  # in-plane pixel spacing of prepared slices
     data.mask_outside_body = True  # air, couch and coil outside the body become air
     data.split = (0.7, 0.1, 0.2)  # subjects for train, validation, test
-    # HU -> [-1, 1], piecewise linear through (HU, value). A plain window is two knots;
-    # here the 450 HU of soft tissue get half of the range.
+    # HU -> [-1, 1], piecewise linear through (HU, value). A plain window is two knots.
+    # Here the 450 HU of soft tissue have half of the range.
     data.ct_knots = ((-1024.0, -1.0), (-200.0, -0.5), (250.0, 0.5), (1500.0, 1.0))
     data.mr_percentile = 99.5  # of the body, per volume: 0 -> -1, this -> +1
-    data.crop = 0  # train on random squares of so many pixels; 0: whole slices
+    data.crop = 0  # train on random squares of this size in pixels; 0: whole slices
     data.flip = True  # left-right flip, half of the samples
     data.rotate_degrees = 5.0  # largest rotation
     data.scale_fraction = 0.05  # largest zoom in or out
@@ -85,7 +86,7 @@ def get_config() -> ConfigDict:
     model.dtype = "float32"  # or bfloat16, to compute; parameters, losses: float32
     model.remat = False  # recompute residual blocks for gradients: less memory
 
-    # Devices, of all processes, along each axis of the mesh; -1: all that are left.
+    # Devices, of all processes, along each axis of the mesh; -1: all others.
     mesh = config.mesh = ConfigDict()
     mesh.data = -1  # each has a share of the batch
     mesh.fsdp = 1  # as data, and each keeps a share of weights and optimiser states
@@ -102,7 +103,7 @@ def get_config() -> ConfigDict:
     train = config.train = ConfigDict()
     train.steps = 200_000
     train.global_batch = 8  # images of each domain, over all devices
-    train.accumulate = 1  # parts of a batch, one after another: less memory, same step
+    train.accumulate = 1  # microbatches of a batch, in sequence: less memory, same step
     train.learning_rate = 2e-4
     train.discriminator_learning_rate_ratio = 1.0
     train.beta1 = 0.5
@@ -113,10 +114,10 @@ def get_config() -> ConfigDict:
     train.log_every = 50  # steps
     train.save_every = 1_000
     train.keep_latest = 3  # checkpoints, besides the best
-    # A process that does no step, validation or save for so long (after its first step)
-    # prints where it hangs and ends; 0: never. Longer than a validation or a save take.
+    # A process without a step, validation or save for this long (after its first step)
+    # prints where it hangs and ends; 0: never. Must exceed a validation or a save.
     train.watchdog_seconds = 1_800.0
-    # The generator with the lowest of this validation metric is kept as well.
+    # The checkpoint with the lowest value of this validation metric is kept as well.
     train.evaluate_every = 0  # steps between validations; 0: never
     train.best_metric = "frechet_haar"  # lowest wins
     config.lock()

@@ -27,6 +27,7 @@ VARIANTS = default.MR_INPUTS
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
+    """Return the configuration of a variant, locked."""
     config = default.with_input(variant, file="folder.py")
     config.data.source = "folder"
     config.lock()

@@ -12,13 +12,14 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-# The same network taught by pairs: what each input could give at best.
+# The same network trained on pairs: an upper bound for each input.
 SUPERVISED = {f"supervised_{name}": mr for name, mr in default.MR_INPUTS.items()}
 NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
 VARIANTS = default.MR_INPUTS | NONCONTRAST | SUPERVISED
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
+    """Return the configuration of a variant, locked."""
     config = default.with_input(variant, file="phantom.py", variants=VARIANTS)
     if variant in SUPERVISED:
         config.method = "supervised"
@@ -27,8 +28,8 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     config.data.spacing_mm = 4.0
     config.data.shift_mm = 12.0
 
-    # Subjects of the training domains are different people; validation and test
-    # subjects have both images and the tissue labels.
+    # MR and CT training subjects are different people. Validation and test subjects
+    # have both images and the tissue labels.
     phantom = config.phantom = ConfigDict()
     phantom.train_mr = 24
     phantom.train_ct = 24
