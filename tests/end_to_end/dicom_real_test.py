@@ -74,7 +74,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("folder", LOADS)
-def test_a_real_folder_loads(real_data, folder):
+def test_real_folder_loads(real_data, folder):
     modality, shape, spacing, channels = LOADS[folder]
     volume = read_dicom(real_data / folder, modality=modality)
     assert volume.voxels.shape == (*shape, len(channels))
@@ -89,7 +89,7 @@ def test_a_real_folder_loads(real_data, folder):
 
 
 @pytest.mark.parametrize("folder", REFUSED)
-def test_a_real_folder_is_refused_for_its_reason(real_data, folder):
+def test_real_folder_is_refused_for_its_reason(real_data, folder):
     modality, reason = REFUSED[folder]
     with pytest.raises(UnusableScan, match=reason):
         read_dicom(real_data / folder, modality=modality)

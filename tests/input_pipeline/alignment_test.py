@@ -30,7 +30,7 @@ def brought(values, affine, **more):
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (9, -6, 14)])
 @pytest.mark.parametrize("spacing", [(1.25, 1.0, 7.7), (3.0, 2.5, 4.0), (0.5, 0.5, 1)])
-def test_a_ramp_stays_a_ramp_whatever_the_other_grid(degrees, spacing):
+def test_ramp_is_exact_on_any_other_grid(degrees, spacing):
     affine = np.eye(4)
     affine[:3, :3] = rotation(degrees) @ np.diag([-1, 1, 1]) @ np.diag(spacing)
     shape = tuple(int(120 / mm) for mm in spacing[::-1])
@@ -42,12 +42,12 @@ def test_a_ramp_stays_a_ramp_whatever_the_other_grid(degrees, spacing):
     np.testing.assert_allclose(found, ramp(SHAPE, GRID), atol=0.02)
 
 
-def test_the_same_grid_gives_the_same_values():
+def test_same_grid_keeps_the_values():
     values = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     np.testing.assert_allclose(brought(values, GRID), values, atol=1e-6)
 
 
-def test_the_outermost_pixels_keep_their_extent_and_beyond_it_is_0():
+def test_outermost_pixels_keep_their_extent_and_0_follows():
     affine = GRID @ np.diag([4, 4, 1, 1])  # pixels of 8 mm, not of 2
     affine[:, 3] = GRID @ [3.5, 3.5, 0, 1]  # theirs begin 2 pixels inside
     found = brought(np.ones((9, 4, 5), np.float32), affine)
@@ -56,7 +56,7 @@ def test_the_outermost_pixels_keep_their_extent_and_beyond_it_is_0():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_coarser_grid_is_not_aliased():
+def test_coarser_grid_is_not_aliased():
     # Stripes of one pixel, on pixels that are 2.5 times as large: grey, not stripes.
     affine = GRID @ np.diag([0.4, 1, 1, 1])
     values = np.zeros((9, 26, 78), np.float32)
@@ -65,7 +65,7 @@ def test_a_coarser_grid_is_not_aliased():
     assert inner.std() < 0.12  # 0.36 without smoothing
 
 
-def test_half_of_the_slices_must_be_reached():
+def test_image_that_reaches_less_than_half_of_the_slices_is_refused():
     values = np.ones(SHAPE, np.float32)
     for slices, reached in ((4, 5), (5, 4)):
         moved = GRID.copy()
@@ -107,7 +107,7 @@ def body(at=(50, 50), *, channels=("in_phase", "t2"), cut=None):
     )
 
 
-def test_one_body_passes_also_where_t2_reaches_but_a_part_of_it():
+def test_t2_of_a_part_of_the_body_passes():
     check_one_body(body())
     check_one_body(body(at=(52, 49)))  # another breath
     check_one_body(body(cut=30))
@@ -115,7 +115,7 @@ def test_one_body_passes_also_where_t2_reaches_but_a_part_of_it():
     check_one_body(body(channels=("t2",)))
 
 
-def test_a_body_elsewhere_is_refused_with_how_much_of_it_overlaps():
+def test_body_in_another_place_is_refused_with_the_overlap():
     with pytest.raises(UnusableScan, match="scan: .* in in_phase overlap by 0.6"):
         check_one_body(body(at=(60, 60)))
     with pytest.raises(UnusableScan, match="the t2 image is 0 everywhere"):

@@ -14,7 +14,7 @@ def image(channels=2, size=32):
     return np.repeat(plane, channels, axis=-1)
 
 
-def test_nothing_asked_leaves_the_slice_as_it_is():
+def test_default_augmentation_keeps_the_slice():
     placement = Augmentation().draw(np.random.default_rng(0), 32)
     assert not placement.moved
     result = place(image(), placement, fill=-1024)
@@ -47,7 +47,7 @@ def test_crops_are_squares_of_the_slice_from_all_over():
     assert corners == {(r, c) for r in range(3) for c in range(3)}
 
 
-def test_all_channels_move_alike():
+def test_channels_share_one_placement():
     rng = np.random.default_rng(0)
     for _ in range(10):
         result = place(image(3), FULL.draw(rng, 32), fill=7)
@@ -70,7 +70,7 @@ def test_interpolated_crop_and_flip_agree_with_plain_ones():
         )
 
 
-def test_what_comes_from_outside_is_air():
+def test_pixels_from_outside_are_air():
     rng = np.random.default_rng(0)
     shifted = place(image() + 1, Augmentation(shift=30.0).draw(rng, 32), fill=-1024)
     assert (shifted == -1024).any()

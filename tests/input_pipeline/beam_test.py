@@ -70,13 +70,13 @@ def tiny(tmp_path_factory):
 # --- the same bytes -------------------------------------------------------------------
 
 
-def test_phantoms_are_the_same(tmp_path, tiny):
+def test_phantoms_have_the_bytes_of_the_local_preparation(tmp_path, tiny):
     prepare_with_beam(tiny_phantom(), None, tmp_path / "data")
     assert hashes(tmp_path / "data") == tiny
     assert os.listdir(tmp_path) == ["data"]
 
 
-def test_shards_that_cut_volumes_are_the_same(tmp_path, monkeypatch):
+def test_shards_that_cut_volumes_have_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 4 * 32 * 32 * 2)
     config = tiny_phantom(train_mr=1, train_ct=3, validation=0, test=1)
     prepare(config, None, tmp_path / "processes", workers=1)
@@ -86,7 +86,7 @@ def test_shards_that_cut_volumes_are_the_same(tmp_path, monkeypatch):
     assert found == hashes(tmp_path / "beam")
 
 
-def test_scans_are_the_same(tmp_path):
+def test_scans_have_the_same_bytes(tmp_path):
     write_subjects(tmp_path / "raw", mr=["a", "b", "both"], ct=["c", "both"])
     prepare(own_config(), tmp_path / "raw", tmp_path / "processes", workers=2)
     prepare_with_beam(own_config(), tmp_path / "raw", tmp_path / "beam")
@@ -94,7 +94,7 @@ def test_scans_are_the_same(tmp_path):
     assert len(found) == 10 and found == hashes(tmp_path / "beam")
 
 
-def test_worker_processes_started_by_the_command_write_the_same(tmp_path, tiny):
+def test_command_with_worker_processes_writes_the_same_bytes(tmp_path, tiny):
     """And nobody imports what takes its place on an accelerator's machine."""
     done = run(
         "-c",
@@ -118,7 +118,7 @@ def test_worker_processes_started_by_the_command_write_the_same(tmp_path, tiny):
 @pytest.mark.skipif(
     not (REPOSITORY / ".venv/bin/python").exists(), reason="no ordinary environment"
 )
-def test_the_ordinary_environment_writes_the_same(tmp_path, tiny):
+def test_ordinary_environment_writes_the_same_bytes(tmp_path, tiny):
     """Its protobuf and its pillow are newer."""
     script = (
         "import sys\n"
@@ -134,7 +134,7 @@ def test_the_ordinary_environment_writes_the_same(tmp_path, tiny):
     assert hashes(tmp_path / "data") == tiny
 
 
-def test_dask_cluster_that_loses_a_worker_writes_the_same(tmp_path, tiny):
+def test_dask_cluster_that_loses_a_worker_writes_the_same_bytes(tmp_path, tiny):
     (port,) = _free_ports(1)
     address = f"tcp://localhost:{port}"
     marker = tmp_path / "killed"
@@ -159,7 +159,7 @@ def test_dask_cluster_that_loses_a_worker_writes_the_same(tmp_path, tiny):
 
 
 @pytest.mark.slow
-def test_a_job_service_and_its_workers_write_the_same(tmp_path, tiny):
+def test_job_service_and_its_workers_write_the_same_bytes(tmp_path, tiny):
     """What FlinkRunner and SparkRunner speak, to workers that someone else started."""
     job_port, worker_port = _free_ports(2)
     services = (
@@ -252,7 +252,7 @@ def test_all_refusals_are_listed_and_nothing_is_left_behind(tmp_path):
     assert messages[0].startswith("2 of 4 scans cannot be used")
 
 
-def test_a_pipeline_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_failed_pipeline_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
@@ -262,7 +262,7 @@ def test_a_pipeline_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_two_attempts_at_a_subject_do_not_touch_each_other(tmp_path):
+def test_two_attempts_at_a_subject_have_files_of_their_own(tmp_path):
     config = tiny_phantom()
     job = PhantomJob(
         name="p",
@@ -306,7 +306,7 @@ def test_two_attempts_at_a_subject_do_not_touch_each_other(tmp_path):
         (["--data_dir=tests", "--", HERE], "tests is not empty"),
     ],
 )
-def test_mistakes_on_the_command_line_are_named(
+def test_usage_errors_are_named_in_one_line(
     arguments, told, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(REPOSITORY)

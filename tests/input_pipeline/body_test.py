@@ -19,7 +19,7 @@ def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-def test_ct_keeps_lungs_and_leaves_the_couch():
+def test_ct_body_includes_lungs_but_not_the_couch():
     body = ellipse()
     hu = np.where(body, 40.0, -1000.0)
     lung = ellipse(radii=(15, 12), centre=(60, 40))
@@ -35,7 +35,7 @@ def test_ct_keeps_lungs_and_leaves_the_couch():
     assert dice(mask, body) > 0.99
 
 
-def test_mr_leaves_noise_and_keeps_what_one_channel_does_not_show():
+def test_mr_body_is_of_all_channels_without_noise():
     body = ellipse()
     rng = np.random.default_rng(0)
     in_phase, dark = np.where(body, 300.0, 0.0), np.where(body, 20.0, 0.0)
@@ -47,7 +47,7 @@ def test_mr_leaves_noise_and_keeps_what_one_channel_does_not_show():
     assert dice(body_mask(voxels * 1000, "MR", SPACING), body) > 0.96
 
 
-def test_mr_keeps_lungs_that_open_to_the_air():
+def test_mr_body_includes_lungs_that_open_to_the_air():
     body = ellipse()
     signal = np.where(body, 200.0, 1.0)
     lung = ellipse(radii=(15, 18), centre=(60, 90))
@@ -58,12 +58,12 @@ def test_mr_keeps_lungs_that_open_to_the_air():
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
-def test_nothing_there_is_an_empty_mask(modality):
+def test_empty_image_has_an_empty_mask(modality):
     voxels = np.full((3, 40, 40, 1), -1000.0 if modality == "CT" else 0.0, np.float32)
     assert not body_mask(voxels, modality, SPACING).any()
 
 
-def test_phantom_bodies_are_found_in_both_modalities():
+def test_phantom_bodies_are_segmented_in_both_modalities():
     subject = draw_subject(
         3, size=64, spacing_mm=6.0, slices=4, slice_mm=6.0, contrast="portal_venous"
     )
@@ -89,7 +89,7 @@ def test_real_bodies_have_the_size_of_bodies(real_data):
             assert extent == pytest.approx(expected, abs=15)
 
 
-def test_suppressed_fat_of_real_t2_belongs_to_the_body(real_data):
+def test_body_of_real_t2_includes_suppressed_fat(real_data):
     folder = real_data / "chaos_t2spir_nifti"
     organs = read_scan(folder / "label_3.nii.gz", modality="MR", channels=("t2",))
     volume = to_axial(

@@ -34,7 +34,7 @@ def test_oblique_slices_come_sorted_with_the_affine_of_their_voxels(tmp_path):
     assert volume.source == str(tmp_path)
 
 
-def test_channels_come_in_the_order_asked_for(tmp_path):
+def test_channels_have_the_requested_order(tmp_path):
     values = write_mr(tmp_path)
     volume = read_dicom(tmp_path, modality="MR", channels=BOTH[::-1])
     np.testing.assert_array_equal(volume.voxels, values[..., ::-1])
@@ -46,7 +46,7 @@ def test_channels_come_in_the_order_asked_for(tmp_path):
     ("tesla", "echoes_ms"),
     [(1.5, (4.6, 2.3)), (3.0, (2.3, 1.15)), (1.0, (6.9, 3.45)), (30_000, (2.46, 1.23))],
 )
-def test_phases_are_told_by_echo_time_and_field_not_by_folder(
+def test_phases_follow_from_echo_time_and_field_not_folder_names(
     tmp_path, tesla, echoes_ms
 ):
     names = ("OutPhase", "InPhase")  # the wrong way round
@@ -78,13 +78,13 @@ def without_field(kind):
 
 
 @pytest.mark.parametrize("kind", [("IN_PHASE", "OPP_PHASE"), ("IP", "OP")])
-def test_image_type_tells_the_phase_where_the_field_is_not_known(tmp_path, kind):
+def test_image_type_decides_the_phase_if_the_field_is_unknown(tmp_path, kind):
     values = write_mr(tmp_path, edit=without_field(kind))
     volume = read_dicom(tmp_path, modality="MR", channels=BOTH)
     np.testing.assert_array_equal(volume.voxels, values)
 
 
-def test_other_files_are_passed_over(tmp_path):
+def test_other_files_are_skipped(tmp_path):
     write_mr(tmp_path)
     (tmp_path / "notes.txt").write_text("liver, 1 of 2")
     (tmp_path / "._IM1.dcm").write_bytes(b"resource fork")
@@ -99,7 +99,7 @@ def test_other_files_are_passed_over(tmp_path):
     assert read_dicom(tmp_path, modality="MR").voxels.shape == (5, 12, 9, 2)
 
 
-def test_rescale_is_of_each_slice(tmp_path):
+def test_slices_are_rescaled_one_by_one(tmp_path):
     def edit(image, index):
         return setattr_(image, RescaleSlope=index + 1, RescaleIntercept=-index)
 
@@ -144,7 +144,7 @@ def test_compressed_pixels_are_read(tmp_path):
     np.testing.assert_array_equal(volume.voxels, values)
 
 
-def test_a_missing_decoder_is_named_with_its_remedy(tmp_path, monkeypatch):
+def test_missing_decoder_is_named_with_its_remedy(tmp_path, monkeypatch):
     write_mr(tmp_path)
     for path in fake_dicom.files(tmp_path):
         image = pydicom.dcmread(path)
@@ -156,7 +156,7 @@ def test_a_missing_decoder_is_named_with_its_remedy(tmp_path, monkeypatch):
         read_dicom(tmp_path, modality="MR")
 
 
-def test_an_enhanced_file_is_its_frames(tmp_path):
+def test_enhanced_file_is_read_frame_by_frame(tmp_path):
     values = fake_dicom.write_enhanced_mr(tmp_path / "one.dcm")
     volume = read_dicom(tmp_path, modality="MR", channels=("in_phase",))
     np.testing.assert_array_equal(volume.voxels[..., 0], values)
@@ -198,7 +198,7 @@ def write_t2(folder, frame="1.2.826.0.1.3680043.8.498.2", header=None, **geometr
     )
 
 
-def test_t2_of_the_same_patient_is_brought_onto_the_phases(tmp_path):
+def test_t2_of_the_same_patient_is_resampled_onto_the_phases(tmp_path):
     write_mr(tmp_path / "T1DUAL")
     # Half a slice and two pixels further out on each side, other spacings.
     start = Geometry().lps(-0.5, -2, -2)
@@ -250,7 +250,9 @@ def test_t2_of_another_patient_is_refused_on_whatever_grid(
     read_dicom(tmp_path, modality="MR", channels=(*BOTH, "t2"))
 
 
-def test_another_study_is_refused_where_no_frame_of_reference_joins_them(tmp_path):
+def test_two_studies_without_a_common_frame_of_reference_are_refused(
+    tmp_path,
+):
     write_mr(tmp_path / "T1DUAL")
     other = {"StudyInstanceUID": "1.2.9"}
     write_t2(tmp_path / "T2SPIR", frame="1.2.3")
@@ -376,7 +378,7 @@ MR_DEFECTS = {
 
 
 @pytest.mark.parametrize("defect", MR_DEFECTS)
-def test_a_defect_is_refused_with_its_reason(tmp_path, defect):
+def test_defect_is_refused_with_its_reason(tmp_path, defect):
     edit, reason = MR_DEFECTS[defect]
     write_mr(tmp_path, edit=edit)
     with pytest.raises(UnusableScan, match=reason) as error:
@@ -395,7 +397,7 @@ def test_truncated_pixels_are_refused_naming_the_file(tmp_path):
 
 @pytest.mark.parametrize("percent", [1, 5, 10, 20, 40, 60, 80, 99])
 @pytest.mark.parametrize("suffix", ["", ".dcm"])
-def test_no_cut_goes_unnoticed(tmp_path, percent, suffix):
+def test_every_truncation_is_noticed(tmp_path, percent, suffix):
     """Not even of an end slice, which no gap would give away."""
     write_ct(tmp_path)
     for path in fake_dicom.files(tmp_path):
@@ -410,7 +412,7 @@ def test_no_cut_goes_unnoticed(tmp_path, percent, suffix):
     assert last.name in str(error.value)
 
 
-def test_an_empty_file_and_a_false_name_are_refused(tmp_path):
+def test_empty_and_misnamed_files_are_refused(tmp_path):
     for name, content in (("IM9", b""), ("IM9.dcm", b""), ("IM9.dcm", b"text")):
         write_ct(tmp_path / "ct")
         (tmp_path / "ct" / name).write_bytes(content)
@@ -419,7 +421,7 @@ def test_an_empty_file_and_a_false_name_are_refused(tmp_path):
         shutil.rmtree(tmp_path / "ct")
 
 
-def test_a_value_that_is_no_number_is_refused_naming_the_file(tmp_path):
+def test_value_that_is_no_number_is_refused_with_its_file(tmp_path):
     write_mr(tmp_path, echoes_ms=(4.6,), subfolders=("",))
     path = fake_dicom.files(tmp_path)[0]
     data = path.read_bytes()
@@ -430,7 +432,7 @@ def test_a_value_that_is_no_number_is_refused_naming_the_file(tmp_path):
     assert str(path) in str(error.value)
 
 
-def test_a_phase_alone_is_refused_unless_it_is_all_that_was_asked_for(tmp_path):
+def test_single_phase_is_refused_unless_requested_alone(tmp_path):
     write_mr(tmp_path, echoes_ms=(4.6,), subfolders=("InPhase",))
     for channels in (BOTH, None):
         with pytest.raises(UnusableScan, match="no out_of_phase image beside in_phase"):
@@ -474,20 +476,20 @@ def test_two_candidates_are_refused_with_a_list_of_both(tmp_path):
         read_dicom(tmp_path / "ct", modality="CT")
 
 
-def test_the_wrong_modality_is_refused(tmp_path):
+def test_wrong_modality_is_refused(tmp_path):
     write_mr(tmp_path)
     with pytest.raises(UnusableScan, match=r"modality is MR .10 images., expected CT"):
         read_dicom(tmp_path, modality="CT")
 
 
 @pytest.mark.parametrize("defect", [{"RescaleType": "US"}, {"RescaleSlope": None}])
-def test_ct_that_is_not_in_hounsfield_units_is_refused(tmp_path, defect):
+def test_ct_without_hounsfield_units_is_refused(tmp_path, defect):
     write_ct(tmp_path, edit=lambda image, _: setattr_(image, **defect))
     with pytest.raises(UnusableScan, match="not Hounsfield units"):
         read_dicom(tmp_path, modality="CT")
 
 
-def test_a_folder_without_images_and_bad_arguments_are_refused(tmp_path):
+def test_folder_without_images_and_bad_arguments_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UnusableScan, match="no DICOM images .1 other files, such as"):
         read_dicom(tmp_path, modality="MR")

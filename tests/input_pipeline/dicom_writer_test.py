@@ -44,7 +44,7 @@ def images(paths):
     return [pydicom.dcmread(path) for path in paths]
 
 
-def test_every_slice_is_where_its_mr_slice_is(mr, tmp_path):
+def test_each_slice_lies_on_its_mr_slice(mr, tmp_path):
     hu = some_hu(mr)
     written = images(write_ct_series(tmp_path / "ct", hu, mr))
     assert len(written) == len(mr.origin.headers) == 5
@@ -65,7 +65,7 @@ def test_every_slice_is_where_its_mr_slice_is(mr, tmp_path):
 
 
 @pytest.mark.parametrize("degrees", [(8, -5, 12), (90, 0, 0), (100, 85, 3)])
-def test_what_was_written_reads_back_at_the_same_place(tmp_path, degrees):
+def test_written_series_reads_back_at_the_same_position(tmp_path, degrees):
     write_mr(tmp_path / "mr", geometry=Geometry(degrees=degrees))
     mr = read_dicom(tmp_path / "mr", modality="MR", channels=BOTH)
     axial = to_axial(mr)
@@ -101,7 +101,7 @@ def test_slices_are_written_as_they_come(tmp_path, degrees, at_once):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct"]
 
 
-def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
+def test_series_that_lacks_slices_does_not_appear(mr, tmp_path):
     hu = some_hu(mr)
     with pytest.raises(ValueError, match="2 of 5 slices were not written"):
         with CtSeries(tmp_path / "out" / "ct", mr) as series:
@@ -116,7 +116,7 @@ def test_a_series_that_lacks_slices_does_not_appear(mr, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_slices_that_could_not_be_written_are_missing(mr, tmp_path, monkeypatch):
+def test_series_with_unwritable_slices_does_not_appear(mr, tmp_path, monkeypatch):
     """Whatever is made of the error."""
     saved = pydicom.Dataset.save_as
 
@@ -134,7 +134,7 @@ def test_slices_that_could_not_be_written_are_missing(mr, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("order", [lambda volume: volume, to_axial])
-def test_a_volume_that_is_not_the_series_it_came_from_is_refused(order, mr, tmp_path):
+def test_volume_off_the_grid_of_its_series_is_refused(order, mr, tmp_path):
     cut = order(dataclasses.replace(mr, voxels=mr.voxels[1:4]))
     moved = order(mr)
     moved = dataclasses.replace(moved, affine=moved.affine + np.eye(4)[:, [3]] * 0.1)
@@ -144,7 +144,7 @@ def test_a_volume_that_is_not_the_series_it_came_from_is_refused(order, mr, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["mr"]
 
 
-def test_a_made_up_series_is_written_as_it_comes(tmp_path):
+def test_series_of_a_made_up_volume_is_written_as_it_comes(tmp_path):
     affine = np.diag([-2.0, -3.0, 4.0, 1.0])
     axial = Volume(
         voxels=np.zeros((4, 6, 5, 1), np.float32),
@@ -162,7 +162,7 @@ def test_a_made_up_series_is_written_as_it_comes(tmp_path):
     np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
 
 
-def test_a_mark_on_the_left_stays_on_the_left(mr, tmp_path):
+def test_mark_on_the_left_stays_on_the_left(mr, tmp_path):
     axial = to_axial(mr)
     hu = np.full(axial.voxels.shape[:3], -1024.0)
     hu[3, 2, -1] = 1000  # the last column is the patient's left, row 2 is anterior
@@ -187,7 +187,7 @@ def test_a_mark_on_the_left_stays_on_the_left(mr, tmp_path):
         raise AssertionError("the mark is gone")
 
 
-def test_identity_is_inherited_or_own_as_it_should_be(mr, tmp_path):
+def test_series_inherits_the_patient_and_has_its_own_identifiers(mr, tmp_path):
     one = images(write_ct_series(tmp_path / "a", some_hu(mr), mr))
     two = images(write_ct_series(tmp_path / "b", some_hu(mr), mr))
     header = mr.origin.headers[0]
@@ -213,7 +213,7 @@ def test_identity_is_inherited_or_own_as_it_should_be(mr, tmp_path):
     assert not taken & (instances | {ct.SeriesInstanceUID for ct in one + two})
 
 
-def test_it_says_that_it_is_synthetic_and_of_what(mr, tmp_path):
+def test_series_says_that_it_is_synthetic_and_names_its_sources(mr, tmp_path):
     written = images(
         write_ct_series(
             tmp_path / "ct",
@@ -254,7 +254,7 @@ def test_hu_are_rounded_and_clipped(mr, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_an_existing_folder_is_left_alone_and_a_failure_leaves_nothing(
+def test_existing_folder_is_kept_and_a_failure_leaves_nothing(
     mr, tmp_path, monkeypatch
 ):
     (tmp_path / "ct").mkdir()
@@ -295,7 +295,7 @@ def test_nifti_input_gives_the_same_voxels_with_a_patient_of_its_own(mr, tmp_pat
     assert written[0].FrameOfReferenceUID != mr.origin.headers[0].FrameOfReferenceUID
 
 
-def test_a_left_handed_phantom_is_written_axial(tmp_path):
+def test_left_handed_phantom_is_written_axial(tmp_path):
     voxels = np.zeros((4, 6, 5, 1), np.float32)
     affine = np.diag([2.0, 3.0, 4.0, 1.0])  # RAS: columns to the right, rows up
     volume = Volume(voxels=voxels, affine=affine, modality="MR", channels=("t2",))

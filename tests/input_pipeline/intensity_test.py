@@ -20,7 +20,7 @@ def test_hu_beyond_the_knots_are_clipped():
     assert intensity.hu_to_unit(np.array([-3024, 4000]), KNOTS).tolist() == [-1, 1]
 
 
-def test_two_knots_are_a_plain_window():
+def test_two_knots_give_a_linear_window():
     window = ((-200.0, -1.0), (200.0, 1.0))
     np.testing.assert_allclose(
         intensity.hu_to_unit(np.array([-100.0, 0.0, 100.0]), window), [-0.5, 0, 0.5]
@@ -41,7 +41,7 @@ def test_knots_without_an_inverse_are_refused(knots, reason):
         intensity.hu_to_unit(np.zeros(3), knots)
 
 
-def test_int16_hu_round_and_stop_at_air():
+def test_int16_hu_are_rounded_and_clipped_at_air():
     stored = intensity.hu_to_int16(np.array([-3024.0, -1000.4, 39.6, 3071.0]))
     assert stored.dtype == np.int16
     assert stored.tolist() == [-1024, -1000, 40, 3071]
@@ -63,7 +63,7 @@ def test_phases_share_one_scale_and_t2_has_its_own():
     assert alone[0] == pytest.approx(59.7, abs=1)
 
 
-def test_scale_is_that_of_the_body():
+def test_mr_scale_is_a_percentile_of_the_body():
     voxels = np.full((1, 4, 4, 1), 5000.0)
     mask = np.zeros((1, 4, 4), bool)
     mask[0, 1:3, 1:3] = True

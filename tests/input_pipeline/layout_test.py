@@ -8,7 +8,7 @@ def make(root, *folders):
         (root / folder).mkdir(parents=True)
 
 
-def test_chaos_numbers_are_no_shared_people(tmp_path):
+def test_equal_numbers_in_chaos_are_different_people(tmp_path):
     make(
         tmp_path,
         *(f"Train_Sets/MR/{n}/T1DUAL/DICOM_anon" for n in (1, 10, 2)),
@@ -29,7 +29,7 @@ def test_chaos_may_be_named_by_its_train_sets(tmp_path):
     assert len(find_scans(tmp_path, "chaos")) == 2
 
 
-def test_mr_of_chaos_can_stand_beside_ct_without_contrast_medium(tmp_path):
+def test_mr_of_chaos_is_combined_with_ct_without_contrast_medium(tmp_path):
     make(
         tmp_path,
         "Train_Sets/MR/1/T1DUAL",
@@ -48,7 +48,7 @@ def test_mr_of_chaos_can_stand_beside_ct_without_contrast_medium(tmp_path):
     assert len({s.name for s in scans}) == 3
 
 
-def test_a_folder_of_ones_own_has_a_folder_for_each_subject(tmp_path):
+def test_own_folder_has_a_folder_for_each_subject(tmp_path):
     make(tmp_path, "mr/anna", "mr/.cache", "ct/anna", "ct/bert")
     (tmp_path / "mr" / "readme.txt").write_text("not a subject")
     scans = find_scans(tmp_path, "folder")
@@ -73,7 +73,7 @@ def test_a_folder_of_ones_own_has_a_folder_for_each_subject(tmp_path):
         ("chaos_noncontrast", ["Noncontrast_CT/a"], "raw/MR: no such folder"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path, source, folders, message):
+def test_missing_folder_or_file_is_named(tmp_path, source, folders, message):
     make(tmp_path, "raw", *(f"raw/{folder}" for folder in folders))
     with pytest.raises(FileNotFoundError, match=message):
         find_scans(tmp_path / "raw", source)

@@ -28,7 +28,7 @@ def read(*paths, modality="MR", channels=("in_phase",)):
     return read_nifti(paths, modality=modality, channels=channels)
 
 
-def test_axes_are_column_row_slice_and_negative_values_stay(tmp_path):
+def test_axes_are_column_row_slice_and_negative_values_are_kept(tmp_path):
     values = save(tmp_path / "a.nii.gz")
     volume = read(tmp_path / "a.nii.gz")
     assert volume.voxels.shape == (5, 12, 9, 1) and volume.voxels.dtype == np.float32
@@ -50,7 +50,7 @@ def test_one_file_is_one_channel(tmp_path):
     np.testing.assert_array_equal(volume.voxels[..., 1], second.transpose(2, 1, 0))
 
 
-def test_a_wrong_number_of_files_says_the_channels(tmp_path):
+def test_wrong_number_of_files_names_the_channels(tmp_path):
     with pytest.raises(
         ValueError, match="1 file given, 2 channels expected: in_phase, t2"
     ):
@@ -77,18 +77,18 @@ def in_metres(image):
 
 
 @pytest.mark.parametrize("edit", [only_qform, lambda image: image.set_qform(None, 0)])
-def test_either_form_places_the_volume(tmp_path, edit):
+def test_sform_or_qform_alone_places_the_volume(tmp_path, edit):
     save(tmp_path / "a.nii", edit=edit)
     np.testing.assert_allclose(read(tmp_path / "a.nii").affine, AFFINE, atol=1e-4)
 
 
-def test_units_become_millimetres(tmp_path):
+def test_spatial_units_are_converted_to_millimetres(tmp_path):
     affine = AFFINE * np.array([1e-3, 1e-3, 1e-3, 1])[:, None]
     save(tmp_path / "a.nii", affine=affine, edit=in_metres)
     np.testing.assert_allclose(read(tmp_path / "a.nii").affine, AFFINE, atol=1e-4)
 
 
-def test_a_fourth_axis_of_one_is_dropped(tmp_path):
+def test_fourth_axis_of_length_one_is_dropped(tmp_path):
     values = save(tmp_path / "a.nii", shape=(9, 12, 5, 1))
     volume = read(tmp_path / "a.nii")
     np.testing.assert_array_equal(volume.voxels[..., 0], values[..., 0].T)
@@ -133,7 +133,7 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_is_refused_with_its_reason(tmp_path, defect):
+def test_defect_is_refused_with_its_reason(tmp_path, defect):
     edit, reason = DEFECTS[defect]
     save(tmp_path / "a.nii.gz", edit=edit)
     with pytest.raises(UnusableScan, match=reason) as error:
@@ -142,7 +142,7 @@ def test_a_defect_is_refused_with_its_reason(tmp_path, defect):
 
 
 @pytest.mark.parametrize("shape", [(9, 12, 5, 3), (9, 12), (9, 12, 1)])
-def test_what_is_not_one_volume_is_refused(tmp_path, shape):
+def test_image_that_is_not_one_volume_is_refused(tmp_path, shape):
     save(tmp_path / "a.nii", shape=shape)
     with pytest.raises(UnusableScan, match="expected one 3-D volume"):
         read(tmp_path / "a.nii")
@@ -156,7 +156,7 @@ def test_complex_and_colour_values_are_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.7])
-def test_a_truncated_file_is_refused(tmp_path, suffix, keep):
+def test_truncated_file_is_refused(tmp_path, suffix, keep):
     path = tmp_path / f"a{suffix}"
     save(path)
     data = path.read_bytes()
@@ -194,7 +194,7 @@ def test_phases_on_two_grids_are_refused_naming_both_files(tmp_path):
         assert "a.nii" in str(error.value) and name in str(error.value)
 
 
-def test_t2_on_another_grid_is_brought_onto_that_of_the_phases(tmp_path):
+def test_t2_on_another_grid_is_resampled_onto_the_phases(tmp_path):
     save(tmp_path / "a.nii")
     phase = read(tmp_path / "a.nii", channels=("in_phase",))
     # Twice as coarse along the slices, half a slice lower, and a slice more.
@@ -244,7 +244,7 @@ def test_written_voxels_lie_on_the_grid_of_the_input(tmp_path, dtype, signs):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz"]
 
 
-def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
+def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     volume = Volume(
         voxels=np.zeros((2, 3, 4, 1), np.float32),
         affine=AFFINE,
@@ -263,7 +263,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writing_refuses_what_it_cannot_keep(tmp_path):
+def test_values_and_names_that_nifti_cannot_hold_are_refused(tmp_path):
     volume = Volume(
         voxels=np.zeros((2, 3, 4, 1), np.float32),
         affine=AFFINE,
@@ -293,7 +293,7 @@ REAL = {  # (slices, rows, columns), spacing
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_file_loads(real_data, name):
+def test_real_file_loads(real_data, name):
     modality, shape, slice_mm = REAL[name]
     channel = "hu" if modality == "CT" else "t2"
     volume = read(real_data / name, modality=modality, channels=(channel,))

@@ -65,7 +65,7 @@ def test_arrays_have_their_documented_shapes_and_types(plain):
     assert plain.ct_hu.min() >= -1024 and plain.ct_hu.max() <= 3071
 
 
-def test_a_seed_gives_the_same_voxels_for_any_global_state_of_numpy(plain):
+def test_seed_gives_the_same_voxels_for_any_global_state_of_numpy(plain):
     np.random.seed(99)
     again = draw_subject(SEED, **SMALL)
     for field in ("ct_hu", "mr", "labels", "affine"):
@@ -89,7 +89,7 @@ def test_subjects_range_from_thin_to_obese_and_fit_the_field_of_view():
         assert build.half_width_mm + build.wall_mm + 1.3 * build.fat_mm < 192
 
 
-def test_an_abdomen_has_every_tissue():
+def test_abdomen_has_every_tissue():
     rng = np.random.default_rng(0)
     axes = tuple(
         np.linspace(-end, end, n) for end, n in ((72, 48), (150, 160), (190, 200))

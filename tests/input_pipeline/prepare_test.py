@@ -38,7 +38,7 @@ def own(tmp_path_factory):
     return prepare(own_config(), root / "raw", root / "data", workers=1), root / "data"
 
 
-def test_everything_is_there_and_nothing_else(own):
+def test_data_set_has_exactly_its_files(own):
     _, data_dir = own
     assert sorted(os.listdir(data_dir)) == [
         "ct.png",
@@ -52,7 +52,7 @@ def test_everything_is_there_and_nothing_else(own):
         assert (data_dir / png).read_bytes().startswith(b"\x89PNG")
 
 
-def test_subjects_are_split_whole_and_one_person_is_in_one_split(own):
+def test_person_is_in_one_split_in_both_domains(own):
     prepared, _ = own
     split = {
         domain: {s.name: s.split for s in prepared.domains[domain].subjects}
@@ -64,7 +64,7 @@ def test_subjects_are_split_whole_and_one_person_is_in_one_split(own):
     assert any("ct: 2 subjects, none left for" in text for text in prepared.warnings)
 
 
-def test_slices_hold_the_body_in_hu_and_shared_mr_units(own):
+def test_slices_are_hu_and_mr_on_one_scale(own):
     prepared, data_dir = own
     for domain in ("mr", "ct"):
         assert (
@@ -117,7 +117,7 @@ def test_statistics_describe_the_body(own):
     assert [p["50"] for p in mr["percentiles"]] == [MR_ONE, MR_ONE // 4]
 
 
-def test_air_outside_the_body_is_kept_when_asked(tmp_path):
+def test_pixels_outside_the_body_are_kept_without_a_mask(tmp_path):
     write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
     config = own_config(mask_outside_body=False)
     prepare(config, tmp_path / "raw", tmp_path / "data", workers=1)
@@ -125,7 +125,7 @@ def test_air_outside_the_body_is_kept_when_asked(tmp_path):
     assert (images == -1000).sum() > (images == 60).sum()
 
 
-def test_single_subjects_train_and_say_so(tmp_path, caplog):
+def test_single_subjects_train_with_a_warning(tmp_path, caplog):
     write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
     prepared = prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
     for domain in ("mr", "ct"):
@@ -163,7 +163,7 @@ def test_all_refusals_are_listed_and_nothing_is_left_behind(tmp_path):
     assert os.listdir(tmp_path) == ["raw"]
 
 
-def test_refusals_by_processes_are_the_same(tmp_path):
+def test_worker_processes_give_the_same_refusals(tmp_path):
     write_subjects(tmp_path / "raw", mr=["a", "b"], ct=["c", "d"])
     (tmp_path / "raw/mr/b/out_of_phase.nii.gz").unlink()
     write_scan(tmp_path / "raw/ct/d/ct.nii.gz", (-1000, -1000))
@@ -188,7 +188,7 @@ def test_failing_at_the_very_end_leaves_nothing_behind(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["raw"]
 
 
-def test_bodies_that_do_not_fit_are_refused_with_the_size_that_would(tmp_path):
+def test_body_larger_than_the_slice_is_refused_with_a_size_that_holds_it(tmp_path):
     write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
     with pytest.raises(UnusableScan, match=r"ct/c.* 13\d mm wide and 1\d\d mm deep"):
         prepare(own_config(size=20), tmp_path / "raw", tmp_path / "data", workers=1)
@@ -210,7 +210,7 @@ def test_bodies_that_do_not_fit_are_refused_with_the_size_that_would(tmp_path):
         ({"mr_percentile": 0.0}, "data.mr_percentile"),
     ],
 )
-def test_fields_without_meaning_are_named(tmp_path, fields, message):
+def test_invalid_fields_are_named(tmp_path, fields, message):
     write_subjects(tmp_path / "raw", mr=["a"], ct=["c"])
     with pytest.raises(ValueError, match=message):
         prepare(own_config(**fields), tmp_path / "raw", tmp_path / "data", workers=1)
@@ -291,7 +291,7 @@ def test_workers_do_not_change_a_byte(tmp_path):
     assert one == two and len(one) > 8
 
 
-def test_processes_do_not_hoard_results():
+def test_worker_processes_keep_few_results_ahead():
     taken = []
 
     def items():
@@ -306,7 +306,7 @@ def test_processes_do_not_hoard_results():
         assert list(results) == list(range(1, 100))
 
 
-def test_contact_sheets_open_only_what_they_show(tmp_path, monkeypatch):
+def test_contact_sheet_opens_only_the_volumes_it_shows(tmp_path, monkeypatch):
     """An open volume is an open file, and of those there are never ten thousand."""
     np.save(tmp_path / "one.npy", np.zeros((1, 4, 4, 1), np.int16))
     volumes = [
@@ -346,7 +346,7 @@ def test_contact_sheets_open_only_what_they_show(tmp_path, monkeypatch):
         ({"size": None}, "size"),
     ],
 )
-def test_a_prepared_json_of_another_kind_is_refused(own, tmp_path, change, message):
+def test_invalid_manifest_is_refused(own, tmp_path, change, message):
     _, data_dir = own
     fields = json.loads((data_dir / "prepared.json").read_text()) | change
     (tmp_path / "prepared.json").write_text(json.dumps(fields))
@@ -354,7 +354,7 @@ def test_a_prepared_json_of_another_kind_is_refused(own, tmp_path, change, messa
         read_manifest(tmp_path)
 
 
-def test_a_folder_without_prepared_json_is_no_data_set(tmp_path):
+def test_folder_without_a_manifest_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--mode=prepare"):
         read_manifest(tmp_path)
 
@@ -397,7 +397,7 @@ def test_own_folder_of_real_nifti_and_dicom_prepares(real_data, tmp_path):
     assert {s.slices for s in prepared.domains["ct"].subjects} == {78, 30}
 
 
-def test_scans_that_cannot_be_used_are_reasons_not_crashes(tmp_path):
+def test_unusable_scan_is_returned_as_its_reason(tmp_path):
     job = ScanJob(name="x", split="train", domain="ct", path=str(tmp_path / "no"))
     slice_format = SliceFormat(
         size=8,

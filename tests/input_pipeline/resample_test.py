@@ -35,7 +35,7 @@ def ramps(volume: Volume) -> Volume:
 
 @pytest.mark.parametrize("spacing_mm", [0.8, 1.5, 2.0, 3.7, 7.1])
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (8, -6, 11)])
-def test_resampling_puts_a_ramp_where_it_was(spacing_mm, degrees):
+def test_resampled_ramp_is_exact(spacing_mm, degrees):
     affine = oblique([0, 1, 2], (-1, -1, 1), degrees)
     volume = ramps(make_volume(shape=(2, 60, 44), affine=affine))
     grid = grid_covering(volume, spacing_mm, multiple=4)
@@ -79,7 +79,7 @@ def test_downsampling_averages_what_it_cannot_show():
     np.testing.assert_allclose(inner, 50.0, atol=3.0)
 
 
-def test_outside_of_the_field_of_view_is_exactly_the_fill():
+def test_pixels_outside_the_field_of_view_are_the_fill():
     volume = make_volume(shape=(1, 10, 12), affine=np.diag([-1.0, -1.0, 5.0, 1.0]))
     grid = grid_around(volume, 1.0, rows=20, columns=20, centre_mm=(0.0, 0.0))
     resampled = resample_to_grid(volume, grid, fill=-1024.0)
@@ -101,14 +101,14 @@ def test_outside_of_the_field_of_view_is_exactly_the_fill():
     assert (back == 7.0).all()
 
 
-def test_grid_around_is_centred_on_the_position_asked_for():
+def test_grid_around_is_centred_on_the_given_position():
     volume = make_volume(shape=(1, 30, 20), affine=np.diag([-2.0, -1.5, 5.0, 1.0]))
     grid = grid_around(volume, 1.25, rows=16, columns=9, centre_mm=(12.0, 7.0))
     assert grid.row_start_mm + 7.5 * 1.25 == pytest.approx(12.0)
     assert grid.column_start_mm + 4 * 1.25 == pytest.approx(7.0)
 
 
-def test_grid_covering_holds_the_field_of_view_in_the_multiple_asked_for():
+def test_grid_covering_holds_the_field_of_view_in_the_given_multiple():
     volume = make_volume(shape=(1, 33, 21), affine=np.diag([-2.0, -1.5, 5.0, 1.0]))
     grid = grid_covering(volume, 1.3, multiple=4)
     assert grid.rows % 4 == 0 and grid.columns % 4 == 0
@@ -118,7 +118,7 @@ def test_grid_covering_holds_the_field_of_view_in_the_multiple_asked_for():
     assert grid.column_start_mm + (grid.columns - 0.5) * 1.3 >= 20.5 * 2
 
 
-def test_a_whole_volume_is_resampled_in_a_second():
+def test_whole_volume_is_resampled_within_two_seconds():
     volume = make_volume(shape=(35, 256, 256), affine=np.diag([-1.9, -1.9, 5.5, 1.0]))
     grid = grid_covering(volume, 1.5, multiple=4)
     started = time.process_time()

@@ -39,7 +39,7 @@ def test_nifti_files_give_the_voxels_and_the_grid_of_the_dicom_folder(scan, tmp_
     np.testing.assert_array_equal(swapped.voxels, scan.voxels[..., ::-1])
 
 
-def test_a_folder_of_files_named_after_channels_is_a_scan(scan, tmp_path):
+def test_folder_of_files_named_after_channels_is_a_scan(scan, tmp_path):
     assert_same(read_scan(tmp_path / "nifti", modality="MR", channels=BOTH), scan)
     assert_same(read_scan(tmp_path / "nifti", modality="MR"), scan)
     one = read_scan(tmp_path / "nifti", modality="MR", channels=("out_of_phase",))
@@ -48,7 +48,7 @@ def test_a_folder_of_files_named_after_channels_is_a_scan(scan, tmp_path):
         read_scan(tmp_path / "nifti", modality="MR", channels=(*BOTH, "t2"))
 
 
-def test_a_single_file_in_a_folder_needs_no_name(scan, tmp_path):
+def test_single_file_in_a_folder_needs_no_name(scan, tmp_path):
     (tmp_path / "one").mkdir()
     shutil.copy(tmp_path / "nifti/in_phase.nii.gz", tmp_path / "one/volume.nii.gz")
     for path in (tmp_path / "one", tmp_path / "one/volume.nii.gz"):
@@ -67,7 +67,7 @@ def test_ct_folders_and_multi_frame_files_are_scans(tmp_path):
     assert volume.voxels.shape == (5, 12, 9, 1)
 
 
-def test_what_is_missing_is_named(scan, tmp_path):
+def test_missing_folder_or_file_is_named(scan, tmp_path):
     good = tmp_path / "nifti" / "in_phase.nii.gz"
     for bad in (tmp_path / "nowhere", f"{good},{tmp_path}/nowhere.nii"):
         with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -76,7 +76,7 @@ def test_what_is_missing_is_named(scan, tmp_path):
         read_scan(f"{good},", modality="MR", channels=BOTH)
 
 
-def test_a_wrong_channel_count_names_the_channels(scan, tmp_path):
+def test_wrong_channel_count_names_the_channels(scan, tmp_path):
     paths = ",".join(str(tmp_path / "nifti" / f"{name}.nii.gz") for name in BOTH)
     message = "2 files given, 3 channels expected: in_phase, out_of_phase, t2"
     with pytest.raises(ValueError, match=message):
@@ -85,7 +85,7 @@ def test_a_wrong_channel_count_names_the_channels(scan, tmp_path):
         read_scan(paths, modality="MR")
 
 
-def test_unknown_names_and_mixed_lists_are_refused(scan, tmp_path):
+def test_unknown_channels_and_mixed_lists_are_refused(scan, tmp_path):
     with pytest.raises(ValueError, match="'flair' of MR, expected one of in_phase"):
         read_scan(tmp_path / "nifti", modality="MR", channels=("flair",))
     with pytest.raises(ValueError, match="modality is 'US'"):
@@ -95,7 +95,7 @@ def test_unknown_names_and_mixed_lists_are_refused(scan, tmp_path):
         read_scan(f"{one},{two}", modality="MR", channels=BOTH)
 
 
-def test_nifti_files_among_dicom_images_are_no_reason_to_guess(scan, tmp_path):
+def test_nifti_channels_among_dicom_images_are_refused_as_ambiguous(scan, tmp_path):
     folder = tmp_path / "dicom"
     # Files that are no channel of the scan do not matter.
     shutil.copy(tmp_path / "nifti/in_phase.nii.gz", folder / "liver.nii.gz")

@@ -100,7 +100,7 @@ def test_domains_and_splits_do_not_share_shards(tmp_path):
     ]
 
 
-def test_there_are_never_more_shards_than_a_process_may_open(tmp_path, monkeypatch):
+def test_number_of_shards_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 1)
     volumes = [volume(tmp_path, f"s{number}", 30) for number in range(20)]
     plan = shards.assign_shards(volumes, FORMAT)
@@ -113,7 +113,7 @@ def test_there_are_never_more_shards_than_a_process_may_open(tmp_path, monkeypat
 
 # TFDS reads with what protobuf 6, Beam's, announces to be going.
 @pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
-def test_what_was_stored_is_read_back_across_shards(tmp_path, monkeypatch):
+def test_slices_are_read_back_across_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 4 * SLICE_BYTES["ct"])
     volumes = [volume(tmp_path, f"s{n}", slices) for n, slices in enumerate([5, 1, 7])]
     volumes += [volume(tmp_path, "t", 3, split="test")]
@@ -152,7 +152,7 @@ def test_writing_a_shard_again_changes_nothing(tmp_path):
     assert os.listdir(path.parent) == [shard.file_name]
 
 
-def test_a_full_disk_is_told_and_leaves_no_part_of_a_shard(tmp_path):
+def test_full_disk_is_reported_and_leaves_no_part_of_a_shard(tmp_path):
     (shard,) = shards.assign_shards([volume(tmp_path, "a", 4000)], FORMAT)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))

@@ -68,7 +68,7 @@ def pair_ids(data_dir, data, steps, seed=0):
     return ids
 
 
-def test_pairs_are_one_persons_slice_moved_alike(tmp_path):
+def test_pairs_are_one_slice_with_one_placement(tmp_path):
     config = phantom.get_config("supervised_in_out")
     config.data.update(size=32, spacing_mm=12.0)
     config.phantom.update(train_mr=3, train_ct=3, validation=0, test=0, slices=4)
@@ -177,7 +177,7 @@ def test_position_is_the_step(tiny):
     )
 
 
-def test_crops_are_the_size_asked(tiny):
+def test_crops_have_the_given_size(tiny):
     data_dir, data = tiny
     data = data.copy_and_resolve_references()
     data.crop = 20
@@ -185,7 +185,7 @@ def test_crops_are_the_size_asked(tiny):
     assert batch["mr"].shape == (4, 20, 20, 2) and batch["ct"].shape == (4, 20, 20, 1)
 
 
-def test_channels_are_selected_in_the_order_asked(tiny):
+def test_channels_are_selected_in_the_given_order(tiny):
     data_dir, data = tiny
     (both,) = batches(data_dir, data, 1)
     for asked, expected in (
@@ -211,7 +211,7 @@ def test_channels_are_selected_in_the_order_asked(tiny):
         ({"ct_knots": ((0.0, 1.0), (1.0, -1.0))}, "data.ct_knots"),
     ],
 )
-def test_what_the_data_are_not_is_named(tiny, fields, message):
+def test_configuration_that_does_not_fit_the_data_is_named(tiny, fields, message):
     data_dir, data = tiny
     data = data.copy_and_resolve_references()
     data.update(fields)
@@ -243,12 +243,12 @@ def test_volumes_are_read_whole_and_in_order(tiny):
         next(dataset.subjects("pet", "train"))
 
 
-def test_missing_data_say_how_to_make_them(tmp_path):
+def test_missing_data_are_named_with_the_remedy(tmp_path):
     with pytest.raises(FileNotFoundError, match="--mode=prepare"):
         Dataset.open(tmp_path)
 
 
-def test_transforms_can_be_sent_to_workers(tiny):
+def test_transforms_can_be_pickled(tiny):
     to_unit = stream._ToUnit(augmentation=stream.Augmentation(crop=8), modality="MR")
     assert pickle.loads(pickle.dumps(to_unit)) == to_unit
 

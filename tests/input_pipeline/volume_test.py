@@ -46,7 +46,7 @@ def test_to_axial_moves_voxels_without_moving_the_patient(axes, signs):
     np.testing.assert_array_equal(to_axial(axial).voxels, axial.voxels)
 
 
-def test_restore_order_takes_stored_and_axial_order_and_nothing_else():
+def test_restore_order_refuses_any_but_stored_and_axial_order():
     volume = make_volume(affine=oblique([1, 2, 0], (1, -1, -1)))
     axial = to_axial(volume)
     stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
@@ -81,7 +81,7 @@ def test_other_planes_are_not_restored():
     assert restore_slices(to_axial(volume).voxels[:1], 0, **stored) is None
 
 
-def test_spacing_is_of_rows_columns_slices():
+def test_spacing_is_in_the_order_rows_columns_slices():
     volume = make_volume(affine=oblique([0, 1, 2], (-1, -1, 1)))
     assert volume.spacing_mm == pytest.approx((1.5, 2.25, 6.0))
 
