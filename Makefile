@@ -20,7 +20,7 @@ test: lint  ## lint, and the tests that take seconds
 test-all: lint  ## lint, and all tests
 	$(RUN) -m pytest
 
-beam-test: .venv-beam/installed $(STAMP)  ## Apache Beam's pipeline, in an environment of its own
+beam-test: .venv-beam/installed $(STAMP)  ## preparation by Apache Beam, also on a Dask cluster
 	.venv-beam/bin/python -m pytest tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
 
 peers: .venv-peers/installed  ## time a training step beside PyTorch's; see docs/speed.md

@@ -1,10 +1,10 @@
-"""A scan in memory: voxels, where they lie in the patient, and what comes with them.
+"""A scan in memory: voxels, their position in the patient, and headers.
 
 Arrays are `voxels[slice, row, column, channel]`. The affine maps (column, row, slice,
 1) to millimetres of voxel centres in RAS (x to the patient's right, y to anterior, z to
 superior), as in NIfTI. Everything after the readers works on the canonical axial order
 of `to_axial`: slices from inferior to superior, rows from anterior to posterior,
-columns from the patient's right to the left, which is how a radiologist looks at them.
+columns from the patient's right to the left, as a radiologist looks at them.
 """
 
 import dataclasses

@@ -25,7 +25,7 @@ Edit = Callable[[Dataset, int], Dataset | None]
 
 
 def rotation(degrees: tuple[float, float, float]) -> np.ndarray:
-    """(3, 3), about x, then y, then z."""
+    """Return the (3, 3) rotation about x, then y, then z."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.radians(degrees)):
         one, two = [i for i in range(3) if i != axis]
@@ -37,7 +37,7 @@ def rotation(degrees: tuple[float, float, float]) -> np.ndarray:
 
 
 def oblique(axes, signs, degrees=(8, -6, 11)) -> np.ndarray:
-    """An affine whose (column, row, slice) run mostly along the given axes."""
+    """Return an affine whose (column, row, slice) run mostly along the given axes."""
     affine = np.eye(4)
     affine[:3, :3] = (
         rotation(degrees) @ np.eye(3)[:, axes] * signs * np.array([2.25, 1.5, 6.0])
@@ -48,7 +48,7 @@ def oblique(axes, signs, degrees=(8, -6, 11)) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Where the voxels are, in DICOM's LPS (PS3.3 C.7.6.2.1.1)."""
+    """Positions of the voxels in DICOM's LPS (PS3.3 C.7.6.2.1.1)."""
 
     shape: tuple[int, int, int] = (5, 12, 9)  # slices, rows, columns
     row_mm: float = 1.5  # between rows
@@ -59,7 +59,7 @@ class Geometry:
 
     @property
     def directions(self) -> np.ndarray:
-        """Unit vectors in rows: along a row, down a column, from slice to slice."""
+        """Return unit vectors: along a row, down a column, from slice to slice."""
         return rotation(self.degrees).T
 
     def lps(self, slice_: float, row: float, column: float) -> np.ndarray:
@@ -72,7 +72,7 @@ class Geometry:
         )
 
     def values(self) -> np.ndarray:
-        """(slices, rows, columns) landmark values."""
+        """Return the landmark values, (slices, rows, columns)."""
         values = np.empty(self.shape)
         for index in itertools.product(*map(range, self.shape)):
             values[index] = landmark(self.lps(*index) * (-1, -1, 1))
@@ -80,12 +80,12 @@ class Geometry:
 
 
 def landmark(ras: np.ndarray) -> float:
-    """A whole number that tells a position in RAS mm."""
+    """Encode a position in RAS mm as a whole number."""
     return float(np.rint(600 + ras @ np.array([3.0, 1.7, 2.3])))
 
 
 def header(geometry: Geometry, index: int, *, modality: str, series: str) -> Dataset:
-    """A complete single-frame header, without pixels."""
+    """Make a complete single-frame header, without pixels."""
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 100"
     image.SOPClassUID = MRImageStorage if modality == "MR" else CTImageStorage
@@ -145,7 +145,7 @@ def write_series(
     series: str | None = None,
     edit: Edit | None = None,
 ) -> None:
-    """One file a slice, named so that their order is not that of the slices.
+    """Write one file a slice, named so that their order is not that of the slices.
 
     Args:
         folder: made when absent.
@@ -176,7 +176,7 @@ def write_mr(
     edit: Edit | None = None,
     tesla: float = 1.5,
 ) -> np.ndarray:
-    """One series with an echo in each subfolder ('': the folder itself).
+    """Write a series with an echo in each subfolder ('': the folder itself).
 
     Returns:
         (slices, rows, columns, echoes) values; the second echo is the first plus 1000.
@@ -208,7 +208,7 @@ def write_mr(
 def write_ct(
     folder: Path, *, geometry: Geometry | None = None, edit: Edit | None = None
 ) -> np.ndarray:
-    """Returns (slices, rows, columns) HU."""
+    """Write a CT series; return its HU, (slices, rows, columns)."""
     geometry = geometry or Geometry(degrees=(0.0, 0.0, 0.0))
     hu = geometry.values() - 700
     write_series(folder, hu + 1024, geometry=geometry, modality="CT", edit=edit)
@@ -216,7 +216,7 @@ def write_ct(
 
 
 def write_enhanced_mr(path: Path, *, geometry: Geometry | None = None) -> np.ndarray:
-    """One enhanced multi-frame file, frames from top to bottom.
+    """Write an enhanced multi-frame file, frames from top to bottom.
 
     Returns:
         (slices, rows, columns) values, of which the file stores half.
@@ -260,7 +260,7 @@ def write_enhanced_mr(path: Path, *, geometry: Geometry | None = None) -> np.nda
 
 
 def truncate(path: Path, *, keep: float = 0.8) -> None:
-    """Cuts the end off a file, as an interrupted copy does."""
+    """Cut the end off a file, as an interrupted copy does."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
 

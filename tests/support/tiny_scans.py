@@ -29,7 +29,7 @@ def tiny_phantom(**fields) -> ConfigDict:
 
 
 def make_volume(shape=(4, 5, 6), affine=None, channels=2, seed=0) -> Volume:
-    """Noise in MR channels."""
+    """Make a volume of noise in MR channels."""
     rng = np.random.default_rng(seed)
     names = ("in_phase", "out_of_phase", "t2")[:channels]
     voxels = rng.normal(size=(*shape, channels)).astype(np.float32)
@@ -38,7 +38,7 @@ def make_volume(shape=(4, 5, 6), affine=None, channels=2, seed=0) -> Volume:
 
 
 def write_scan(path: Path, values: tuple[float, float], *, shape=(50, 48, 6)) -> None:
-    """An ellipse of 136 mm x 108 mm in slices 1 to 4, off centre, in a NIfTI file."""
+    """Write an ellipse, 136 mm x 108 mm, off centre in slices 1 to 4, as NIfTI."""
     i, j, _ = np.indices(shape)
     body = ((i - 22) / 17) ** 2 + ((j - 26) / 18) ** 2 < 1
     body[..., 0] = body[..., 5] = False
@@ -59,7 +59,7 @@ def write_subjects(root: Path, *, mr=(), ct=()) -> None:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """Of every file below a folder."""
+    """Return the SHA-256 of every file below a folder."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
