@@ -1,16 +1,17 @@
 """--mode=prepare by Apache Beam, for more scans than one machine should read.
 
     python -m input_pipeline.beam --config=configs/folder.py --raw_dir=RAW \\
-        --data_dir=DATA -- --runner=FlinkRunner --flink_master=HOST:8081
+        --data_dir=DATA -- --runner=apache_beam.runners.dask.dask_runner.DaskRunner \\
+        --dask_client_address=tcp://HOST:8786 --dask_partition_size=1
 
-What follows -- are Beam's own options. RAW and DATA must be on a file system that this
-machine and all workers have mounted at the same place; the workers need this package,
-in the versions of this environment. Exit status: 0 done; 2 the request cannot be met,
-standard error says why; 1 everything else.
+Options after -- are Beam's own. Dask spreads subjects over its workers only with a
+partition size of 1. RAW and DATA must be on a file system that this machine and all
+workers have mounted at the same place. The workers need this package, in the versions
+of this environment. Exit status: 0 done; 2 the request cannot be met, standard error
+says why; 1 any other failure.
 """
 
 import functools
-import re
 import sys
 from pathlib import Path
 
@@ -19,9 +20,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from ml_collections import config_flags
 
 from input_pipeline.beam import pipeline
+from input_pipeline.command_line import EX_USAGE, parse_flags
 from input_pipeline.preparation import prepare
-
-MISTAKEN = 2
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="FILE or FILE:VARIANT, as of --mode=prepare."
@@ -33,7 +33,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to, a new folder.")
 
 
 def main(argv: list[str]) -> int:
-    """Prepares; returns the exit status."""
+    """Prepare a data set; return the exit status."""
     try:
         if argv[1:] and "--" not in sys.argv:
             raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
@@ -54,24 +54,8 @@ def main(argv: list[str]) -> int:
         )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return MISTAKEN
+        return EX_USAGE
     return 0
-
-
-def parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser, with every mistake as one line and its exit status."""
-    try:
-        return flags.FLAGS(argv)
-    except flags.UnrecognizedFlagError as error:
-        message = f"{error}; options of Beam follow --"
-    except flags.Error as error:
-        # A configuration file that raises comes with its traceback.
-        message = str(error).strip().splitlines()[-1]
-    except (AttributeError, KeyError) as error:  # ml_collections: no such field
-        name = re.search(r"\w+", str(error.args[0]))
-        message = f"the configuration has no field {(name[0] if name else error)!r}"
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(MISTAKEN)
 
 
 if __name__ == "__main__":
