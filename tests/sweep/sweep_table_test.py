@@ -87,6 +87,8 @@ def test_baselines_stand_once_and_real_against_real_below(paper):
     head = [cell.text for cell in tables.summary(paper).head]
     assert rows[3][1].text == ""
     assert rows[3][head.index("MAE")].text == "160.0"
+    notes = {cell.text: cell.note for cell in tables.summary(paper).head}
+    assert notes["ME, liver"] == "HU, distance from 0"
     real = {title: cell.text for title, cell in zip(head, rows[-1], strict=True)}
     assert real.pop("Fréchet distance, Haar features") == "1"
     assert real.pop("KL(real ‖ synthetic)") == "0.01"

@@ -176,7 +176,7 @@ def _cell(interval: Interval | None, definition: Metric) -> Cell:
 def _title(measure: Measure) -> Cell:
     definition = measure.definition
     notes = [definition.unit]
-    if definition.best is not None:
+    if measure.values and definition.best is not None:
         notes.append(f"distance from {definition.best:g}")
     return Cell(definition.title, ", ".join(filter(None, notes)))
 
