@@ -119,3 +119,50 @@ def test_files_are_short():
 
 def test_few_modules_are_at_the_top():
     assert len(list((REPOSITORY / "synthct_jax").glob("*.py"))) <= 8
+
+
+def definitions(
+    tree: ast.Module | ast.ClassDef,
+) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    """Yield the public classes, functions and methods, not those within functions."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            if not node.name.startswith("_"):
+                yield node
+                if isinstance(node, ast.ClassDef):
+                    yield from definitions(node)
+
+
+def test_modules_and_public_definitions_have_docstrings():
+    """A definition of a single statement may go without."""
+    lacking = [name for name, tree in modules().items() if not ast.get_docstring(tree)]
+    lacking += [
+        f"{name}: {node.name}"
+        for name, tree in modules().items()
+        for node in definitions(tree)
+        if not ast.get_docstring(node) and len(node.body) > 1 and node.name != "main"
+    ]
+    assert not lacking
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    riddle = re.compile(r"(Whose|Of|What|Where|How|Whether)\b")
+    assert not [
+        f"{name}: {docstring.splitlines()[0]}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and riddle.match(docstring := ast.get_docstring(node) or "")
+    ]
+
+
+def test_variables_are_named_for_their_value():
+    vague = {"found", "told", "asked"}
+    assert not [
+        f"{name}, line {node.lineno}: {node.id}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Store)
+        and node.id in vague
+    ]

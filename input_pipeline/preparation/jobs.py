@@ -132,6 +132,7 @@ class ScanJob(Job):
     path: str
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        """Read the scan, cut it into slices and store them."""
         # Phantoms do without DICOM and NIfTI.
         from input_pipeline.scans.read_scan import read_scan
 
@@ -171,6 +172,7 @@ class PhantomJob(Job):
     contrast: str
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        """Draw the subject and store its slices in each of its domains."""
         from input_pipeline.phantom import draw_subject
 
         subject = draw_subject(

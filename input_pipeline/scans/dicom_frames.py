@@ -83,6 +83,7 @@ class Frame:
         return "" if value is None else str(value).strip()
 
     def number_or_none(self, keyword: str) -> float | None:
+        """Return the value of an element as a number; None if absent or empty."""
         value = self.get(keyword)
         if value is None or value == "":
             return None
@@ -113,6 +114,7 @@ class Frame:
         return numbers
 
     def image_type(self) -> tuple[str, ...]:
+        """Return the values of ImageType in capitals; () if it is absent."""
         value = self.get("ImageType") or ()
         values = (value,) if isinstance(value, str) else value
         return tuple(str(v).strip().upper() for v in values)

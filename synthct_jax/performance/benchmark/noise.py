@@ -29,6 +29,7 @@ class NoiseJob(Job):
     slices: int
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
+        """Store slices of uniform noise."""
         rng = np.random.default_rng(0)
         channels = slice_format.channels(self.domain)
         shape = (self.slices, slice_format.size, slice_format.size, len(channels))
