@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 from html_page import HtmlPage
-from made_up_results import make, people
+from made_up_results import make, subjects
 
 from synthct_jax.evaluation.report import evaluation_page
-from synthct_jax.evaluation.results import NETWORK, Row
+from synthct_jax.evaluation.results import NETWORK, REFERENCE_CT, Row
 from synthct_jax.metrics import histogram, paired, spectrum
 
 BASELINE = "water"
@@ -16,7 +16,11 @@ BASELINE = "water"
 
 def report(mae, *, baseline=143.0, **changed):
     """Return the page of made-up results, beside a baseline of the same subjects."""
-    results = make(people(mae), **changed)
+    band = "band:soft_tissue"
+    voxels = tuple(
+        Row(name, REFERENCE_CT, band, "voxels", 900.0) for name in subjects(mae)
+    )
+    results = make(subjects(mae), extra_rows=voxels, **changed)
     metric = "mae" if results.paired else "frechet_haar_v1"
     counts = np.ones(len(histogram.CENTRES_HU)).tolist()
     frequencies = spectrum.frequencies().tolist()
@@ -85,6 +89,6 @@ def test_errors_by_region_have_signs_and_shares():
 
 def test_each_subject_has_a_row():
     page = report([100.0, 110.0])
-    rows = {row[0]: row for row in page.rows if row[0].startswith("person_")}
-    assert rows["person_1"][1] == "5"  # slices
-    assert "110.0" in rows["person_1"]
+    rows = {row[0]: row for row in page.rows if row[0].startswith("subject_")}
+    assert rows["subject_1"][1] == "5"  # slices
+    assert "110.0" in rows["subject_1"]
