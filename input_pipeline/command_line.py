@@ -9,13 +9,15 @@ from absl import flags
 EX_USAGE = 2  # exit status of a request that cannot be met
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
+def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str]:
     """Parse the command line with absl; return the arguments that are no flags.
 
     At a mistake, print one line to standard error and exit with status EX_USAGE.
     """
     try:
         return flags.FLAGS(list(argv))
+    except flags.UnrecognizedFlagError as error:
+        message = f"{error}{unknown_flag_hint}"
     except flags.Error as error:
         # absl includes the traceback of a configuration file that raises an error: its
         # last line is the message.

@@ -19,8 +19,8 @@ from absl import app, flags
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from ml_collections import config_flags
 
+from input_pipeline import command_line
 from input_pipeline.beam import pipeline
-from input_pipeline.command_line import EX_USAGE, parse_flags
 from input_pipeline.preparation import prepare
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -54,8 +54,14 @@ def main(argv: list[str]) -> int:
         )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return EX_USAGE
+        return command_line.EX_USAGE
     return 0
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parse the flags before --; what follows is Beam's."""
+    hint = "; options of Beam follow --"
+    return command_line.parse_flags(argv, unknown_flag_hint=hint)
 
 
 if __name__ == "__main__":

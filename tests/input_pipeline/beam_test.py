@@ -296,7 +296,7 @@ def test_two_attempts_at_a_subject_have_files_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--runner=FnApiRunner"], "flag 'runner'"),
+        (["--runner=FnApiRunner"], "flag 'runner'; options of Beam follow --"),
         (["RAW"], "'RAW' is no flag"),
         ([], "Beam's --runner is needed"),
         (["--", "--runer=FnApiRunner"], "Beam's --runner is needed"),
