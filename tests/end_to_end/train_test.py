@@ -182,17 +182,27 @@ def test_metric_of_which_more_is_better_cannot_choose_the_best_step(tmp_path):
         )
 
 
+ASKS_FOR_ONEDNN = """
+from synthct_jax.layers.cpu import onednn
+from synthct_jax.run import Run
+from tiny_run import tiny_config
+
+def enter(self, enter=Run.__enter__):
+    onednn.available()
+    return enter(self)
+
+Run.__enter__ = enter
+
+def get_config():
+    return tiny_config(steps=2, evaluate_every=0)
+"""
+
+
 @pytest.mark.slow
 def test_second_start_takes_its_programs_from_the_cache(tmp_path):
     """Although the process has asked for oneDNN, which small products do not use."""
     config = tmp_path / "config.py"
-    config.write_text(
-        "from synthct_jax.layers.cpu import onednn\n"
-        "from tiny_run import tiny_config\n"
-        "onednn.available()\n"
-        "def get_config():\n"
-        "    return tiny_config(steps=2, evaluate_every=0)\n"
-    )
+    config.write_text(ASKS_FOR_ONEDNN)
     cache = tmp_path / "cache"
     variables = {
         **os.environ,
