@@ -265,16 +265,18 @@ WAITING = """
 import sys, time
 from pathlib import Path
 from absl import app
+from input_pipeline.command_line import parse_flags
+from input_pipeline.files import new_folder
 from synthct_jax import main, translate
 
 def wait(workdir, scan, output, *, step):
-    with translate._appearing(output) as folder:
+    with new_folder(output) as folder:
         (folder / "half").write_text("done")
         print("ready", flush=True)
         time.sleep(60)
 
 translate.translate = wait
-app.run(main.main, flags_parser=main.parse_flags)
+app.run(main.main, flags_parser=parse_flags)
 """
 
 
