@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced by launchers, which wait for processes that may have to save first.
 
 signalled=

@@ -239,6 +239,13 @@ def test_scripts_pass_shellcheck():
     need("shellcheck")
     scripts = [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch"), REPOSITORY / ".ci/run"]
     assert len(scripts) >= 7
-    assert all(os.access(script, os.X_OK) for script in scripts)
-    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
+    assert all(
+        os.access(script, os.X_OK) for script in scripts if script.name != "wait.sh"
+    )
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", *scripts],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
