@@ -38,7 +38,7 @@ def write_file(path: str | Path, content: str | bytes) -> None:
 
 
 def check_vacant(folder: Path) -> None:
-    """Raise FileExistsError unless there is no such path, or an empty folder."""
+    """Raise FileExistsError if the path exists and is not an empty folder."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(
             f"{folder} exists and is not an empty folder: remove it or name another"

@@ -115,5 +115,5 @@ def mr_to_unit(stored: np.ndarray) -> np.ndarray:
 
 
 def hu_to_int16(hu: np.ndarray) -> np.ndarray:
-    """Round HU to stored int16, from AIR_HU up."""
+    """Round HU to stored int16, clipped to AIR_HU and 32767."""
     return np.round(np.clip(hu, AIR_HU, 32767)).astype(np.int16)

@@ -51,10 +51,11 @@ class Run:
     """
 
     def __init__(self, config: ConfigDict, workdir: Path):
-        self._config, self._workdir = config.train, workdir
+        self._train, self._workdir = config.train, workdir
         self._hparams = config.to_dict()
         self._contexts = contextlib.ExitStack()
-        self._compiled: set[bool] = set()  # validations, saves that were done before
+        # Pauses with and without validation: the first of each may compile.
+        self._pauses_done: set[bool] = set()
         self._logged = False
         self.primary = jax.process_index() == 0
         self.start = 0
@@ -94,13 +95,13 @@ class Run:
         """
         # Entered first and left last: a second signal must not end the last save.
         self._preemption = self.enter(Preemption())
-        self._watchdog = self.enter(Watchdog(self._config.watchdog_seconds))
-        validates = self._config.evaluate_every > 0
+        self._watchdog = self.enter(Watchdog(self._train.watchdog_seconds))
+        validates = self._train.evaluate_every > 0
         self._checkpoints = self.enter(
             Checkpoints(
                 self._workdir,
-                keep_latest=self._config.keep_latest,
-                best_metric=self._config.best_metric if validates else None,
+                keep_latest=self._train.keep_latest,
+                best_metric=self._train.best_metric if validates else None,
             )
         )
         self.start = self._checkpoints.latest_step or 0
@@ -128,14 +129,14 @@ class Run:
         self.enter(contextlib.closing(self.writer))
         self.writer.write_hparams(self._hparams)
         self._progress = Progress(
-            self._config.steps, start=self.start, shown=self.primary
+            self._train.steps, start=self.start, shown=self.primary
         )
         self._contexts.callback(self._progress.finish)
         self._losses = LossLog(
             self.writer,
             self._progress,
-            every=self._config.log_every,
-            last_step=self._config.steps,
+            every=self._train.log_every,
+            last_step=self._train.steps,
             learning_rate=learning_rate,
         )
 
@@ -158,16 +159,16 @@ class Run:
     def due(self, step: int) -> Due | None:
         """Return what has to be done after step `step`, None if nothing has."""
         self._watchdog.alive()
-        every = self._config.evaluate_every
+        every = self._train.evaluate_every
         due = Due(
             validation=every > 0 and step % every == 0,
             signal=self._preemption.reached(step),
-            last=step == self._config.steps,
+            last=step == self._train.steps,
         )
-        if any(due) or step % self._config.save_every == 0:
-            if due.validation not in self._compiled:
-                self._watchdog.sleep()  # programs may be compiled now, for long
-                self._compiled.add(due.validation)
+        if any(due) or step % self._train.save_every == 0:
+            if due.validation not in self._pauses_done:
+                self._watchdog.sleep()  # this may compile, which can take long
+                self._pauses_done.add(due.validation)
             return due
         if self._logged:
             self.goodput.write(resumed=self.start, step=step - 1)
@@ -180,7 +181,7 @@ class Run:
             FloatingPointError: one of them is not finite.
         """
         self._losses.fetch()
-        self._save_began = time.monotonic()
+        self._pause_began = time.monotonic()
 
     def validate(
         self,
@@ -207,7 +208,7 @@ class Run:
                 "Step %d was %ssaved in %.2f s",
                 self._checkpoints.latest_step,
                 "validated and " if due.validation else "",
-                time.monotonic() - self._save_began,
+                time.monotonic() - self._pause_began,
             )
 
     def finish(self, step: int, due: Due) -> bool:

@@ -3,7 +3,8 @@
 In the loop a step is dispatched before the losses of the step before are fetched, so
 that reading numbers never makes the devices wait. A checkpoint holds everything that
 the next step depends on, and the position in the data is the step: a run that was
-stopped or killed goes on as if nothing had happened, bit for bit.
+stopped goes on from there, a killed one from its last checkpoint, on the same devices
+bit for bit (GPUs: see launch/README.md).
 """
 
 import contextlib
@@ -35,8 +36,8 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     Args:
         config: see configs/default.py.
         workdir: folder of the run; made if missing.
-        data_dir: prepared data. If there are none, the phantom's are drawn there, by
-            default in `workdir`/data.
+        data_dir: prepared data. With `data.source` phantom they are drawn there if
+            missing, by default in `workdir`/data.
 
     Returns:
         True when all steps are done; False when stopped by a signal, at a checkpoint.
@@ -108,7 +109,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
 
         # The loop.
         for step in range(run.start + 1, config.train.steps + 1):
-            # Forbids unintended copies between host and devices.
+            # Forbids implicit copies between host and devices.
             with jax.transfer_guard("disallow"):
                 state, losses = train_step(state, batch)
                 # While the devices compute, the next batch is copied to them; then the
@@ -116,7 +117,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 with run.goodput.measure("input_wait"):
                     batch = sharding.to_global(next(batches), mesh)
                 run.log(step, losses)
-            if due := run.due(step):
+            if (due := run.due(step)) is not None:
                 run.fetch_losses()
                 metrics, weights = {}, None
                 if due.validation or not due.signal:
@@ -126,7 +127,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 run.save(state, dataclasses.replace(metadata, metrics=metrics), due)
                 if sample and not due.signal:
                     run.writer.write_images(step, {"step": sample(weights)})
-                del weights  # of all networks, on every device
+                del weights  # the generators, whole on every device
                 if run.finish(step, due):
                     return False
     return True

@@ -84,7 +84,7 @@ def acquire(
     texture: np.ndarray,
     fat_fractions: dict[str, float],
 ) -> np.ndarray:
-    """Return one MR examination of an anatomy.
+    """Return one MR examination of an anatomy, with coil bias and Rician noise.
 
     Water and fat are summed over the sub-voxels of a voxel first and added as phasors
     afterwards. This gives the dark line around organs in the out-of-phase image.

@@ -185,7 +185,8 @@ def check_resumable(
 ) -> None:
     """Check that to resume from `saved` with `current` is the same experiment.
 
-    Its length, its devices and what is logged and saved may change.
+    Only the fields of `_MAY_CHANGE` may differ: none of them changes what a step
+    computes, but for rounding and the length of the schedule.
 
     Raises:
         ValueError: another field of the configuration differs, or the training data.

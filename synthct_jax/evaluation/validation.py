@@ -26,9 +26,11 @@ _SLICES = 128  # of each domain, over all subjects
 def check_validation(config: ConfigDict, dataset: Dataset) -> None:
     """Check that a training can be validated as its configuration says.
 
+    Without validations (`train.evaluate_every` is 0) there is nothing to check.
+
     Raises:
-        ValueError: another metric than LOWER_IS_BETTER is to choose the best
-            checkpoint, or the data have no reference CT for it or no subjects.
+        ValueError: `train.best_metric` is not in LOWER_IS_BETTER, it needs reference CT
+            that the data lack, or there are no validation subjects.
     """
     if not config.train.evaluate_every:
         return

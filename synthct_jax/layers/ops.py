@@ -1,6 +1,6 @@
 """The operations that networks are made of, as XLA computes them on any device.
 
-An `Ops` object holds all that says how a layer is computed, and nothing of what: the
+An `Ops` object says how a layer is computed, but not which function it is: it holds the
 backend, the share of an image's rows that a device has, and what is recomputed to save
 memory. Every backend and every share computes the same functions of the same weights.
 """
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
-from synthct_jax.layers import padding
 from synthct_jax.layers.normalization import Arithmetic, instance_norm
+from synthct_jax.layers.padding import pad_reflect
 from synthct_jax.parallel.halo import SPACE, UNSHARDED, RowShard
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -44,7 +44,10 @@ class Ops:
         return dataclasses.replace(self, shard=RowShard(mesh.shape[SPACE]))
 
     def channels(self, x: jax.Array) -> int:
-        """Return the number of channels of images."""
+        """Return the number of channels of images.
+
+        The images of a backend need not be arrays, see `TpuOps`.
+        """
         return x.shape[-1]
 
     def conv(
@@ -94,24 +97,29 @@ class Ops:
 
         An image, or a shard of its rows, has more than `width` of both.
         """
-        if self.shard == UNSHARDED:
+        if self.shard.count == 1:
             return self._pad_reflect(x, width)
-        x = padding.pad_reflect(x, width, (2,))
+        x = pad_reflect(x, width, (2,))
         mirrored = x[:, width:0:-1], x[:, -width - 1 : -1][:, ::-1]
         return self.shard.halo_exchange(x, width, width, edges=mirrored)
 
     def mean(self, scores: jax.Array, *, cropped_rows: int = 0) -> jax.Array:
-        """Return the mean of score maps (n, h, w, c); `cropped_rows` as above."""
+        """Return this device's share of the mean of score maps (n, h, w, c).
+
+        Averaged over the devices, it is the mean over whole maps. `cropped_rows` is
+        that of `instance_norm`.
+        """
         return jnp.mean(self.shard.without(cropped_rows).rescale(scores))
 
     def scan(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
         """Return a function that applies `length` blocks of a kind one after another.
 
         Their weights are stacked in one array each. `block(self)` takes and returns
-        (images, None).
+        (images, None). The loop is unrolled where `_loops` says no.
         """
         if self.remat:
-            block = nn.remat(block, prevent_cse=False)  # not needed in a loop
+            # Within a loop, which every backend has with `remat`, CSE does no harm.
+            block = nn.remat(block, prevent_cse=False)
         blocks = nn.scan(
             block,
             variable_axes={"params": 0},
@@ -134,7 +142,7 @@ class Ops:
     def _conv(
         self, x: jax.Array, kernel: jax.Array, stride: int, borders: tuple[int, int]
     ) -> jax.Array:
-        """Convolve with zeros above and below, and to the left and right."""
+        """Convolve; `borders` are zeros on each side of the rows, of the columns."""
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -154,14 +162,14 @@ class Ops:
         )
 
     def _pad_reflect(self, x: jax.Array, width: int) -> jax.Array:
-        return padding.pad_reflect(x, width, (1, 2))
+        return pad_reflect(x, width, (1, 2))
 
     def _arithmetic(self, cropped_rows: int) -> Arithmetic:
         return Arithmetic(self.shard.without(cropped_rows))
 
     def _loops(self) -> bool:
         # A loop keeps what gradients need in stacks, which it first fills with zeros, a
-        # fifth of a TPU's time. With `remat` that is little.
+        # fifth of a TPU's time (GPUs were not measured). With `remat` that is little.
         return self.remat
 
     def _should_batch(self, x: jax.Array) -> bool:

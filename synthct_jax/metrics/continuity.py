@@ -54,7 +54,7 @@ def _difference_sums(
 
 
 def slice_difference_statistics(differences: np.ndarray) -> dict[str, float]:
-    """Summarise one volume's slice differences, whatever the patient's size.
+    """Summarise one volume's slice differences; those not finite are left out.
 
     Args:
         differences: (slices - 1,) of `slice_differences`.

@@ -4,7 +4,8 @@ There is no learned network: the meaning of each number is known, and a slice ha
 same features on every machine. They show the amount of lung, soft tissue and bone,
 their place in the slice, and the amount of edges and diagonals at each scale (Haar
 wavelets: Mallat, IEEE Trans Pattern Anal 1989; 11:674; their energies as texture
-features: Laine & Fan, IEEE Trans Pattern Anal 1993; 15:1186).
+features: Laine & Fan, IEEE Trans Pattern Anal 1993; 15:1186). Means and deviations are
+multiplied by _AMOUNT_WEIGHT, means of places by _PLACE_WEIGHT.
 
 Any change here changes the numbers and needs another VERSION. The windows and bands are
 therefore the features' own, not those of `tissues`.

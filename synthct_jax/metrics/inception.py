@@ -102,7 +102,7 @@ def load_inception(path: Path) -> Inception:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file does not hold the tensors of an Inception v3, or others.
+        ValueError: the file lacks tensors of an Inception v3, or has unknown ones.
     """
     path = Path(path)
     tensors = inception_weights.read_tensors(path)

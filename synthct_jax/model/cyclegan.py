@@ -29,7 +29,11 @@ from synthct_jax.parallel.gradients import gradients
 
 @dataclasses.dataclass(frozen=True)
 class CycleGan:
-    """Networks, losses and optimisers of one configuration, and the step they make."""
+    """Networks, losses and optimisers of one configuration, and the step they make.
+
+    `identity` is a fraction of the cycle losses' weights. The one discriminator module
+    is applied with two sets of weights, `ct` and `mr`.
+    """
 
     mr_channels: int
     to_ct: ResNetGenerator
@@ -138,10 +142,10 @@ class CycleGan:
         def to_mr(*images: jax.Array) -> list[jax.Array]:
             return self._apply(self.to_mr, generators["to_mr"], *images)
 
-        like_mr = losses.identity_input(ct, self.mr_channels)
-        like_ct = losses.identity_input(mr, 1)
-        synthetic_ct, *same_ct = to_ct(mr, like_mr) if self.identity else to_ct(mr)
-        synthetic_mr, *same_mr = to_mr(ct, like_ct) if self.identity else to_mr(ct)
+        ct_as_input = losses.identity_input(ct, self.mr_channels)
+        mr_as_input = losses.identity_input(mr, 1)
+        synthetic_ct, *same_ct = to_ct(mr, ct_as_input) if self.identity else to_ct(mr)
+        synthetic_mr, *same_mr = to_mr(ct, mr_as_input) if self.identity else to_mr(ct)
         synthetic = {"ct": synthetic_ct, "mr": synthetic_mr}
         terms = {
             f"adversarial_{domain}": self._adversarial_loss(
@@ -167,7 +171,7 @@ class CycleGan:
     ) -> tuple[jax.Array, tuple[Metrics, None]]:
         """Return the sum over both discriminators, and each of its terms.
 
-        It is halved to slow the discriminators, as in the reference.
+        Each discriminator's loss is halved to slow it, as in the reference.
         """
         terms = {}
         for domain, params in discriminators.items():

@@ -1,4 +1,6 @@
-"""The losses of the CycleGAN (Zhu et al. 2017, arXiv 1703.10593), as pure functions.
+"""Terms of the CycleGAN's losses (Zhu et al. 2017, arXiv 1703.10593), pure functions.
+
+`CycleGan.generator_loss` weights and adds adversarial, cycle and identity losses.
 
 All means are over every element; images are NHWC in [-1, 1] and, like the score maps,
 float32 whatever the networks compute in.
@@ -26,7 +28,7 @@ def adversarial(
         real: the answer that is counted as right.
         kind: `lsgan`, the squared distance to 1 or 0 (Mao et al. 2017), or `vanilla`,
             the binary cross-entropy of the score as a logit (Goodfellow et al. 2014).
-        mean: mean over all patches.
+        mean: this device's share of the mean over all patches.
 
     Raises:
         ValueError: no such kind is known.

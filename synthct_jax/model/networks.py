@@ -3,7 +3,7 @@
 Linen modules used as pure functions. The architecture is the reference CycleGAN's
 (Zhu et al. 2017; Johnson et al. 2016; Isola et al. 2017), with any number of channels.
 Images are NHWC. A convolution in front of an instance norm has no bias: its gradient
-is zero, and Adam would turn the rounding noise of it into steps.
+would be zero but for rounding, which Adam would turn into steps.
 
 How a layer is computed, on which device and which rows, is in `Ops` alone.
 """
@@ -20,12 +20,15 @@ from synthct_jax.layers.ops import Ops
 
 UPSAMPLE = ("transposed", "resize")
 DTYPES = ("float32", "bfloat16")
-RELU = 0.0  # slope for negative values
+RELU_SLOPE = 0.0  # for negative values
 LEAKY_SLOPE = 0.2
 
 
 class Conv(nn.Module):
-    """A convolution with the reference's initial weights, N(0, 0.02)."""
+    """A convolution with the reference's initial weights, N(0, 0.02).
+
+    A transposed one is 3x3 with stride 2; `stride` and `padding` are not read.
+    """
 
     ops: Ops
     features: int
@@ -61,7 +64,7 @@ class ResidualBlock(nn.Module):
         ops = self.ops
         conv = partial(Conv, ops, x.shape[-1], 3)
         y = conv(name="conv_0")(ops.pad_reflect(x, 1))
-        y = ops.instance_norm(y, RELU)
+        y = ops.instance_norm(y, RELU_SLOPE)
         y = conv(name="conv_1")(ops.pad_reflect(y, 1))
         return x + ops.instance_norm(y), None
 
@@ -69,8 +72,9 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """An image of one domain to one of the other, in [-1, 1].
 
-    Fully convolutional: h and w are multiples of 2**downsamplings, and at least twice
-    that times two, for the reflection at the lowest resolution.
+    Fully convolutional: h and w are multiples of 2**downsamplings, at least twice that,
+    for the reflection at the lowest resolution, and at least 4, for the stem's.
+    `channels` are those of the output.
     """
 
     channels: int
@@ -87,11 +91,11 @@ class ResNetGenerator(nn.Module):
         ops, conv = self.ops, partial(Conv, self.ops)
         x = x.astype(self.dtype)
         x = conv(self.width, 7, name="stem")(ops.pad_reflect(x, 3))
-        x = ops.instance_norm(x, RELU)
+        x = ops.instance_norm(x, RELU_SLOPE)
         for i in range(self.downsamplings):
             features = self.width * 2 ** (i + 1)
             x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
-            x = ops.instance_norm(x, RELU)
+            x = ops.instance_norm(x, RELU_SLOPE)
         x = ops.scan(ResidualBlock, self.blocks, name="blocks")(x)
         for i in reversed(range(self.downsamplings)):
             features = self.width * 2**i
@@ -100,7 +104,7 @@ class ResNetGenerator(nn.Module):
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
                 x = conv(features, 3, name=f"up_{i}")(ops.pad_reflect(x, 1))
-            x = ops.instance_norm(x, RELU)
+            x = ops.instance_norm(x, RELU_SLOPE)
         head = conv(self.channels, 7, bias=True, name="head")
         return jnp.tanh(_promote(head(ops.pad_reflect(x, 3))))
 
@@ -108,7 +112,8 @@ class ResNetGenerator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """A map of scores, each for one patch of the image.
 
-    With three stride-2 layers a score sees 70x70 pixels, with two 34, with one 16.
+    `layers` of stride 2 are followed by two of stride 1. With three of them a score
+    sees 70x70 pixels, with two 34, with one 16.
     """
 
     width: int = 64
@@ -134,12 +139,12 @@ class PatchDiscriminator(nn.Module):
         return _promote(x)
 
     def mean(self, scores: jax.Array) -> jax.Array:
-        """Return the mean over all patches of maps like those of `__call__`."""
-        return self.ops.mean(scores, cropped_rows=2)
+        """Return this device's share of the mean over all patches, see `Ops.mean`."""
+        return self.ops.mean(scores, cropped_rows=2)  # by the last two convolutions
 
 
 def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
-    """Return the generator of `config.model`, for images of so many channels.
+    """Return the generator of `config.model` that makes images of `channels`.
 
     Raises:
         ValueError: a field has a value that nothing is defined for.

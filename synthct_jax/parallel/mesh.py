@@ -16,12 +16,12 @@ def choose_mesh(
 ) -> Mesh:
     """Return the mesh of `config.mesh`, of all devices or of those given.
 
-    With an axis of -1, a single process uses the most devices that divide the batch.
-    Several processes use all devices or none.
+    With `mesh.data` -1, a single process takes as many devices along it as divide a
+    microbatch; with another axis -1, all devices. Several processes must use all.
 
     Raises:
-        ValueError: the devices, the batch or the images do not divide; names the
-            field.
+        ValueError: a size is not possible, or devices, batch, microbatches or images
+            do not divide; names the field.
     """
     devices = jax.devices() if devices is None else devices
     sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}

@@ -97,5 +97,7 @@ def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
         shape = (count * len(array), *array.shape[1:])
         return jax.make_array_from_callback(shape, sharding, shard)
 
-    with jax.transfer_guard("allow"):  # the only intended copy of a step
+    with jax.transfer_guard(
+        "allow"
+    ):  # the only copy to the devices that a step intends
         return {name: on_devices(array) for name, array in batch.items()}

@@ -1,14 +1,15 @@
 """Accounting of a run's wall time: RUN/goodput.jsonl.
 
 The clock of a process always runs in some bucket, so the buckets of its rows add up to
-its wall time. A row is written when losses are logged, at every save and at the end:
+its wall time. A row is written before the first step, when losses are logged, at every
+save and at the end:
 
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-`start`       everything before the loop that is in none of the next two
+`start`       everything before the loop that is in no other bucket
 `restore`     reading the checkpoint to resume from
-`compile`     compiling the training step
+`compile`     compiling the training step, and waiting for other processes to do so
 `input_wait`  waiting for a batch; the devices may be busy meanwhile
 `step`        training steps
 `evaluate`    validations

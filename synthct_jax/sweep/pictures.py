@@ -62,7 +62,9 @@ class View:
 
 
 def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
-    """Draw the places of `choose_places` for the first seed of each variant, as PNG.
+    """Draw the same places for every variant, each by its lowest seed, as PNG.
+
+    The model of the first variant chooses them, see `choose_places`.
 
     Args:
         folder: of the sweep.

@@ -34,8 +34,7 @@ Images = jax.Array | Blocks
 class TpuOps(Ops):
     """Operations that return `Blocks` where an image's channels leave lanes empty.
 
-    All of them take either form; outside of the layers between the first and the last
-    convolution of a generator images are arrays.
+    Layers take either form. The input and the output of a network are arrays.
     """
 
     def channels(self, x: Images) -> int:

@@ -90,7 +90,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def process_memory_bytes(field: str, pid: int | None = None) -> int | None:
-    """Return a size from Linux' status of a process: VmHWM (peak) or VmRSS (now)."""
+    """Return a process' VmHWM (peak) or VmRSS (now) in bytes; None if not on Linux."""
     try:
         lines = Path(f"/proc/{pid or os.getpid()}/status").read_text().splitlines()
     except OSError:

@@ -52,6 +52,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
+        """Peak of arrays and program together."""
         return self.arrays + self.program
 
 
