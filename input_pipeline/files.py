@@ -103,12 +103,12 @@ def replace_folder(
         yield folder
         check_replaceable(target, own, what=what)
         replaced = target.exists()
-        if replaced:
-            target.rename(old)
         try:
-            folder.rename(target)
-        except OSError:
             if replaced:
+                target.rename(old)
+            folder.rename(target)
+        except BaseException:  # Ctrl-C and SIGTERM as well
+            if replaced and not target.exists():
                 old.rename(target)
             raise
 
@@ -122,9 +122,11 @@ def _location(target: str | Path) -> Path:
 @contextlib.contextmanager
 def _folder_beside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    folder.mkdir()
+    # A level deeper than `target`, so that no pattern for finished folders matches it.
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    folder = partial / "new"
+    folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)

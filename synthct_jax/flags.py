@@ -8,6 +8,8 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from synthct_jax.runtime import environment
+
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
@@ -156,6 +158,8 @@ def check(argv: Sequence[str]) -> None:
         raise ValueError("--watch evaluates every checkpoint: it does not read --step")
     if flags.FLAGS["poll_seconds"].present and not WATCH.value:
         raise ValueError("--mode=evaluate reads --poll_seconds with --watch alone")
+    if not TUNE.value and environment.is_tuning_allowed():
+        raise ValueError("--notune is read before a --flagfile: give it as an argument")
 
 
 def path(flag: flags.FlagHolder) -> Path | None:

@@ -61,9 +61,12 @@ class Run:
         self.start = 0
 
     def __enter__(self) -> "Run":
-        if self.primary:
-            self.enter(_lock(self._workdir))
-        self.goodput = self.enter(Goodput(self._workdir if self.primary else None))
+        with contextlib.ExitStack() as contexts:  # left again if one cannot be entered
+            if self.primary:
+                contexts.enter_context(_lock(self._workdir))
+            folder = self._workdir if self.primary else None
+            self.goodput = contexts.enter_context(Goodput(folder))
+            self._contexts = contexts.pop_all()
         return self
 
     def __exit__(
@@ -166,22 +169,24 @@ class Run:
             last=step == self._train.steps,
         )
         if any(due) or step % self._train.save_every == 0:
-            if due.validation not in self._pauses_done:
-                self._watchdog.sleep()  # this may compile, which can take long
-                self._pauses_done.add(due.validation)
             return due
         if self._logged:
             self.goodput.write(resumed=self.start, step=step - 1)
         return None
 
-    def fetch_losses(self) -> None:
+    def fetch_losses(self, due: Due) -> None:
         """Wait for the losses of the last step: a state with a NaN is never saved.
+
+        The watchdog guards this wait, and sleeps through the first pause of its kind.
 
         Raises:
             FloatingPointError: one of them is not finite.
         """
         self._losses.fetch()
         self._pause_began = time.monotonic()
+        if due.validation not in self._pauses_done:
+            self._watchdog.sleep()  # this may compile, which can take long
+            self._pauses_done.add(due.validation)
 
     def validate(
         self,
@@ -222,7 +227,8 @@ class Run:
             )
             return True
         self._progress.pause()
-        self.goodput.enter("step")
+        if not due.last:
+            self.goodput.enter("step")
         return False
 
 

@@ -118,7 +118,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                     batch = sharding.to_global(next(batches), mesh)
                 run.log(step, losses)
             if (due := run.due(step)) is not None:
-                run.fetch_losses()
+                run.fetch_losses(due)
                 metrics, weights = {}, None
                 if due.validation or not due.signal:
                     weights = gather(state.translator)

@@ -30,7 +30,7 @@ CPU_FLAGS = (
 # Reduces gradients while the gradients of the next layer are computed. Off by default,
 # advised by docs.jax.dev/en/latest/gpu_performance_tips.html, set in NVIDIA's images.
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
-_TESTED_JAXLIB = ("0.10.",)
+_TESTED_RELEASES = ("0.10.",)
 _TUNE = "SYNTHCT_TUNE"  # inherited by the processes that this one starts
 
 
@@ -60,15 +60,18 @@ def set_environment() -> None:
     flags = [*CPU_FLAGS] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     user_flags = os.environ.get("XLA_FLAGS", "")
     # XLA aborts the process at a flag that it does not know.
-    if is_tested_jaxlib() and importlib.util.find_spec("libtpu") is None:
+    if is_tested_jax() and importlib.util.find_spec("libtpu") is None:
         missing = [flag for flag in flags if flag.split("=")[0] not in user_flags]
         if missing:
             os.environ["XLA_FLAGS"] = " ".join([user_flags, *missing]).strip()
 
 
-def is_tested_jaxlib() -> bool:
-    """Return whether this jaxlib was tested with what JAX and XLA do not promise."""
-    return importlib.metadata.version("jaxlib").startswith(_TESTED_JAXLIB)
+def is_tested_jax() -> bool:
+    """Return whether this JAX was tested with what JAX and XLA do not promise."""
+    return all(
+        importlib.metadata.version(name).startswith(_TESTED_RELEASES)
+        for name in ("jax", "jaxlib")
+    )
 
 
 def has_gpu_plugin() -> bool:

@@ -18,7 +18,7 @@ def tune_process(arguments: Sequence[str]) -> None:
         arguments: the command line, of which absl parses the flags later. With
             `--notune` nothing of all this is done, nor in child processes.
     """
-    if any(argument.lower() in _SWITCHES_OFF for argument in arguments):
+    if any("--" + a.lower().lstrip("-") in _SWITCHES_OFF for a in arguments):
         environment.forbid_tuning()
     if environment.is_tuning_allowed():
         cpu_memory.restart_with_huge_pages()

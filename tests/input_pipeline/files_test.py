@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,33 @@ def test_folder_of_own_files_is_replaced_as_a_whole(tmp_path):
         with files.replace_folder(target, ["a", "b"], what="report"):
             raise ZeroDivisionError
     assert (target / "a").read_text() == "2" and os.listdir(tmp_path) == ["out"]
+
+
+def test_unfinished_folder_is_not_taken_for_a_finished_one(tmp_path):
+    with files.replace_folder(tmp_path / "out", ["a"], what="report") as folder:
+        (folder / "a").write_text("unfinished")
+        assert not list(tmp_path.glob("*/a"))
+
+
+def test_interrupt_while_a_folder_is_replaced_keeps_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "a").write_text("old")
+    rename = Path.rename
+
+    def interrupted(path, new):
+        if new == target and path.parent.name.endswith(".partial") and renamed:
+            renamed.clear()  # only once: the old folder may move back
+            raise KeyboardInterrupt
+        renamed.append(path)
+        return rename(path, new)
+
+    renamed = []
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with files.replace_folder(target, ["a"], what="report") as folder:
+            (folder / "a").write_text("new")
+    assert (target / "a").read_text() == "old" and os.listdir(tmp_path) == ["out"]
 
 
 def test_folder_with_other_files_is_not_replaced(tmp_path):

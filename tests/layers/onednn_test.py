@@ -109,10 +109,17 @@ def is_stored(function, name):
 def before(x): return x + 1
 def compute_product(x): return onednn.product(x, x)
 def compute_eagerly(x): return compute_product(x)
+@jax.custom_vjp
+def compute_differentiably(x): return compute_product(x)
+compute_differentiably.defvjp(
+    lambda x: (compute_product(x), x), lambda x, g: (onednn.product(g, x),)
+)
 def compute_without_jit(x):
     with jax.disable_jit():
         return compute_product(x)
 def map_product(x): return jax.vmap(compute_product)(x[None])
+def recompute_eagerly(x):
+    return jax.grad(lambda x: jax.checkpoint(compute_differentiably)(x).sum())(x)
 def scan_product(x):
     return jax.lax.scan(lambda y, _: (compute_product(y), None), x, None, 2)[0]
 def after(x): return x + 3
@@ -120,8 +127,10 @@ def after(x): return x + 3
 print(is_stored(jax.jit(before), "before"))
 for function in (compute_product, map_product, scan_product):
     print(is_stored(jax.jit(function), function.__name__))
-for function in (compute_eagerly, compute_without_jit):
+for function in (compute_eagerly, compute_without_jit, recompute_eagerly):
     print(is_stored(function, "call"))
+jax.jit(compute_product).lower(x + 1).compile()(x)
+print(is_stored(lambda x: x, "compute_product"))
 print(is_stored(jax.jit(after), "after"))
 """
 
@@ -138,4 +147,4 @@ def test_only_programs_with_a_product_are_not_stored(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["True", *["False"] * 5, "True"], done.stderr
+    assert done.stdout.split() == ["True", *["False"] * 7, "True"], done.stderr

@@ -23,7 +23,7 @@ print(
 
 @pytest.mark.parametrize(
     ("argument", "tuned"),
-    [("--config=x", True), ("--notune", False), ("--tune=false", False)],
+    [("--config=x", True), ("--notune", False), ("-notune", False)],
 )
 def test_one_flag_switches_off_everything_that_tunes_the_process(
     tmp_path, argument, tuned

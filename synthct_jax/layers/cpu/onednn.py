@@ -61,11 +61,12 @@ def computes(flops: int, *dtypes: jnp.dtype) -> bool:
 @functools.cache
 def available() -> bool:
     """Return whether oneDNN computes a small product correctly in this process."""
-    if not environment.is_tested_jaxlib():
+    if not environment.is_tested_jax():
         return False
     try:
         return _computes_small_product()
-    except jax.errors.JaxRuntimeError as error:  # a jaxlib built without it
+    # A jaxlib built without it, or a JAX without callbacks to mark programs by.
+    except (jax.errors.JaxRuntimeError, AttributeError) as error:
         logging.info("Matrix products are XLA's own: %s", error)
         return False
 
@@ -85,7 +86,9 @@ def _computes_small_product() -> bool:
         return np.array_equal(_call(a, b, (3, 4, 6), True, True), expected)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
+# Never inlined: whoever evaluates a traced program part by part keeps call and mark in
+# one program.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _call(a, b, shape, transpose_a, transpose_b):
     transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     config = json.dumps({"onednn_matmul_config": transposed})
