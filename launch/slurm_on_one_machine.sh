@@ -47,6 +47,7 @@ AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=1,sched_interval=5
+MinJobAge=3600
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=127.0.0.[1-2] NodeHostname=$(hostname) NodeAddr=127.0.0.[1-2] \
