@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from synthct_jax.layers.cpu import onednn
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
 from synthct_jax.parallel import sharding
@@ -54,8 +55,8 @@ def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
 
 
 def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
-    """`make_step`'s step, for states and batches of these shapes and no others."""
-    return step.lower(state, batch).compile()
+    """Compile `make_step`'s step for states and batches of these shapes."""
+    return onednn.dispatch_without_mark(step.lower(state, batch).compile())
 
 
 def check_sizes(config: ConfigDict, method: Method) -> None:

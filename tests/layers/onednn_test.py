@@ -92,6 +92,18 @@ def test_onednn_is_available_in_any_context_of_the_caller(context):
         assert onednn.available()
 
 
+def test_compiled_program_is_dispatched_as_if_unmarked():
+    """The mark would cost Python's dispatch at every call."""
+    if not onednn.available():
+        pytest.skip("no product by oneDNN")
+    x = jnp.ones((512, 512))
+    program = jax.jit(lambda x: onednn.product(x, x)).lower(x).compile()
+    assert onednn.TARGET in program.as_text()
+    program = onednn.dispatch_without_mark(program)
+    np.testing.assert_array_equal(program(x), np.full((512, 512), 512.0))
+    assert program._executable.create_cpp_call(program._params) is not None
+
+
 STORING = """
 import warnings
 warnings.simplefilter("error")
