@@ -2,13 +2,13 @@
 
 import csv
 import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import scipy.stats
 from absl import flags
 from absl.testing import flagsaver
+from html_page import HtmlPage
 from made_up_results import make, subjects
 
 from synthct_jax import main
@@ -279,31 +279,11 @@ def test_every_run_is_compared_with_the_first(save, tmp_path):
     assert "not corrected for multiple comparisons" in page
 
 
-class Page(HTMLParser):
-    """The tags left open, and all links, of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.links = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        self.links += [v for n, v in attributes if n in ("src", "href")]
-
-    def handle_startendtag(self, tag, attributes):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_page_is_complete_in_one_file(save):
     runs = [save(run, make(subjects(varied()))) for run in "ab"]
     texts = documents.render("table", compare(read_groups(runs)), pictures=b"png")
-    page = Page(texts["table.html"])
-    assert page.open == [] and page.links == ["data:image/png;base64,cG5n"]
+    page = HtmlPage(texts["table.html"])  # refuses a tag that is not closed
+    assert page.links == [] and page.sources == ["data:image/png;base64,cG5n"]
     assert "<script" not in texts["table.html"]
     assert "not a medical device" in texts["table.html"]
 
