@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 from synthct_jax.runtime import cpu_memory
 
@@ -85,7 +86,8 @@ for _ in range(2):
 print(faults)
 """
     plain, huge = (
-        run(program, **more) for more in ({}, cpu_memory.huge_page_environment())
+        run_program(program, **more)
+        for more in ({}, cpu_memory.huge_page_environment())
     )
     assert int(plain.stdout) > 20_000, plain.stderr
     assert int(huge.stdout) < 5_000, huge.stderr
@@ -107,16 +109,7 @@ kept = megabytes() - before
 cpu_memory.return_freed_memory()
 print(kept, megabytes() - before)
 """
-    done = run(program)
+    done = run_program(program)
     kept, left = map(int, done.stdout.split())
     assert kept > 150, done.stderr
     assert left < 20
-
-
-def run(program: str, **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-    )

@@ -1,10 +1,9 @@
 """Environment variables for each platform."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import run_program
 
 from synthct_jax.runtime import environment
 from synthct_jax.runtime.environment import CPU_FLAGS, GPU_OVERLAP_FLAG
@@ -107,15 +106,6 @@ def test_untested_jaxlib_gets_no_flag_that_could_abort_it(monkeypatch):
     assert os.environ["XLA_FLAGS"] == "--other"
 
 
-def run(program: str, **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_installed_xla_accepts_the_environment_without_a_message():
     program = """
 from synthct_jax.runtime.environment import set_environment
@@ -123,7 +113,7 @@ set_environment()
 import jax
 print(jax.numpy.ones(3).sum())
 """
-    done = run(program)
+    done = run_program(program)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3.0\n", "")
 
 
@@ -131,7 +121,7 @@ def test_installed_xla_knows_every_flag():
     # XLA's builds for CPUs and for GPUs parse the same flags.
     flags = " ".join([*CPU_FLAGS, GPU_OVERLAP_FLAG, DETERMINISTIC])
     program = "import jax; print(jax.jit(lambda x: x + 1)(1.0))"
-    done = run(program, XLA_FLAGS=flags)
+    done = run_program(program, XLA_FLAGS=flags)
     assert (done.returncode, done.stdout, done.stderr) == (0, "2.0\n", "")
-    refused = run(program, XLA_FLAGS=f"{flags} --xla_gpu_no_such_flag=1")
+    refused = run_program(program, XLA_FLAGS=f"{flags} --xla_gpu_no_such_flag=1")
     assert refused.returncode != 0 and "Unknown flag" in refused.stderr

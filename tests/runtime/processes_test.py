@@ -1,15 +1,13 @@
 """Joining several processes to one run."""
 
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
+from programs import run_program
 
 
 def test_process_alone_joins_no_others():
-    done = run(
+    done = run_program(
         "from synthct_jax.runtime.processes import init_distributed;"
         "init_distributed();"
         "import jax; print(jax.process_count())"
@@ -32,7 +30,7 @@ def test_three_variables_override_the_detection_of_a_cluster():
         "SLURM_PROCID": "3",
         "SLURM_LOCALID": "3",
     }
-    done = run(
+    done = run_program(
         program,
         **slurm,
         JAX_COORDINATOR_ADDRESS="127.0.0.1:" + free_port(),
@@ -53,7 +51,7 @@ def test_incomplete_variables_of_several_processes_are_refused(variables):
     program = (
         "from synthct_jax.runtime.processes import init_distributed;init_distributed()"
     )
-    done = run(program, **variables)
+    done = run_program(program, **variables)
     assert done.returncode != 0
     given, missing = (
         " and ".join(
@@ -71,7 +69,7 @@ def test_incomplete_variables_of_several_processes_are_refused(variables):
 
 
 def test_number_of_processes_that_is_no_number_is_named():
-    done = run(
+    done = run_program(
         "from synthct_jax.runtime.processes import init_distributed;"
         "init_distributed();",
         JAX_COORDINATOR_ADDRESS="localhost:1",
@@ -86,12 +84,3 @@ def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])
-
-
-def run(program: str, **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-    )

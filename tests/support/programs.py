@@ -1,7 +1,9 @@
-"""Programs besides Python that tests run if they are installed."""
+"""Other programs that tests need, and Python source in a process of its own."""
 
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -16,3 +18,13 @@ def need(*names: str) -> None:
     if os.environ.get("SYNTHCT_REQUIRE_PROGRAMS"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def run_program(program: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run Python source in a process of its own, with warnings as errors."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
