@@ -266,8 +266,8 @@ def test_mean_over_subjects_has_an_interval_within_the_limits(data, tmp_path):
         assert not row.value < low and not row.value > high
         if row.low is not None:
             assert low <= row.low <= row.high <= high, row
-    dice = evaluated.interval("bone_dice")
-    values = list(evaluated.values("bone_dice").values())
+    dice = evaluated.results.interval("bone_dice")
+    values = list(evaluated.results.values("bone_dice").values())
     assert dice.value == pytest.approx(np.mean(values)) and dice.n == 3
 
 

@@ -91,7 +91,7 @@ def test_slices_are_written_as_they_come(tmp_path, degrees, at_once):
     with CtSeries(tmp_path / "out" / "ct", axial) as series:
         for start in (2, 0):
             series.write(hu[start : start + 2], start)
-            written = len(list((tmp_path / "out").glob(".ct.*.partial/*.dcm")))
+            written = len(list((tmp_path / "out").glob(".ct.*.partial/new/*.dcm")))
             assert written == (0 if at_once else 4 - start)
         series.write(hu[4:], 4)
         assert not (tmp_path / "out" / "ct").exists()
@@ -156,7 +156,7 @@ def test_series_of_a_made_up_volume_is_written_as_it_comes(tmp_path):
     with CtSeries(tmp_path / "ct", axial) as series:
         for start in (0, 1, 2, 3):
             series.write(hu[start : start + 1], start)
-            written = len(list(tmp_path.glob(".ct.*.partial/*.dcm")))
+            written = len(list(tmp_path.glob(".ct.*.partial/new/*.dcm")))
             assert written == start + 1
     ct = read_dicom(tmp_path / "ct", modality="CT")
     np.testing.assert_array_equal(to_axial(ct).voxels[..., 0], hu)
