@@ -32,13 +32,13 @@ def body_mask(
     Args:
         voxels: (slices, rows, columns, channels) in axial order; HU for CT.
         modality: 'MR' or 'CT'.
-        spacing_mm: of rows, columns and slices.
+        spacing_mm: of slices, rows and columns.
 
     Returns:
         (slices, rows, columns) bool; all False if there is no body.
     """
-    step = tuple(max(1, round(_COARSE_MM / mm)) for mm in spacing_mm[:2])
-    coarse_mm = max(n * mm for n, mm in zip(step, spacing_mm[:2], strict=True))
+    step = tuple(max(1, round(_COARSE_MM / mm)) for mm in spacing_mm[1:])
+    coarse_mm = max(n * mm for n, mm in zip(step, spacing_mm[1:], strict=True))
     if modality == "CT":
         image = voxels[..., 0]
         coarse = _block_mean(image, step)
@@ -52,7 +52,7 @@ def body_mask(
         level = np.maximum(level, noise)
         closing_mm = 16.0
         # Single pixels of the rim are noise.
-        blur = [0, *(1.5 / mm for mm in spacing_mm[:2])]
+        blur = [0, *(1.5 / mm for mm in spacing_mm[1:])]
         image = scipy.ndimage.gaussian_filter(image, blur, truncate=2)
     body = coarse > level
     if closing_mm:

@@ -48,7 +48,7 @@ def grid_around(
             "and a spacing above 0"
         )
     if centre_mm is None:
-        row_mm, column_mm, _ = volume.spacing_mm
+        _, row_mm, column_mm = volume.spacing_mm
         centre_mm = (
             (volume.voxels.shape[1] - 1) / 2 * row_mm,
             (volume.voxels.shape[2] - 1) / 2 * column_mm,
@@ -68,7 +68,7 @@ def grid_covering(volume: Volume, spacing_mm: float, *, multiple: int) -> Grid:
     Its sizes are divisible by `multiple`, so that a fully convolutional network takes
     the patient whole.
     """
-    row_mm, column_mm, _ = volume.spacing_mm
+    _, row_mm, column_mm = volume.spacing_mm
     _, rows, columns, _ = volume.voxels.shape
 
     def size(extent_mm: float) -> int:
@@ -152,7 +152,7 @@ def resample_to_grid(volume: Volume, grid: Grid, *, fill: float) -> np.ndarray:
         (slices, grid.rows, grid.columns, channels) float32; `fill` outside the
         volume's field of view.
     """
-    row_mm, column_mm, _ = volume.spacing_mm
+    _, row_mm, column_mm = volume.spacing_mm
     rows_mm = grid.row_start_mm + grid.spacing_mm * np.arange(grid.rows)
     columns_mm = grid.column_start_mm + grid.spacing_mm * np.arange(grid.columns)
     return _resample(
@@ -182,7 +182,7 @@ def resample_from_grid(
             f"voxels of shape {voxels.shape}, expected (slices, {grid.rows}, "
             f"{grid.columns}, channels) on this grid"
         )
-    row_mm, column_mm, _ = volume.spacing_mm
+    _, row_mm, column_mm = volume.spacing_mm
     _, rows, columns, _ = volume.voxels.shape
     rows_mm = row_mm * np.arange(rows) - grid.row_start_mm
     columns_mm = column_mm * np.arange(columns) - grid.column_start_mm

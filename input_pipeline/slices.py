@@ -80,7 +80,7 @@ def grid_of_body(
             size that holds it.
     """
     centre, extent = [], []
-    for axis, step_mm in ((1, volume.spacing_mm[0]), (2, volume.spacing_mm[1])):
+    for axis, step_mm in enumerate(volume.spacing_mm[1:], start=1):
         other = (0, 3 - axis)
         places = np.flatnonzero(mask.any(axis=other))
         if not len(places):
@@ -110,7 +110,7 @@ def grid_affine(volume: Volume, grid: Grid, *, first_slice: int = 0) -> np.ndarr
     Returns:
         (4, 4) float64, (column, row, slice, 1) to RAS mm.
     """
-    row_mm, column_mm, _ = volume.spacing_mm
+    _, row_mm, column_mm = volume.spacing_mm
     to_pixels = np.diag([grid.spacing_mm / column_mm, grid.spacing_mm / row_mm, 1, 1])
     to_pixels[:3, 3] = (
         grid.column_start_mm / column_mm,

@@ -78,9 +78,9 @@ class Volume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring (rows, columns, slices) in mm."""
-        column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(row), float(column), float(slice_)
+        """Distance of neighbouring (slices, rows, columns) in mm."""
+        column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return slice_, row, column
 
 
 # --- array order ----------------------------------------------------------------------

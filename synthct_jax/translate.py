@@ -146,7 +146,7 @@ def synthesise(
     data = model.data
     # DICOM's decimals and NIfTI's float32 differ in the seventh digit of the spacing,
     # which must not change a rounded HU.
-    row_mm, column_mm, slice_mm = (round(mm, 4) for mm in axial.spacing_mm)
+    slice_mm, row_mm, column_mm = (round(mm, 4) for mm in axial.spacing_mm)
     axial = dataclasses.replace(
         axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
     )
@@ -158,16 +158,13 @@ def synthesise(
         )
     else:
         grid = grid_covering(axial, spacing_mm, multiple=stride)
-    try:
-        stored, _ = slices.to_slices(
-            axial,
-            grid,
-            mask=body,
-            mask_outside=data["mask_outside_body"],
-            mr_percentile=data["mr_percentile"],
-        )
-    except ValueError as error:
-        raise UnusableScan(f"{axial.source}: {error}") from error
+    stored, _ = slices.to_slices(
+        axial,
+        grid,
+        mask=body,
+        mask_outside=data["mask_outside_body"],
+        mr_percentile=data["mr_percentile"],
+    )
     translator = Translator(model.method, data, stored_channels=axial.channels)
 
     def resample_batches() -> Iterator[np.ndarray]:
@@ -207,7 +204,7 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
 def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[str]:
     """Yield a sentence for each way in which the scan is unlike those of training."""
     trained_mm = model.data["spacing_mm"]
-    row_mm, column_mm, _ = axial.spacing_mm
+    _, row_mm, column_mm = axial.spacing_mm
     if max(row_mm, column_mm) > 2 * trained_mm:
         yield (
             f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "

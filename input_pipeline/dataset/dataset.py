@@ -12,7 +12,7 @@ from input_pipeline import intensity
 from input_pipeline.body import body_mask
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
 from input_pipeline.dataset.storage import open_domain
-from input_pipeline.dataset.stream import stream_batches
+from input_pipeline.dataset.stream import read_ahead, stream_pairs
 from input_pipeline.volume import MODALITY
 
 
@@ -21,11 +21,9 @@ class SubjectVolume:
     """The stored slices of one subject in one domain.
 
     Attributes:
-        name: of the subject.
         domain: 'mr', 'ct' or 'labels'.
-        stored: (slices, size, size, channels) int16 as stored, from inferior to
-            superior.
-        spacing_mm: distance of neighbouring (slices, rows, columns) in mm.
+        stored: (slices, size, size, channels) int16, from inferior to superior.
+        spacing_mm: distance of neighbouring (slices, rows, columns).
     """
 
     name: str
@@ -36,40 +34,25 @@ class SubjectVolume:
     @functools.cached_property
     def outline(self) -> np.ndarray:
         """The body, (slices, rows, columns) bool, of MR or CT."""
-        slice_mm, row_mm, column_mm = self.spacing_mm
-        return body_mask(
-            self.stored, MODALITY[self.domain], (row_mm, column_mm, slice_mm)
-        )
+        return body_mask(self.stored, MODALITY[self.domain], self.spacing_mm)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A folder of prepared slices whose manifest was read.
-
-    Attributes:
-        folder: the prepared data.
-        manifest: prepared.json.
-    """
+    """A folder of prepared slices, and its manifest."""
 
     folder: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, folder: str | Path) -> "Dataset":
-        """Read the manifest of a prepared data set; slices are opened when used.
-
-        Raises:
-            FileNotFoundError, ValueError: of `read_manifest`.
-        """
+        """Read the manifest of a prepared data set; slices are opened when used."""
         return cls(folder=Path(folder), manifest=read_manifest(folder))
 
     # --- checks -----------------------------------------------------------------------
 
     def check_compatible(self, data_config) -> None:
-        """Check that slices mean what a configuration, or a trained network, takes.
-
-        Args:
-            data_config: `config.data`.
+        """Check that slices mean what `config.data`, or a trained network's, takes.
 
         Raises:
             ValueError: names the field, its value and that of the data.
@@ -102,10 +85,9 @@ class Dataset:
             )
 
     def check_trainable(self, data_config, *, paired: bool = False) -> None:
-        """Check that a configuration can be trained on the data.
+        """Check that a network can be trained on the data with `config.data`.
 
         Args:
-            data_config: `config.data`.
             paired: each training MR needs its CT on the same grid.
 
         Raises:
@@ -157,10 +139,13 @@ class Dataset:
     ) -> grain.DatasetIterator:
         """Return endless batches of the training split, from `start_step` on.
 
+        Concatenating the batches of all processes at a step gives the global batch of
+        that step, in the order of process_index.
+
         Args:
             data_config: `config.data`.
-            seed, global_batch, start_step, process_index, process_count: of
-                `stream_batches`.
+            seed: draws order and augmentation.
+            global_batch: slices of each domain, over all processes.
             paired: an MR and the CT of the same slice, moved alike; off, the two
                 streams are independent.
 
@@ -173,19 +158,29 @@ class Dataset:
                 the configuration; names the field and both values.
         """
         self.check_trainable(data_config, paired=paired)
-        return stream_batches(
+        if global_batch % process_count:
+            raise ValueError(
+                f"train.global_batch is {global_batch}, expected a multiple of the "
+                f"{process_count} processes"
+            )
+        pairs = stream_pairs(
             open_domain(self.folder, "mr", "train"),
             open_domain(self.folder, "ct", "train"),
             data_config,
             mr_channels=self.manifest.domains["mr"].channels,
             spacing_mm=self.manifest.spacing_mm,
             seed=seed,
-            global_batch=global_batch,
             paired=paired,
-            start_step=start_step,
-            process_index=process_index,
-            process_count=process_count,
         )
+        # Batch b of `local` pairs is the share of process b % count of step b // count.
+        # Batched before it becomes an iterator, or workers would deal out the pairs.
+        local = global_batch // process_count
+        first = start_step * process_count + process_index
+        batches = pairs.batch(
+            local,
+            drop_remainder=True,  # else grain cannot count endless ones
+        ).slice(slice(first, None, process_count))
+        return read_ahead(batches, workers=int(data_config.workers))
 
     def subjects(self, domain: str, split: str) -> Iterator[SubjectVolume]:
         """Read whole volumes one at a time, in the order of the manifest.

@@ -16,7 +16,7 @@ from input_pipeline.cpus import usable_cpus
 from input_pipeline.dataset.augment import Augmentation, place
 
 
-def stream_batches(
+def stream_pairs(
     mr: Sequence[dict],
     ct: Sequence[dict],
     data_config,
@@ -24,16 +24,9 @@ def stream_batches(
     mr_channels: Sequence[str],
     spacing_mm: float,
     seed: int,
-    global_batch: int,
     paired: bool = False,
-    start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> grain.DatasetIterator:
-    """Return shuffled, augmented batches from `start_step` on.
-
-    Concatenating the batches of all processes at a step gives the global batch of that
-    step, in the order of process_index.
+) -> grain.MapDataset:
+    """Return endless shuffled, augmented pairs of an MR and a CT slice.
 
     Args:
         mr, ct: random access to stored slices.
@@ -41,21 +34,8 @@ def stream_batches(
         mr_channels: names, in stored order.
         spacing_mm: pixel spacing of the slices.
         seed: draws order and augmentation.
-        global_batch: slices of each domain, over all processes.
         paired: draws the same order and augmentation for both domains.
-
-    Returns:
-        An iterator of {'mr': (local, H, W, channels), 'ct': (local, H, W, 1)}, both
-        float32 in [-1, 1]. Close it (`close()`) when done.
-
-    Raises:
-        ValueError: the batch does not divide among the processes.
     """
-    if global_batch % process_count:
-        raise ValueError(
-            f"train.global_batch is {global_batch}, expected a multiple of the "
-            f"{process_count} processes"
-        )
     augmentation = Augmentation(
         crop=int(data_config.crop),
         flip=bool(data_config.flip),
@@ -82,17 +62,12 @@ def stream_batches(
         .repeat()
         for (slices, to_unit), domain_seed in zip(sources, seeds, strict=True)
     ]
-    local = global_batch // process_count
-    # Batch b of `local` pairs is the share of process b % count of step b // count.
-    # Batched before it becomes an iterator, or workers would deal out the pairs.
-    batches = (
-        grain.experimental.ZipMapDataset(streams)
-        .map(_name_pair)
-        .batch(local, drop_remainder=True)  # else grain cannot count endless ones
-        .slice(slice(start_step * process_count + process_index, None, process_count))
-    )
+    return grain.experimental.ZipMapDataset(streams).map(_name_pair)
+
+
+def read_ahead(batches: grain.MapDataset, *, workers: int) -> grain.DatasetIterator:
+    """Iterate with threads that read ahead, in `workers` processes, or here for 0."""
     threads = min(16, len(usable_cpus()))
-    workers = int(data_config.workers)
     stream = batches.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     )

@@ -221,7 +221,7 @@ def _made_up_origin(volume: Volume) -> DicomOrigin:
     """Make headers of axial slices of a patient who does not exist."""
     nothing = dataclasses.replace(volume, voxels=volume.voxels[..., :0], channels=())
     axial = to_axial(nothing)
-    row_mm, column_mm, slice_mm = axial.spacing_mm
+    slice_mm, row_mm, column_mm = axial.spacing_mm
     to_lps = LPS_TO_RAS @ axial.affine[:3]
     header = Dataset()
     header.PatientName = "SYNTHETIC^CT"

@@ -35,10 +35,9 @@ class Images:
     @functools.cached_property
     def ct_outline(self) -> np.ndarray:
         """The body as the CT shows it: bool (slices, rows, columns)."""
-        slice_mm, row_mm, column_mm = self.subject.spacing_mm
         # As if it were stored: int16, with a channel.
         stored = np.round(self.hu).astype(np.int16)[..., None]
-        return body_mask(stored, "CT", (row_mm, column_mm, slice_mm))
+        return body_mask(stored, "CT", self.subject.spacing_mm)
 
     @functools.cached_property
     def errors(self) -> dict[str, float]:

@@ -102,7 +102,7 @@ def _planes(
     *,
     first_slice: int,
 ) -> list[_Plane]:
-    row_mm, column_mm, slice_mm = spacing_mm
+    slice_mm, row_mm, column_mm = spacing_mm
     slices, row, column = shape[0], shape[1] // 2, shape[2] // 2
     axial = sorted({int(share * (slices - 1)) for share in (0.25, 0.5, 0.75)})
     return [
@@ -149,7 +149,7 @@ def _box_around(
     body: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> tuple[slice, slice, slice]:
     """Return the box that holds the body, with a margin within the slices."""
-    row_mm, column_mm, _ = spacing_mm
+    _, row_mm, column_mm = spacing_mm
     margins = (0, round(_MARGIN_MM / row_mm), round(_MARGIN_MM / column_mm))
     box = []
     for axis, margin in enumerate(margins):

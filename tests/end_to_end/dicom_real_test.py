@@ -9,11 +9,11 @@ from input_pipeline.volume import UnusableScan
 BOTH = ("in_phase", "out_of_phase")
 D2N = "dicom2nifti_tests/tests/data"
 LOADS = {  # (slices, rows, columns), spacing, channels
-    "chaos/Train_Sets/MR/1": ("MR", (35, 256, 256), (1.8945, 1.8945, 5.5), BOTH),
+    "chaos/Train_Sets/MR/1": ("MR", (35, 256, 256), (5.5, 1.8945, 1.8945), BOTH),
     "chaos/Train_Sets/CT/3/DICOM_anon": (
         "CT",
         (78, 512, 512),
-        (0.7266, 0.7266, 2.0),
+        (2.0, 0.7266, 0.7266),
         ("hu",),
     ),
     f"{D2N}/failing/slicecount/001": ("MR", (2, 256, 256), (1, 1, 1), ("t2",)),
@@ -21,7 +21,7 @@ LOADS = {  # (slices, rows, columns), spacing, channels
     f"{D2N}/generic/anatomical/002_non_isotropic": (
         "MR",
         (4, 28, 64),
-        (4.0, 6.4, 0.5),
+        (0.5, 4.0, 6.4),
         ("mr",),
     ),
     f"{D2N}/generic/compressed/001": ("MR", (4, 256, 256), (1, 1, 1), ("t2",)),
@@ -29,18 +29,18 @@ LOADS = {  # (slices, rows, columns), spacing, channels
     f"{D2N}/generic/compressed_jpeg/001": ("MR", (4, 256, 256), (1, 1, 1), ("t2",)),
     f"{D2N}/generic/compressed_jpegls/001": ("MR", (4, 256, 256), (1, 1, 1), ("t2",)),
     f"{D2N}/generic/compressed_rle/001": ("MR", (4, 256, 256), (1, 1, 1), ("t2",)),
-    f"{D2N}/hitachi/anatomical/001": ("MR", (4, 64, 64), (2.3438, 2.3438, 4), ("mr",)),
-    f"{D2N}/hyperfine/anatomical/001": ("MR", (8, 138, 112), (1.61, 1.59, 5), ("t2",)),
+    f"{D2N}/hitachi/anatomical/001": ("MR", (4, 64, 64), (4, 2.3438, 2.3438), ("mr",)),
+    f"{D2N}/hyperfine/anatomical/001": ("MR", (8, 138, 112), (5, 1.61, 1.59), ("t2",)),
     f"{D2N}/philips_enhanced/anatomical/001": (
         "MR",
         (8, 256, 256),
-        (1.0, 1.0, 1.2),
+        (1.2, 1.0, 1.0),
         ("mr",),
     ),
     f"{D2N}/siemens_multiframe/anatomical/001": (
         "MR",
         (8, 256, 256),
-        (0.9375, 0.9375, 0.9),
+        (0.9, 0.9375, 0.9375),
         ("mr",),
     ),
 }

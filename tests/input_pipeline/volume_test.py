@@ -81,9 +81,9 @@ def test_other_planes_are_not_restored():
     assert restore_slices(to_axial(volume).voxels[:1], 0, **stored) is None
 
 
-def test_spacing_is_in_the_order_rows_columns_slices():
+def test_spacing_is_in_the_order_slices_rows_columns():
     volume = make_volume(affine=oblique([0, 1, 2], (-1, -1, 1)))
-    assert volume.spacing_mm == pytest.approx((1.5, 2.25, 6.0))
+    assert volume.spacing_mm == pytest.approx((6.0, 1.5, 2.25))
 
 
 def test_volume_refuses_voxels_that_do_not_fit_its_channels():
