@@ -1,21 +1,12 @@
 """Headline metrics over the steps of a run, read from the folders of its evaluations.
 
-FOLDER/curve.json, or curve_SPLIT.json where the user chose the split:
-
-    format            2
-    data              source, split and number of subjects
-    best              metric, step and value, by MAE or else Fréchet distance; or null
-    reference_ranges  metric -> {value, low, high, n} of real CT, where known
-    rows              ascending: {step, folder, made,
-                      metrics: metric -> {value, low, high, n}}
-
-Metrics are the headlines of `metric_definitions`, and OUTSIDE, whose n is the number of
+They are the headlines of `metric_definitions`, and OUTSIDE, whose n is the number of
 metrics that are judged.
 """
 
+import contextlib
 import dataclasses
 import functools
-import json
 import math
 import re
 from pathlib import Path
@@ -24,12 +15,11 @@ from typing import Any
 from absl import logging
 
 from synthct_jax.evaluation import metric_definitions, results
-from synthct_jax.evaluation.metric_definitions import Metric
+from synthct_jax.evaluation.metric_definitions import AT_LEAST_0, Metric
 from synthct_jax.evaluation.results import Results
 from synthct_jax.metrics import haar_features
-from synthct_jax.metrics.intervals import UNLIMITED, Interval
+from synthct_jax.metrics.intervals import Interval
 
-FORMAT = 2
 OUTSIDE = "outside_real_vs_real"
 BEST_BY = ("mae", haar_features.NAME)
 
@@ -38,7 +28,7 @@ _OUTSIDE = Metric(
     "",
     "lower",
     0,
-    UNLIMITED,
+    AT_LEAST_0,
     "number of distribution metrics that are worse than between halves of the real CT",
 )
 
@@ -70,10 +60,7 @@ class Row:
         if judged := self.results.judged():
             outside = float(len(self.results.outside()))
             metrics[OUTSIDE] = Interval(value=outside, low=None, high=None, n=judged)
-        return {n: one for n, one in metrics.items() if math.isfinite(one.value)}
-
-    def value(self, metric: str) -> float | None:
-        return self.metrics[metric].value if metric in self.metrics else None
+        return {n: each for n, each in metrics.items() if math.isfinite(each.value)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +84,7 @@ class Curve:
         """The first row with the smallest `best_by`."""
         if (metric := self.best_by) is None:
             return None
-        return min(self.rows_with(metric), key=lambda row: row.value(metric))
+        return min(self.rows_with(metric), key=lambda row: row.metrics[metric].value)
 
     def rows_with(self, metric: str) -> list[Row]:
         """Return the rows that have a value of a metric."""
@@ -108,50 +95,29 @@ class Curve:
         if metric == OUTSIDE:
             return None
         newest = sorted(self.rows, key=lambda row: row.results.made, reverse=True)
-        ranges = (row.results.reference_range(metric) for row in newest)
-        return next((one for one in ranges if one is not None), None)
+        return next(
+            filter(None, (row.results.reference_range(metric) for row in newest)), None
+        )
 
 
-class Reader:
-    """Reads the evaluations in a folder, each once as long as it does not change."""
+def read_rows(folder: Path, split: str | None) -> list[Row]:
+    """Return the evaluations of this version in a folder, ascending by step.
 
-    def __init__(self, folder: Path, split: str | None = None):
-        """Read those of `evaluate.default_folder` with this split."""
-        self._folder = folder
-        self._name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
-        self._rows: dict[tuple[Path, int], Row | None] = {}
-
-    def rows(self) -> list[Row]:
-        """Return all evaluations of this version, ascending by step."""
-        rows = []
-        for path in self._folder.glob("*/metrics.json"):
-            if not (match := self._name.fullmatch(path.parent.name)):
-                continue
-            try:
-                key = path, path.stat().st_mtime_ns
-                if key not in self._rows:
-                    self._rows[key] = _read(path, int(match[1]))
-            except OSError:
-                continue  # it is being replaced
-            rows.append(self._rows[key])
-        return sorted(filter(None, rows), key=lambda row: row.step)
-
-    def curve(self) -> Curve:
-        """Return the evaluations on the same data as the newest."""
-        rows = self.rows()
-        newest = max(rows, key=lambda row: (row.results.made, row.step), default=None)
-        same = [row for row in rows if row.data == newest.data]
-        if others := [row.folder for row in rows if row.data != newest.data]:
-            logging.warning(
-                "%s: evaluated on other data than %s, so not in the curve: %s",
-                self._folder,
-                newest.folder,
-                ", ".join(others),
-            )
-        return Curve(rows=tuple(same))
+    They are in folders as `evaluate.default_folder` names them for the split.
+    """
+    name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
+    rows = []
+    for path in folder.glob("*/metrics.json"):
+        if match := name.fullmatch(path.parent.name):
+            with contextlib.suppress(OSError):  # it is being replaced
+                rows.append(_read(path, path.stat().st_mtime_ns, int(match[1])))
+    return sorted(filter(None, rows), key=lambda row: row.step)
 
 
-def _read(path: Path, step: int) -> Row | None:
+@functools.cache
+def _read(path: Path, modified: int, step: int) -> Row | None:
+    """Read an evaluation, once as long as it is not modified."""
+    del modified
     try:
         return Row(step, path.parent.name, results.read_json(path))
     except ValueError as error:
@@ -159,44 +125,19 @@ def _read(path: Path, step: int) -> Row | None:
         return None
 
 
-def file_name(split: str | None, suffix: str) -> str:
-    """Return curve.SUFFIX, or curve_SPLIT.SUFFIX where the user chose the split."""
-    return f"curve{f'_{split}' if split else ''}.{suffix}"
-
-
-def to_json(curve: Curve) -> str:
-    """Return the text of curve.json."""
-    data, best = curve.rows[-1].data, curve.best
-    ranges = {name: curve.reference_range(name) for name in curve.metrics}
-    fields = {
-        "format": FORMAT,
-        "data": {
-            "source": data["source"],
-            "split": data["split"],
-            "subjects": len(data["mr_subjects"]),
-        },
-        "best": best
-        and {
-            "metric": curve.best_by,
-            "step": best.step,
-            "value": best.value(curve.best_by),
-        },
-        "reference_ranges": _plain({name: of for name, of in ranges.items() if of}),
-        "rows": [
-            {
-                "step": row.step,
-                "folder": row.folder,
-                "made": row.results.made,
-                "metrics": _plain(row.metrics),
-            }
-            for row in curve.rows
-        ],
-    }
-    return json.dumps(fields, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _plain(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: dataclasses.asdict(one) for name, one in intervals.items()}
+def read_curve(folder: Path, split: str | None = None) -> Curve:
+    """Return the evaluations on the same data as the newest, see `read_rows`."""
+    rows = read_rows(folder, split)
+    newest = max(rows, key=lambda row: (row.results.made, row.step), default=None)
+    others = [row.folder for row in rows if row.data != newest.data]
+    if others:
+        logging.warning(
+            "%s: evaluated on other data than %s, so not in the curve: %s",
+            folder,
+            newest.folder,
+            ", ".join(others),
+        )
+    return Curve(rows=tuple(row for row in rows if row.folder not in others))
 
 
 def named(metric: str) -> Metric:

@@ -1,43 +1,12 @@
 """The page of a run's evaluations over training: curve.html, without network."""
 
-import dataclasses
-from collections.abc import Sequence
-
 from synthct_jax.evaluation.curve import OUTSIDE, Curve, named
-from synthct_jax.evaluation.metric_definitions import Metric
 from synthct_jax.evaluation.report.charts import Scale
 from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
 from synthct_jax.evaluation.report.rendering import render_page
-from synthct_jax.metrics.intervals import Interval
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 312.0, 10.0, 150.0
 _LOGARITHMIC_FROM = 30.0  # ratio of the largest value to the smallest
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Point:
-    """An evaluated checkpoint in a panel, with its x coordinate."""
-
-    x: float
-    step: int
-    report: str
-    best: bool
-    interval: Interval
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Panel:
-    """A metric over steps.
-
-    Attributes:
-        range: its values between real CT, or None.
-        y: scale of the metric.
-    """
-
-    metric: Metric
-    points: Sequence[Point]
-    range: Interval | None
-    y: Scale
 
 
 def render(curve: Curve) -> str:
@@ -59,13 +28,12 @@ def render(curve: Curve) -> str:
         curve=curve,
         named=named,
         outside=OUTSIDE,
-        panels=[_panel(curve, name) for name in curve.metrics],
-        shown=curve.metrics,
-        box={"left": _LEFT, "right": _RIGHT, "top": _TOP, "bottom": _BOTTOM},
+        value_scales={name: _value_scale(curve, name) for name in curve.metrics},
+        box={"left": _LEFT, "right": _RIGHT, "bottom": _BOTTOM},
         end_steps=[(first, "middle")]
         if first == last
         else [(first, "start"), (last, "end")],
-        step_x=_step_scale(curve),
+        step_x=Scale([first, last], _LEFT + 8, _RIGHT - 8),
     )
 
 
@@ -89,34 +57,18 @@ def _notes(curve: Curve, subjects: int) -> list[str]:
     return notes
 
 
-def _step_scale(curve: Curve) -> Scale:
-    steps = [curve.rows[0].step, curve.rows[-1].step]
-    return Scale(steps, _LEFT + 8, _RIGHT - 8)
-
-
-def _panel(curve: Curve, name: str) -> Panel:
-    rows, between_real = curve.rows_with(name), curve.reference_range(name)
-    intervals = [row.metrics[name] for row in rows]
-    shown = [end for one in intervals for end in (one.value, one.low, one.high)]
-    if between_real:
-        shown += [between_real.low, between_real.high]
-    shown = [value for value in shown if value is not None]
-    step_x = _step_scale(curve)
-    points = [
-        Point(
-            x=step_x(row.step),
-            step=row.step,
-            report=f"{row.folder}/report.html",
-            best=row is curve.best,
-            interval=interval,
-        )
-        for row, interval in zip(rows, intervals, strict=True)
-    ]
-    y = Scale(
+def _value_scale(curve: Curve, name: str) -> Scale:
+    """Return the vertical axis of a metric: its intervals and the range of real CT."""
+    intervals = [row.metrics[name] for row in curve.rows_with(name)]
+    if (between_real := curve.reference_range(name)) is not None:
+        intervals.append(between_real)
+    ends = [end for each in intervals for end in (each.low, each.value, each.high)]
+    shown = [end for end in ends if end is not None]
+    return Scale(
         shown,
         _BOTTOM,
         _TOP,
+        limits=named(name).limits,
         margin=0.06,
         logarithmic=min(shown) > 0 and max(shown) / min(shown) > _LOGARITHMIC_FROM,
     )
-    return Panel(metric=named(name), points=points, range=between_real, y=y)

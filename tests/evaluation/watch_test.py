@@ -1,6 +1,5 @@
 """A watch of checkpoints that come and go, with evaluations that are made up."""
 
-import json
 import os
 import shutil
 import signal
@@ -17,7 +16,8 @@ from made_up_results import make, subjects
 from input_pipeline.command_line import EX_USAGE, parse_flags
 from synthct_jax import main
 from synthct_jax.checkpoint.metadata import DamagedCheckpoint
-from synthct_jax.evaluation import evaluate, results, watch
+from synthct_jax.evaluation import curve, evaluate, results, watch
+from synthct_jax.metrics.intervals import Interval
 
 LAST = 300
 # By step: the best is neither the first nor the last.
@@ -39,27 +39,44 @@ class Run:
     def remove(self, step):
         shutil.rmtree(self.workdir / "checkpoints" / str(step))
 
+    def fail(self, step, error):
+        """Make the evaluation of a step fail; return the list of its attempts."""
+        attempts = []
+
+        def fail():
+            attempts.append(list(self.evaluated))
+            raise error
+
+        self.before[step] = fail
+        return attempts
+
     def evaluate(self, workdir, *, step, output_dir, split=None, **_):
         """In the place of `evaluate.evaluate_run`."""
         self.before.get(step, lambda: None)()
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
         self.evaluated.append(step)
-        made_up = make(
+        write(
+            output_dir,
             subjects(MAE[step]),
             step=step,
             made=f"2026-11-01T10:{step // 10:02d}:00+00:00",
             data={"split": split or "test"},
         )
-        output_dir.mkdir(parents=True)
-        results.write_json(output_dir / "metrics.json", made_up)
-        return evaluate.Evaluation(folder=output_dir, results=made_up)
 
     def watch(self, **changed):
         watch.watch(self.workdir, **{"poll_seconds": 0.01} | changed)
 
-    def curve(self, name="curve"):
-        return json.loads((self.workdir / "evaluation" / f"{name}.json").read_text())
+    def curve(self, split=None):
+        return curve.read_curve(self.workdir / "evaluation", split)
+
+    def steps(self, split=None):
+        return [row.step for row in self.curve(split).rows]
+
+
+def write(folder, mae, **fields):
+    folder.mkdir(parents=True)
+    results.write_json(folder / "metrics.json", make(mae, **fields))
 
 
 @pytest.fixture
@@ -81,10 +98,10 @@ def test_every_checkpoint_is_evaluated_once_until_the_last(run, capsys):
     run.before[200] = lambda: run.save(300)
     run.watch()
     assert run.evaluated == [100, 200, 300]
+    assert run.steps() == [100, 200, 300]
     curve = run.curve()
-    assert [row["step"] for row in curve["rows"]] == [100, 200, 300]
-    assert [row["metrics"]["mae"]["value"] for row in curve["rows"]] == [100, 65, 70]
-    assert curve["best"] == {"metric": "mae", "step": 200, "value": 65}
+    assert [row.metrics["mae"].value for row in curve.rows] == [100, 65, 70]
+    assert (curve.best_by, curve.best.step) == ("mae", 200)
     said = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("Step ") for line in said) == 3
     assert "Best: step 200" in said[-2]
@@ -108,13 +125,10 @@ def test_curve_page_marks_the_best_step_and_links_the_reports(run):
 def test_stopped_watch_resumes_where_it_was(run):
     run.save(100, 200)
 
-    def stop():
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    run.before[200] = stop
+    run.before[200] = lambda: os.kill(os.getpid(), signal.SIGTERM)
     run.watch()
     assert run.evaluated == [100, 200]  # what was at hand is finished
-    assert [row["step"] for row in run.curve()["rows"]] == [100, 200]
+    assert run.steps() == [100, 200]
     run.save(300)
     run.watch()
     assert run.evaluated == [100, 200, 300]
@@ -149,38 +163,24 @@ def test_checkpoint_that_is_removed_before_its_turn_is_skipped(run, caplog):
 
 def test_incomplete_checkpoint_is_left_alone(run):
     run.save("300.orbax-checkpoint-tmp-17", 100)
-
-    def finish():
-        folder = run.workdir / "checkpoints"
-        (folder / "300.orbax-checkpoint-tmp-17").rename(folder / "300")
-
-    run.before[100] = finish
+    unfinished = run.workdir / "checkpoints" / "300.orbax-checkpoint-tmp-17"
+    run.before[100] = lambda: unfinished.rename(unfinished.with_name("300"))
     run.watch()
     assert run.evaluated == [100, 300]
 
 
 def test_damaged_checkpoint_is_tried_again_and_skipped(run, caplog):
     run.save(100, 200, 300)
-    tried = []
-
-    def fail():
-        tried.append(len(run.evaluated))
-        raise DamagedCheckpoint("checkpoints/300 is damaged: a digest")
-
-    run.before[300] = fail
+    attempts = run.fail(300, DamagedCheckpoint("checkpoints/300 is damaged: a digest"))
     run.watch()
+    assert attempts == [[100, 200]] * 2
     assert run.evaluated == [100, 200]
-    assert tried == [2, 2]
     assert "Step 300 is skipped: checkpoints/300 is damaged" in caplog.text
 
 
 def test_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
     run.save(100, 200, 300)
-
-    def fail():
-        raise ValueError("the translation is not finite")
-
-    run.before[200] = fail
+    run.fail(200, ValueError("the translation is not finite"))
     run.watch()
     assert run.evaluated == [100, 300]
     assert "Step 200 is skipped: the translation is not finite" in caplog.text
@@ -188,11 +188,7 @@ def test_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
 
 def test_error_of_every_step_ends_the_watch(run):
     run.save(100)
-
-    def fail():
-        raise ValueError("no channel t2")
-
-    run.before[100] = fail
+    run.fail(100, ValueError("no channel t2"))
     with pytest.raises(ValueError, match="no channel t2"):
         run.watch()
 
@@ -210,7 +206,7 @@ def test_two_watches_may_evaluate_the_same_step(run, caplog):
     run.watch()
     assert sorted(run.evaluated[:3]) == [100, 200, 200]
     assert "Step 200 was evaluated by another" in caplog.text
-    assert [row["step"] for row in run.curve()["rows"]] == [100, 200, 300]
+    assert run.steps() == [100, 200, 300]
 
 
 def test_split_has_its_own_evaluations_and_curve(run):
@@ -218,40 +214,41 @@ def test_split_has_its_own_evaluations_and_curve(run):
     run.watch()
     run.watch(split="validation")
     assert run.evaluated == [100, 200, 300] * 2
-    assert run.curve("curve_validation")["data"]["split"] == "validation"
-    assert run.curve()["data"]["split"] == "test"
-    assert (run.workdir / "evaluation" / "000300_validation").is_dir()
+    folder = run.workdir / "evaluation"
+    for split, name in (("test", "curve"), ("validation", "curve_validation")):
+        assert f" {split} split" in HtmlPage(folder / f"{name}.html").text
+    assert (folder / "000300_validation").is_dir()
 
 
 def test_evaluations_on_other_data_are_not_in_the_curve(run, caplog):
     run.save(200, 300)
-    other = make({"somebody": 1.0}, step=100, made="2026-10-01T00:00:00+00:00")
     folder = run.workdir / "evaluation" / "000100"
-    folder.mkdir(parents=True)
-    results.write_json(folder / "metrics.json", other)
+    write(folder, {"somebody": 1.0}, step=100, made="2026-10-01T00:00:00+00:00")
     run.watch()
-    assert [row["step"] for row in run.curve()["rows"]] == [200, 300]
+    assert run.steps() == [200, 300]
     assert "not in the curve: 000100" in caplog.text
 
 
 def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monkeypatch):
     run.save(100, 200, 300)
-    worse = {100: 3.0, 200: 2.0, 300: 1.0}
 
     def unpaired(workdir, *, step, output_dir, **_):
-        made_up = make(subjects(MAE[step]), step=step, paired=False, worse=worse[step])
-        output_dir.mkdir(parents=True)
-        results.write_json(output_dir / "metrics.json", made_up)
+        write(
+            output_dir,
+            subjects(MAE[step]),
+            step=step,
+            paired=False,
+            worse=4 - step / 100,
+        )
 
     monkeypatch.setattr(evaluate, "evaluate_run", unpaired)
     run.watch()
     curve = run.curve()
-    assert curve["best"]["metric"] == "frechet_haar_v1"
-    assert curve["best"]["step"] == 300
-    real = curve["reference_ranges"]["kl_real_synthetic"]
-    assert real == {"value": 0.01, "low": 0.005, "high": 0.015, "n": 6}
-    outside = [row["metrics"]["outside_real_vs_real"] for row in curve["rows"]]
-    assert [(one["value"], one["n"]) for one in outside] == [(4, 4), (4, 4), (3, 4)]
+    assert (curve.best_by, curve.best.step) == ("frechet_haar_v1", 300)
+    real = curve.reference_range("kl_real_synthetic")
+    assert real == Interval(value=0.01, low=0.005, high=0.015, n=6)
+    outside = [row.metrics["outside_real_vs_real"] for row in curve.rows]
+    assert [(each.value, each.n) for each in outside] == [(4, 4), (4, 4), (3, 4)]
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

@@ -6,7 +6,7 @@ from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.comparison import tables
 from synthct_jax.evaluation.comparison.compare import Comparison
 from synthct_jax.evaluation.comparison.differences import Measure
-from synthct_jax.evaluation.report.charts import DotChart, DotRow, dot_chart
+from synthct_jax.evaluation.report.charts import DotChart, DotRow
 from synthct_jax.evaluation.report.formatting import count_noun
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.metrics.intervals import BETTER, WORSE
@@ -88,7 +88,7 @@ def _values_chart(comparison: Comparison) -> DotChart:
         for group in comparison.groups
         if group.name in main.values
     ]
-    return dot_chart(rows, joined=True)
+    return DotChart(rows, main.definition.limits, joined=True)
 
 
 def _differences_chart(comparison: Comparison) -> DotChart | None:
@@ -102,7 +102,8 @@ def _differences_chart(comparison: Comparison) -> DotChart | None:
         )
         for pair, difference in main.differences.items()
     ]
-    return dot_chart(rows, include_zero=True) if rows else None
+    limits = main.definition.difference_limits
+    return DotChart(rows, limits, include_zero=True) if rows else None
 
 
 def _reach(measure: Measure) -> float:

@@ -4,14 +4,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from synthct_jax.metrics.intervals import UNLIMITED, Interval, Limits
+
 
 class Scale:
-    """A map from values to coordinates in pixels, linear or logarithmic.
-
-    Attributes:
-        low, high: smallest and largest value shown.
-        logarithmic: whether the axis is logarithmic.
-    """
+    """A map from values to coordinates in pixels, linear or logarithmic."""
 
     def __init__(
         self,
@@ -19,6 +16,7 @@ class Scale:
         start: float,
         end: float,
         *,
+        limits: Limits = UNLIMITED,
         margin: float = 0.0,
         logarithmic: bool = False,
     ):
@@ -26,17 +24,21 @@ class Scale:
 
         Args:
             start, end: coordinates of the smallest and of the largest value.
+            limits: least and largest value that the axis may reach.
             margin: empty share of the axis beyond the values at both ends.
         """
         values = [v for v in values if v is not None and math.isfinite(v)]
         self.logarithmic = logarithmic
         low, high = self._position(min(values)), self._position(max(values))
         beyond = margin * (high - low) or (0.1 * abs(high) or 1.0) * (low == high)
-        self._low, self._high = low - beyond, high + beyond
+        self._low = max(low - beyond, self._position(limits[0]))
+        self._high = min(high + beyond, self._position(limits[1]))
         self._start, self._end = start, end
 
     def _position(self, value: float) -> float:
-        return math.log10(value) if self.logarithmic else value
+        if not self.logarithmic:
+            return value
+        return math.log10(value) if value > 0 else -math.inf
 
     def __call__(self, value: float) -> float:
         share = (self._position(value) - self._low) / (self._high - self._low)
@@ -56,48 +58,36 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DotRow:
-    """One row of a dot chart.
+    """A row of a dot chart: a dot for each subject, and their mean with its interval.
 
     Attributes:
-        label: text at the left.
-        values: subject -> value, a dot each.
-        interval: mean of the values and its confidence interval.
+        values: by subject.
         highlighted: whether the row is drawn in the accent colour.
     """
 
     label: str
     values: Mapping[str, float]
-    interval: object
+    interval: Interval
     highlighted: bool = True
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class DotChart:
-    """Rows of dots, one for each subject, over a common axis.
-
-    Attributes:
-        joined: whether lines join the dots of the same subject.
-        x: scale of the axis.
-    """
-
-    rows: Sequence[DotRow]
-    joined: bool
-    x: Scale
+    """Rows of dots over a common axis; if `joined`, lines join those of a subject."""
 
     LEFT, RIGHT, ROW_HEIGHT = 270.0, 960.0, 40.0
 
-
-def dot_chart(
-    rows: Sequence[DotRow], *, joined: bool = False, include_zero: bool = False
-) -> DotChart:
-    """Return the chart of the rows; `include_zero` extends its axis to 0."""
-    values = [value for row in rows for value in row.values.values()]
-    for row in rows:
-        values += [row.interval.low, row.interval.high, row.interval.value]
-    x = Scale(
-        [*values, *([0.0] if include_zero else [])],
-        DotChart.LEFT,
-        DotChart.RIGHT,
-        margin=0.03,
-    )
-    return DotChart(rows=rows, joined=joined, x=x)
+    def __init__(
+        self,
+        rows: Sequence[DotRow],
+        limits: Limits,
+        *,
+        joined: bool = False,
+        include_zero: bool = False,
+    ):
+        """Fit the axis to the rows, and to 0 if it is to be included."""
+        self.rows, self.joined = rows, joined
+        values = [0.0] * include_zero
+        for row in rows:
+            values += row.values.values()
+            values += [row.interval.low, row.interval.high, row.interval.value]
+        self.x = Scale(values, self.LEFT, self.RIGHT, limits=limits, margin=0.03)

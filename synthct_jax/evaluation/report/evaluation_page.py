@@ -220,7 +220,8 @@ def _mae_chart(results: Results) -> charts.DotChart | None:
         for method in results.methods
         if (values := results.values("mae", method))
     ]
-    return charts.dot_chart(rows, include_zero=True) if rows else None
+    limits = named("mae").limits
+    return charts.DotChart(rows, limits, include_zero=True) if rows else None
 
 
 def _best_method(results: Results, metric: str) -> str | None:

@@ -48,6 +48,8 @@ def test_axes_have_round_ticks_within_their_values():
     scale = Scale([10, 20], 50, 150)
     assert (scale(10), scale(15), scale(20)) == (50, 100, 150)
     assert Scale([3, 3, None, math.nan], 0, 100)(3) == 50
+    # All the same, and no more is possible.
+    assert max(Scale([1, 1], 0, 100, limits=(0, 1)).ticks(5)) == 1
 
 
 def test_values_cannot_inject_html():
