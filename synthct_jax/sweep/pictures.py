@@ -11,21 +11,22 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Domain
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import mr_to_unit
+from synthct_jax.evaluation.report import example_slices
 from synthct_jax.evaluation.report.figures import png
 from synthct_jax.evaluation.report.slice_figure import (
     BACKGROUND,
-    ERROR_COLOURS,
     ERROR_HU,
     add_colour_bar,
+    add_image,
     around_body,
+    error_colours,
 )
-from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
+from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.inference.translator import Translator
 from synthct_jax.sweep.plan_file import SweepRun
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
-_LIVER = "liver"
 
 Translate = Callable[[np.ndarray], np.ndarray]
 """Stored MR (slices, rows, columns, channels) to HU (slices, rows, columns)."""
@@ -70,18 +71,16 @@ def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
         folder: of the sweep.
         runs: those that have a checkpoint.
     """
-    first: dict[str, SweepRun] = {}
-    for run in sorted(runs, key=lambda run: run.seed, reverse=True):
-        first[run.variant] = run
     places: list[Place] = []
     views: dict[str, list[View]] = {}
     for variant in dict.fromkeys(run.variant for run in runs):
-        run = first[variant]
+        run = min(run for run in runs if run.variant == variant)
         model = load_model(run.workdir(folder))  # one at a time
         dataset = Dataset.open(run.data_dir(folder))
-        stored_channels = dataset.manifest.domains["mr"].channels
         translator = Translator(
-            model.method, model.data, stored_channels=stored_channels
+            model.method,
+            model.data,
+            stored_channels=dataset.manifest.domains["mr"].channels,
         )
 
         def translate(mr: np.ndarray, model=model, translator=translator) -> np.ndarray:
@@ -93,77 +92,30 @@ def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     return figure(places, views)
 
 
-# --- which slices ---------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    """A subject with a reference CT, and the indices of slices that could be shown."""
-
-    name: str
-    mae: float
-    median_slice: int
-    liver_slice: int | None
-    liver_hu: float
-
-
 def choose_places(translate: Translate, dataset: Dataset) -> list[Place]:
     """Choose up to three slices of the held-out subjects.
 
-    With reference CT they are the slice of the median error in the subject of the
-    median error, the one with most liver in that subject, and the one with most liver
-    in the subject with the darkest, that is the fattest, liver. Without, they are the
-    middle slices of the first and the last subject.
+    With reference CT they are the slices of the least, the median and the largest
+    error. Without, they are the middle slices of the first and the last subject.
     """
-    candidates, slices = [], {}
     mr = dataset.manifest.domains["mr"]
+    ranked, middles = [], {}
     for subject in read_subjects(dataset, mr.held_out):
-        slices[subject.name] = len(subject.mr)
+        middles[subject.name] = example_slices.middle(subject.body)
         if subject.reference_ct is not None:
-            hu = translate(subject.mr)
-            candidates.append(_candidate(subject, hu, dataset.manifest.label_names))
-
-    def place(name: str, index: int, reason: str) -> Place:
-        height = _height(mr, name, index)
-        return Place(subject=name, height_mm=height, reason=reason)
-
-    if not candidates:
-        names = list(slices)
-        ends = dict.fromkeys([names[0], names[-1]])
-        return [place(name, slices[name] // 2, "middle") for name in ends]
-    candidates.sort(key=lambda each: each.mae)
-    median = candidates[len(candidates) // 2]
-    reason = "subject and slice of the median error"
-    places = [place(median.name, median.median_slice, reason)]
-    if median.liver_slice is not None:
-        places.append(place(median.name, median.liver_slice, "its liver"))
-        with_liver = [each for each in candidates if each.liver_slice is not None]
-        darkest = min(with_liver, key=lambda each: each.liver_hu)
-        if darkest is not median:
-            reason = f"the darkest liver, {darkest.liver_hu:.0f} HU".replace("-", "−")
-            places.append(place(darkest.name, darkest.liver_slice, reason))
-    return places
-
-
-def _candidate(
-    subject: EvaluationSubject, hu: np.ndarray, label_names: Sequence[str]
-) -> _Candidate:
-    body = subject.body
-    errors = np.where(body, np.abs(hu - subject.reference_ct), 0)
-    voxels = body.sum(axis=(1, 2))
-    filled = np.flatnonzero(voxels)
-    slice_errors = errors.sum(axis=(1, 2))[filled] / voxels[filled]
-    median = np.argsort(slice_errors, kind="stable")[len(filled) // 2]
-    label = label_names.index(_LIVER) if _LIVER in label_names else -1
-    liver = subject.labels == label
-    has_liver = bool(liver.any())
-    return _Candidate(
-        name=subject.name,
-        mae=float(errors.sum(dtype=np.float64) / voxels.sum()),
-        median_slice=int(filled[median]),
-        liver_slice=int(liver.sum(axis=(1, 2)).argmax()) if has_liver else None,
-        liver_hu=float(subject.reference_ct[liver].mean()) if has_liver else np.nan,
-    )
+            ranked += example_slices.rank(subject, translate(subject.mr), None)
+    if ranked:
+        chosen = [
+            (each.subject, each.index, f"{title.lower()} slice")
+            for title, each in example_slices.choose(ranked).items()
+        ]
+    else:
+        ends = dict.fromkeys([next(iter(middles)), next(reversed(middles))])
+        chosen = [(name, middles[name], "middle slice") for name in ends]
+    return [
+        Place(subject=name, height_mm=_height(mr, name, index), reason=reason)
+        for name, index, reason in chosen
+    ]
 
 
 def _height(mr: Domain, name: str, index: int) -> float:
@@ -180,11 +132,7 @@ def read_views(
     places: Sequence[Place],
     mr_channels: Sequence[str],
 ) -> list[View]:
-    """Translate the slice that is nearest to each place.
-
-    Args:
-        mr_channels: those of the network's input, which are shown.
-    """
+    """Translate the slice that is nearest to each place; show these MR channels."""
     views: dict[Place, View] = {}
     mr = dataset.manifest.domains["mr"]
     for subject in read_subjects(dataset, mr.held_out):
@@ -204,62 +152,52 @@ def read_views(
     return [views[place] for place in places]
 
 
-# --- the picture ----------------------------------------------------------------------
-
-
 def figure(places: Sequence[Place], views: Mapping[str, Sequence[View]]) -> bytes:
     """Draw a band for each place, as PNG: images, and a row of error maps below them.
 
     Args:
         views: by variant, one for each place.
     """
-    channels = dict.fromkeys(
-        name for each in views.values() for view in each for name in view.mr
-    )
-    paired = any(v.reference_ct is not None for each in views.values() for v in each)
+    every = [view for each in views.values() for view in each]
+    channels = list(dict.fromkeys(name for view in every for name in view.mr))
+    paired = any(view.reference_ct is not None for view in every)
     columns = len(channels) + len(views) + paired
-    rows = 1 + paired
-    band = rows * _SIDE + 2 * _TITLE
-    width = columns * (_SIDE + _GAP) + _GAP
-    height = len(places) * band + _GAP
-    whole = matplotlib.figure.Figure(figsize=(width, height), facecolor=BACKGROUND)
-
-    def add_axis(column: int, top: float, title: str = ""):
-        left = _GAP + column * (_SIDE + _GAP)
-        box = left / width, (top - _SIDE) / height, _SIDE / width, _SIDE / height
-        axis = whole.add_axes(box)
-        axis.set_axis_off()
-        axis.set_title(title, color="white", fontsize=8, pad=3)
-        return axis
-
+    band = (1 + paired) * _SIDE + 2 * _TITLE
+    size = columns * (_SIDE + _GAP) + _GAP, len(places) * band + _GAP
+    whole = matplotlib.figure.Figure(figsize=size, facecolor=BACKGROUND)
+    grey = {"cmap": "gray", "vmin": -1, "vmax": 1}
     hu_window = {"cmap": "gray", "vmin": SOFT_TISSUE.low, "vmax": SOFT_TISSUE.high}
-    error_colours = {"cmap": ERROR_COLOURS, "vmin": -ERROR_HU, "vmax": ERROR_HU}
+
+    def add(column: int, top: float, view: View, image: np.ndarray, **options):
+        corner = _GAP + column * (_SIDE + _GAP), top
+        return add_image(whole, corner, _SIDE, image[_zoom(view)], **options)
+
     for number, place in enumerate(places):
-        top = height - number * band
+        y = 1 - (number * band + 0.17) / size[1]
         title = f"{place.subject}: {place.reason}"
-        y = (top - 0.17) / height
-        whole.text(_GAP / width, y, title, color="white", fontsize=9)
-        top -= 2 * _TITLE
+        whole.text(_GAP / size[0], y, title, color="white", fontsize=9)
+        top = number * band + 2 * _TITLE
         here = {variant: each[number] for variant, each in views.items()}
         for column, name in enumerate(channels):
             view = next(view for view in here.values() if name in view.mr)
-            axis = add_axis(column, top, f"MR {name.replace('_', ' ')}")
-            axis.imshow(view.mr[name][_zoom(view)], cmap="gray", vmin=-1, vmax=1)
+            title = f"MR {name.replace('_', ' ')}"
+            add(column, top, view, view.mr[name], title=title, **grey)
         for column, (variant, view) in enumerate(here.items(), start=len(channels)):
-            zoom = _zoom(view)
-            add_axis(column, top, variant).imshow(view.synthetic_ct[zoom], **hu_window)
+            add(column, top, view, view.synthetic_ct, title=variant, **hu_window)
             if view.reference_ct is not None:
                 error = view.synthetic_ct - view.reference_ct.astype(np.float32)
-                axis = add_axis(column, top - _SIDE)
-                errors = axis.imshow(error[zoom], **error_colours)
+                errors = add(
+                    column, top + _SIDE, view, error, **error_colours(ERROR_HU)
+                )
         known = [view for view in here.values() if view.reference_ct is not None]
         if known:
-            axis = add_axis(columns - 1, top, "reference CT")
-            axis.imshow(known[0].reference_ct[_zoom(known[0])], **hu_window)
-            axis = add_axis(columns - 1, top - _SIDE)
+            reference_ct = known[0].reference_ct
+            column = columns - 1
+            add(column, top, known[0], reference_ct, title="reference CT", **hu_window)
+            x, y, wide, high = errors.axes.get_position().bounds
+            x += (_SIDE + _GAP) / size[0]
             text = "← synthetic − reference CT"
-            axis.text(0.04, 0.6, text, color="white", fontsize=7, va="center")
-            x, y, wide, high = axis.get_position().bounds
+            whole.text(x, y + 0.6 * high, text, color="white", fontsize=7)
             add_colour_bar(errors, (x, y + 0.45 * high, wide, 0.05 * high), "HU")
     return png(whole)
 

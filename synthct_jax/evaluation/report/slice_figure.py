@@ -1,7 +1,10 @@
 """One slice of the report: MR, synthetic and real CT, error map, cycle residuals."""
 
+from typing import Any
+
 import matplotlib.colors
 import matplotlib.figure
+import matplotlib.image
 import numpy as np
 
 from input_pipeline.display import WINDOWS
@@ -39,19 +42,12 @@ def slice_figure(example: Slice) -> bytes:
     channels = [name.replace("_", " ") for name in example.channels]
 
     columns = len(channels) + len(WINDOWS) + paired
-    width = columns * (_SIDE + _GAP) + _GAP
-    height = 2 * (_SIDE + _TITLE) + _GAP + _BAR
-    figure = matplotlib.figure.Figure(figsize=(width, height), facecolor=BACKGROUND)
+    size = columns * (_SIDE + _GAP) + _GAP, 2 * (_SIDE + _TITLE) + _GAP + _BAR
+    figure = matplotlib.figure.Figure(figsize=size, facecolor=BACKGROUND)
 
     def add_panel(column: int, row: int, image: np.ndarray, title: str, **options):
-        left = _GAP + column * (_SIDE + _GAP)
-        bottom = height - _TITLE - row * (_SIDE + _TITLE) - _SIDE
-        box = left / width, bottom / height, _SIDE / width, _SIDE / height
-        axis = figure.add_axes(box)
-        shown = axis.imshow(image[zoom], **options)
-        axis.set_title(title, color="white", fontsize=9, pad=4)
-        axis.set_axis_off()
-        return shown
+        corner = _GAP + column * (_SIDE + _GAP), _TITLE + row * (_SIDE + _TITLE)
+        return add_image(figure, corner, _SIDE, image[zoom], title=title, **options)
 
     for column, name in enumerate(channels):
         mr = example.mr[..., column]
@@ -60,7 +56,9 @@ def slice_figure(example: Slice) -> bytes:
             # 100 % is the range from -1 to 1.
             residual = 50 * (example.cycled[..., column] - mr)
             title = f"cycle residual {name}"
-            shown = add_panel(column, 1, residual, title, **_colours(RESIDUAL_PERCENT))
+            shown = add_panel(
+                column, 1, residual, title, **error_colours(RESIDUAL_PERCENT)
+            )
             add_colour_bar(shown, _below(shown), "%")
     for column, (name, window) in enumerate(WINDOWS.items(), start=len(channels)):
         options = {"cmap": "gray", "vmin": window.low, "vmax": window.high}
@@ -69,7 +67,7 @@ def slice_figure(example: Slice) -> bytes:
     if paired:
         error = example.synthetic.astype(np.float32) - real
         title = "synthetic − reference CT"
-        shown = add_panel(columns - 1, 0, error, title, **_colours(ERROR_HU))
+        shown = add_panel(columns - 1, 0, error, title, **error_colours(ERROR_HU))
         add_colour_bar(shown, _below(shown), "HU")
     return png(figure)
 
@@ -80,8 +78,33 @@ def _below(panel) -> tuple[float, float, float, float]:
     return box.x0, box.y0 - 0.13 * inch, box.width, 0.08 * inch
 
 
-def _colours(limit: float) -> dict:
+def error_colours(limit: float) -> dict[str, Any]:
+    """Return options of `imshow` for errors; beyond `limit` they have own colours."""
     return {"cmap": ERROR_COLOURS, "vmin": -limit, "vmax": limit}
+
+
+def add_image(
+    figure: matplotlib.figure.Figure,
+    corner: tuple[float, float],
+    side: float,
+    image: np.ndarray,
+    *,
+    title: str = "",
+    **options: Any,
+) -> matplotlib.image.AxesImage:
+    """Draw an image in a square of a figure.
+
+    Args:
+        corner: left and top of the square from those of the figure, in inches.
+        side: of the square, in inches.
+        options: of `imshow`.
+    """
+    width, height = figure.get_size_inches()
+    left, bottom = corner[0] / width, 1 - (corner[1] + side) / height
+    axis = figure.add_axes((left, bottom, side / width, side / height))
+    axis.set_axis_off()
+    axis.set_title(title, color="white", fontsize=4.5 * side, pad=3)
+    return axis.imshow(image, **options)
 
 
 def add_colour_bar(shown, box: tuple[float, float, float, float], unit: str) -> None:
@@ -90,7 +113,6 @@ def add_colour_bar(shown, box: tuple[float, float, float, float], unit: str) -> 
     Args:
         shown: the image whose colours are explained.
         box: left, bottom, width and height, as shares of the figure.
-        unit: unit of the image's values.
     """
     figure = shown.axes.figure
     left, bottom, width, height = box
