@@ -3,7 +3,7 @@
     SWEEP/sweep.json             configuration file, overrides, runs
     SWEEP/data/VARIANT/          prepared data, for all seeds of a variant
     SWEEP/runs/VARIANT/seed_N/   the folder of a run
-    SWEEP/table.html, table.md, table.csv, table.json, pictures.png
+    SWEEP/table.html, table.md, table.csv, pictures.png
 
 Nothing here starts JAX: a process that only waits for others must not take a GPU's
 memory from them.

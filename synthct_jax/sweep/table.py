@@ -42,7 +42,7 @@ def write_tables(folder: Path) -> None:
     for name, text in texts.items():
         write_file(folder / name, text)
     print(f"\n{tables.to_markdown(comparison)}")
-    print(f"Table: {folder / 'table.html'}; .md, .csv, .json, {PICTURES} beside it")
+    print(f"Table: {folder / 'table.html'}; .md, .csv, {PICTURES} beside it")
 
 
 def compare_variants(
@@ -66,7 +66,6 @@ def compare_variants(
         groups,
         planned_pairs([group.name for group in groups]),
         baselines=baselines,
-        judge_seeds=True,
         warnings=[f"Not evaluated, so left out: {missing}."] if missing else [],
     )
 

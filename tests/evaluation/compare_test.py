@@ -1,7 +1,6 @@
 """Comparison of made-up evaluations."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -236,8 +235,8 @@ def test_newest_evaluation_of_a_run_is_taken_unless_another_is_named(save):
     newest, named = read_groups([run, run / "evaluation" / "000200"])
     assert (newest.runs[0].step, newest.runs[0].folder.name) == (100, "000100")
     assert named.runs[0].step == 200
-    # Both are of one run: the step distinguishes them.
-    assert [newest.label, named.label] == ["step 100", "step 200"]
+    # Both are of one run: their own folders distinguish them.
+    assert [newest.label, named.label] == ["000100", "000200"]
 
 
 def test_every_run_is_compared_with_the_first(save, tmp_path):
@@ -246,13 +245,11 @@ def test_every_run_is_compared_with_the_first(save, tmp_path):
         save(run, make(subjects(mae + more), worse=worse, **workdir(run)))
         for run, more, worse in (("a", 0, 1.0), ("b", -5, 0.4), ("c", 7, 2.0))
     ]
-    documents.compare_runs(paths, tmp_path / "out")
-    stored = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert stored["subjects"] == list(subjects(mae))
-    assert [group["label"] for group in stored["groups"]] == ["a", "b", "c"]
+    comparison = documents.compare_runs(paths, tmp_path / "out")
+    assert comparison.subjects == tuple(subjects(mae))
+    assert [group.label for group in comparison.groups] == ["a", "b", "c"]
     with (tmp_path / "out" / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(stored["rows"])
 
     def row(table, group, metric, region="body"):
         (matching,) = (
@@ -305,7 +302,7 @@ def test_comparison_replaces_an_older_one_and_nothing_else(save, tmp_path):
     out = tmp_path / "out"
     documents.compare_runs(paths, out)
     documents.compare_runs(paths, out)
-    names = {f"compare.{kind}" for kind in ("html", "md", "csv", "json")}
+    names = {f"compare.{kind}" for kind in ("html", "md", "csv")}
     assert {path.name for path in out.iterdir()} == names
     (out / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="notes.txt.*no comparison has written"):

@@ -247,5 +247,5 @@ def test_files_are_replaced_and_old_pictures_are_removed(tmp_path, monkeypatch):
         table.write_tables(tmp_path)
         path = tmp_path / "pictures.png"
         assert (path.read_bytes() if path.exists() else None) == shown
-    names = {f"table.{kind}" for kind in ("html", "md", "csv", "json")}
+    names = {f"table.{kind}" for kind in ("html", "md", "csv")}
     assert {path.name for path in tmp_path.iterdir()} == names | {"sweep.json"}

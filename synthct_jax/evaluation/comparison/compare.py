@@ -25,11 +25,10 @@ class Comparison:
     """All that is said of several groups of runs.
 
     Attributes:
-        groups: what is compared.
         baselines: methods without a network, which tables show below the groups.
         pairs: of groups, whose differences are taken.
         subjects: those that all groups have.
-        measures: all that is compared, in the order of the results.
+        measures: in the order of the results.
         configuration: fields that differ between groups, by group name; None where a
             group has no such field, a list where its seeds differ.
         warnings: what a reader must know, as sentences.
@@ -53,10 +52,8 @@ class Comparison:
 
     def measure(self, metric: str, region: str = "body") -> Measure | None:
         """Return a measure by its metric and region; None if no group has it."""
-        for measure in self.measures:
-            if (measure.metric, measure.region) == (metric, region):
-                return measure
-        return None
+        key = metric, region
+        return next((m for m in self.measures if (m.metric, m.region) == key), None)
 
 
 def compare(
@@ -64,7 +61,6 @@ def compare(
     pairs: Sequence[Pair] | None = None,
     *,
     baselines: Sequence[Group] = (),
-    judge_seeds: bool = False,
     warnings: Sequence[str] = (),
 ) -> Comparison:
     """Compare groups of runs.
@@ -72,11 +68,11 @@ def compare(
     Args:
         groups: two or more, or one whose values are to be tabulated.
         pairs: the differences to take, each on the subjects that both groups have; all
-            values of a group count in its means. None: every group minus the first, and
-            means and differences are on the subjects that all groups have.
+            values of a group count in its means. Verdicts are about trainings in
+            general: a group with one seed gets none. None: every group minus the first,
+            means and differences are on the subjects that all groups have, and single
+            seeds are judged where no group has several.
         baselines: methods without a network, for the tables.
-        judge_seeds: whether verdicts are about trainings in general: a group with one
-            seed then gets none. Always so where a group has several seeds.
         warnings: what a reader must know about the groups.
 
     Raises:
@@ -84,11 +80,11 @@ def compare(
     """
     groups = tuple(groups)
     restricted = pairs is None
+    judge_seeds = not restricted or any(len(group.runs) > 1 for group in groups)
     if pairs is None:
         pairs = [(group.name, groups[0].name) for group in groups[1:]]
     identities = match_subjects([*groups, *baselines])
     shared = _shared_subjects(groups, identities, refuse_none=restricted)
-    judge_seeds = judge_seeds or any(len(group.runs) > 1 for group in groups)
     return Comparison(
         groups=groups,
         baselines=tuple(baselines),
@@ -158,7 +154,7 @@ def _configuration(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     return {
         name: values
         for name, values in table.items()
-        if len({json.dumps(value) for value in values.values()}) > 1
+        if len(set(map(json.dumps, values.values()))) > 1
     }
 
 
@@ -168,19 +164,10 @@ def _group_fields(group: Group) -> dict[str, Any]:
     for run in group.runs:
         provenance = run.results.provenance
         trained_with = provenance.get("trained_with_versions") or {}
-        runs.append(
-            {
-                "step": run.step,
-                **flatten(provenance.get("config") or {}),
-                **flatten({"trained with": trained_with}),
-            }
-        )
-    fields = {}
-    for name in dict.fromkeys(name for run in runs for name in run):
-        values = [run.get(name) for run in runs]
-        alike = all(value == values[0] for value in values)
-        fields[name] = values[0] if alike else values
-    return fields
+        fields = {**(provenance.get("config") or {}), "trained with": trained_with}
+        runs.append({"step": run.step, **flatten(fields)})
+    values = {n: [run.get(n) for run in runs] for run in runs for n in run}
+    return {n: v[0] if all(x == v[0] for x in v) else v for n, v in values.items()}
 
 
 def _warnings(
@@ -212,8 +199,9 @@ def _warnings(
         yield (
             "Some subjects were used for training: expect larger errors in new ones."
         )
-    names = {name: _subjects(runs) for name, runs in identities.items()}
-    left_out = {g.name: len(names[g.name]) - n for g in groups if restricted}
+    left_out = {
+        g.name: len(_subjects(identities[g.name])) - n for g in groups if restricted
+    }
     if any(left_out.values()):
         counts = ", ".join(f"{k} of {name}" for name, k in left_out.items() if k)
         yield (

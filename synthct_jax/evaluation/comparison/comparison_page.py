@@ -1,7 +1,5 @@
 """The page of a comparison, of single runs or of the variants of a sweep."""
 
-from collections.abc import Sequence
-
 from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.comparison import tables
 from synthct_jax.evaluation.comparison.compare import Comparison
@@ -11,10 +9,8 @@ from synthct_jax.evaluation.report.formatting import count_noun
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.metrics.intervals import BETTER, WORSE
 
-_CLASSES = {BETTER: "is-better", WORSE: "is-worse"}
-
 # Title, group of metrics and kind of region of the tables of measures.
-_PARTS = (
+_SECTIONS = (
     ("In the body, against the reference CT", "paired", "body"),
     ("Regions", "paired", "border"),
     ("Bands of reference HU", "paired", "band"),
@@ -43,37 +39,24 @@ def render(
         notes=comparison.warnings,
         page_class="wide",
         comparison=comparison,
-        main_sentences=[
-            tables.main_sentence(comparison, pair) for pair in comparison.pairs
-        ],
-        verdicts=tables.verdicts(comparison),
-        runs=tables.runs(comparison),
-        summary=tables.summary(comparison),
-        pairwise=tables.pairwise(comparison),
-        configuration=tables.configuration(comparison),
-        explanations=tables.notes(comparison),
+        tables=tables,
         pictures=pictures,
         values_chart=_values_chart(comparison),
         differences_chart=_differences_chart(comparison),
-        parts=[
-            (title, chosen)
-            for title, group, kind in _PARTS
-            if (chosen := _of_part(comparison.measures, group, kind))
+        sections=[
+            (title, measures)
+            for title, *kind in _SECTIONS
+            if (measures := [m for m in comparison.measures if _kind(m) == kind])
         ],
         reach=_reach,
-        classes=_CLASSES,
-        pair_title=tables.pair_title,
-        difference_cell=tables.difference_cell,
+        classes={BETTER: "is-better", WORSE: "is-worse"},
     )
 
 
-def _of_part(measures: Sequence[Measure], group: str, kind: str) -> list[Measure]:
-    return [
-        measure
-        for measure in measures
-        if metric_definitions.group(measure.metric) == group
-        and measure.region.partition(":")[0] == kind
-    ]
+def _kind(measure: Measure) -> list[str]:
+    """Return the group of its metric, and the kind of its region."""
+    region = measure.region.partition(":")[0]
+    return [metric_definitions.group(measure.metric), region]
 
 
 def _values_chart(comparison: Comparison) -> DotChart:

@@ -9,7 +9,7 @@ import numpy as np
 
 from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.comparison.inputs import Group, Identities
-from synthct_jax.evaluation.metric_definitions import Metric
+from synthct_jax.evaluation.metric_definitions import AT_LEAST_0, Metric
 from synthct_jax.evaluation.results import NETWORK, REFERENCE_CT, Results
 from synthct_jax.metrics import intervals
 from synthct_jax.metrics.intervals import (
@@ -43,16 +43,17 @@ reference CT and in the synthetic CT."""
 class Measure:
     """A metric of one region in every group that has it.
 
+    All but differences are by group name.
+
     Attributes:
-        metric, region: as in `metric_definitions.named`.
-        values: by group name; empty for distances between distributions.
-        means: by group name, over subjects and seeds. For distances between
-            distributions over seeds, with the extremes of the seeds' intervals.
+        values: empty for distances between distributions.
+        means: over subjects and seeds. For distances between distributions over seeds,
+            with the extremes of the seeds' intervals.
         distances: the same of the distance from the metric's best value where it has
             one, which is what differences are of; elsewhere equal to `means`.
-        differences: by pair, of those with subjects in common.
-        references: by group name, the range of real CT against real CT, where known.
-        outside: by group name, how many seeds are worse than that range.
+        differences: of the pairs with subjects in common.
+        references: the range of real CT against real CT, where known.
+        outside: how many seeds are worse than that range.
     """
 
     metric: str
@@ -125,16 +126,13 @@ def _measure(
     definition = metric_definitions.named(metric, region)
     statistic = LINE_STATISTICS.get(metric, intervals.mean)
     arrays = {name: _array(each.values()) for name, each in values.items()}
-    means = {
+    means = distances = {
         name: estimate(statistic, array, limits=definition.limits)
         for name, array in arrays.items()
     }
-    distances = means
     if definition.best is not None:
         distances = {
-            name: estimate(
-                statistic, definition.comparable(array), limits=(0, math.inf)
-            )
+            name: estimate(statistic, definition.comparable(array), limits=AT_LEAST_0)
             for name, array in arrays.items()
         }
     differences = {}

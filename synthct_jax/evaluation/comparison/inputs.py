@@ -1,12 +1,12 @@
 """The evaluations to compare: read from folders, grouped, with their subjects matched.
 
-A group is a single run, or the runs of a variant that differ in their seed. Two
-subjects are the same where their names, data sources, grids and, as far as known, their
-reference CT are the same.
+Two subjects are the same where their names, data sources, grids and, as far as known,
+their reference CT are the same.
 """
 
 import dataclasses
 import math
+import os
 import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,7 @@ from typing import Any
 
 from absl import logging
 
-from synthct_jax.evaluation.results import (
-    NETWORK,
-    REFERENCE_CT,
-    Results,
-    read_json,
-)
+from synthct_jax.evaluation.results import NETWORK, REFERENCE_CT, Results, read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,13 +32,12 @@ class EvaluatedRun:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
-    """Runs that count as one in a comparison.
+    """Runs that count as one in a comparison: a single one, or one for each seed.
 
     Attributes:
         name: how tables and differences call it: 'A', or the name of a variant.
         label: what distinguishes it from the others, where the name does not say it.
-        runs: one, or one for each seed.
-        method: whose numbers are taken from their results.
+        method: the method of `results.METHODS` whose numbers are compared.
     """
 
     name: str
@@ -77,12 +71,10 @@ def read_groups(paths: Sequence[Path]) -> tuple[Group, ...]:
             "of variants or of evaluations"
         )
     runs = [_read_runs(Path(path)) for path in paths]
-    folders: set[Path] = set()
-    for run in (run for group in runs for run in group):
-        folder = run.folder.resolve()
-        if folder in folders:
+    folders = [run.folder.resolve() for group in runs for run in group]
+    for folder in folders:
+        if folders.count(folder) > 1:
             raise ValueError(f"--runs names {folder} twice")
-        folders.add(folder)
     return tuple(
         Group(name=name, label=label, runs=group)
         for name, label, group in zip(letters, _labels(runs), runs, strict=False)
@@ -134,35 +126,25 @@ def _read_runs(path: Path) -> tuple[EvaluatedRun, ...]:
 
 
 def _labels(groups: Sequence[Sequence[EvaluatedRun]]) -> list[str]:
-    """Return what differs between the groups' folders, or else between their steps."""
+    """Return what differs between the folders of runs, or else of evaluations."""
     first = [group[0] for group in groups]
     workdirs = [
         Path(run.results.provenance.get("workdir", run.folder)) for run in first
     ]
-    labels = _distinct_parts(workdirs)
-    if len(set(labels)) == len(labels):
-        return labels
-    labels = [
-        f"{label} step {run.step}".strip()
-        for label, run in zip(labels, first, strict=True)
-    ]
-    if len(set(labels)) == len(labels):
-        return labels
-    return _distinct_parts([run.folder.resolve() for run in first])
+    labels = _distinct_names(workdirs)
+    if len(set(labels)) < len(labels):
+        labels = _distinct_names([run.folder.resolve() for run in first])
+    return labels
 
 
-def _distinct_parts(paths: Sequence[Path]) -> list[str]:
+def _distinct_names(paths: Sequence[Path]) -> list[str]:
     """Strip the common leading and trailing components of paths."""
-    components = [list(path.parts) for path in paths]
-    for end in (0, -1):
-        while all(components) and len({each[end] for each in components}) == 1:
-            for each in components:
-                each.pop(end)
-    if not any(components):
-        return [""] * len(paths)
+    names = [path.parts for path in paths]
+    for _ in range(2):  # from the front, and from the end
+        common = len(os.path.commonprefix(names))
+        names = [name[common:][::-1] for name in names]
     return [
-        "/".join(each) or path.name
-        for each, path in zip(components, paths, strict=True)
+        "/".join(name) or path.name for name, path in zip(names, paths, strict=True)
     ]
 
 
@@ -179,37 +161,49 @@ def match_subjects(groups: Sequence[Group]) -> Identities:
     That is its name for the first subject of a name, 'NAME (2)' for another subject
     called NAME, and so on.
     """
-    known: dict[str, list[Mapping[str, Any]]] = {}
+    known: dict[str, list[_Fingerprint]] = {}
+
+    def identity(name: str, subject: _Fingerprint) -> str:
+        namesakes = known.setdefault(name, [])
+        same = (i for i, each in enumerate(namesakes) if subject.is_same(each))
+        if (number := next(same, None)) is None:
+            number = len(namesakes)
+            namesakes.append(subject)
+        return f"{name} ({number + 1})" if number else name
+
     return {
         group.name: [
-            {
-                name: _identity(name, subject, known.setdefault(name, []))
-                for name, subject in _subjects(run.results).items()
-            }
+            {name: identity(name, s) for name, s in _fingerprints(run.results).items()}
             for run in group.runs
         ]
         for group in groups
     }
 
 
-def _identity(name: str, subject: Mapping[str, Any], namesakes: list) -> str:
-    same = [i for i, other in enumerate(namesakes) if _are_same(subject, other)]
-    if not same:
-        same = [len(namesakes)]
-        namesakes.append(subject)
-    return f"{name} ({same[0] + 1})" if same[0] else name
+@dataclasses.dataclass(frozen=True)
+class _Fingerprint:
+    """The grid of a subject, and voxels and mean HU by tissue of its reference CT."""
+
+    grid: tuple[Any, ...]
+    tissues: dict[tuple[str, str], float]
+
+    def is_same(self, other: "_Fingerprint") -> bool:
+        if self.grid != other.grid:
+            return False
+        if not (self.tissues and other.tissues):
+            return True
+        return self.tissues.keys() == other.tissues.keys() and all(
+            math.isclose(value, other.tissues[key], rel_tol=1e-4, abs_tol=0.01)
+            for key, value in self.tissues.items()
+        )
 
 
-def _subjects(results: Results) -> dict[str, dict[str, Any]]:
-    """Return what identifies each subject: data, slices, tissues of reference CT."""
-    subjects: dict[str, dict[str, Any]] = {
-        name: {
-            "grid": [results.data[key] for key in ("source", "size", "spacing_mm")],
-            "slices": results.data["mr_subjects"].get(name),
-            "voxels": {},
-            "mean_hu": {},
-        }
-        for name in results.subjects
+def _fingerprints(results: Results) -> dict[str, _Fingerprint]:
+    data = results.data
+    grid = data["source"], data["size"], data["spacing_mm"]
+    subjects = {
+        name: _Fingerprint((*grid, slices), {})
+        for name, slices in data["mr_subjects"].items()
     }
     for row in results.rows:
         if (
@@ -219,16 +213,5 @@ def _subjects(results: Results) -> dict[str, dict[str, Any]]:
             and row.metric in ("voxels", "mean_hu")
             and math.isfinite(row.value)
         ):
-            subjects[row.subject][row.metric][row.region] = row.value
+            subjects[row.subject].tissues[row.region, row.metric] = row.value
     return subjects
-
-
-def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if any(one[key] != other[key] for key in ("grid", "slices")):
-        return False
-    if not (one["voxels"] and other["voxels"]):
-        return True
-    return one["voxels"] == other["voxels"] and all(
-        math.isclose(hu, other["mean_hu"][tissue], rel_tol=1e-4, abs_tol=0.01)
-        for tissue, hu in one["mean_hu"].items()
-    )

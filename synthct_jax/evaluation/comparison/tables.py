@@ -16,13 +16,7 @@ from synthct_jax.evaluation.report.formatting import (
     format_interval,
     format_number,
 )
-from synthct_jax.metrics.intervals import (
-    BETTER,
-    SAME,
-    WORSE,
-    Difference,
-    Interval,
-)
+from synthct_jax.metrics.intervals import BETTER, SAME, WORSE, Difference, Interval
 
 REAL_VS_REAL = "real CT against real CT"
 
@@ -94,9 +88,7 @@ def summary(comparison: Comparison) -> Table:
     """Return a row for each group and baseline, and one of real CT against real CT."""
     columns = _measures(comparison, SUMMARY)
     columns += [
-        measure
-        for measure in comparison.measures
-        if not measure.values and measure.definition.headline
+        m for m in comparison.measures if not m.values and m.definition.headline
     ]
     rows = []
     for group in (*comparison.groups, *comparison.baselines):
@@ -107,8 +99,8 @@ def summary(comparison: Comparison) -> Table:
     references = [next(iter(m.references.values()), None) for m in columns]
     if any(references):
         cells = [
-            _cell(reference, measure.definition)
-            for reference, measure in zip(references, columns, strict=True)
+            _cell(reference, m.definition)
+            for reference, m in zip(references, columns, strict=True)
         ]
         rows.append((Cell(REAL_VS_REAL), Cell(""), Cell(""), *cells))
     head = (Cell(""), Cell("Seeds"), Cell("Subjects"), *map(_title, columns))
@@ -150,13 +142,8 @@ def difference_cell(measure: Measure, pair: Pair) -> Cell:
     difference = measure.differences.get(pair)
     if difference is None:
         return Cell("")
-    return Cell(
-        format_number(
-            difference.interval.value, measure.definition.digits, signed=True
-        ),
-        format_interval(difference.interval, measure.definition.digits, signed=True),
-        bold=difference.verdict in (BETTER, WORSE, DIFFERENT),
-    )
+    bold = difference.verdict in (BETTER, WORSE, DIFFERENT)
+    return _cell(difference.interval, measure.definition, signed=True, bold=bold)
 
 
 def _measures(comparison: Comparison, keys: Sequence[Pair]) -> list[Measure]:
@@ -164,13 +151,18 @@ def _measures(comparison: Comparison, keys: Sequence[Pair]) -> list[Measure]:
     return [measure for measure in measures if measure is not None]
 
 
-def _cell(interval: Interval | None, definition: Metric) -> Cell:
+def _cell(
+    interval: Interval | None,
+    definition: Metric,
+    *,
+    signed: bool = False,
+    bold: bool = False,
+) -> Cell:
     if interval is None:
         return Cell("")
-    return Cell(
-        format_number(interval.value, definition.digits),
-        format_interval(interval, definition.digits),
-    )
+    text = format_number(interval.value, definition.digits, signed=signed)
+    note = format_interval(interval, definition.digits, signed=signed)
+    return Cell(text, note, bold)
 
 
 def _title(measure: Measure) -> Cell:
@@ -196,14 +188,14 @@ def verdicts(comparison: Comparison) -> list[str]:
     """Return a sentence for each pair: which is better by what, and what is open."""
     sentences = []
     for pair in comparison.pairs:
-        by_verdict: dict[str, list[str]] = {}
+        titles: dict[str, list[str]] = {}  # by verdict
         for measure in _measures(comparison, PAIRWISE):
             if (difference := measure.differences.get(pair)) is not None:
                 verdict = _verdict(difference, pair)
-                by_verdict.setdefault(verdict, []).append(measure.definition.title)
-        if by_verdict:
-            parts = [f"{text} ({'; '.join(m)})" for text, m in by_verdict.items()]
-            sentences.append(f"{pair[0]} against {pair[1]}: {', '.join(parts)}.")
+                titles.setdefault(verdict, []).append(measure.definition.title)
+        if titles:
+            verdicts = [f"{text} ({'; '.join(m)})" for text, m in titles.items()]
+            sentences.append(f"{pair[0]} against {pair[1]}: {', '.join(verdicts)}.")
     return sentences
 
 
