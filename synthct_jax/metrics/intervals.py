@@ -10,11 +10,16 @@ variance over their number. Variants share their subjects, who are left out of a
 them at once, so that a difference is paired. That over seeds, each variant's own, is
 their sample variance over their number. Both together make a t interval with the
 degrees of freedom of Satterthwaite (Biometrics Bulletin 1946; 2:110).
+
+The interval of a correlation is taken in Fisher's z (Metron 1921; 1:3): of 6 or 10
+subjects it then covers 95 to 97 % (without z 84 to 91 %), for normal, uniform and
+heavy-tailed values. That of a difference of correlations is taken without: it covers
+95 % or more where they are equal, 87 % or more where they differ.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import scipy.stats
@@ -42,11 +47,8 @@ Statistic = Callable[[np.ndarray], float]
 class Interval:
     """A number with the interval around it.
 
-    Attributes:
-        value: the number.
-        low, high: ends of its 95 % confidence interval, or of a reference range; None
-            for a single subject and where the number is not finite.
-        n: number of subjects.
+    The ends are those of its 95 % confidence interval, or of a reference range, of n
+    subjects; None for a single subject and where the number is not finite.
     """
 
     value: float
@@ -64,28 +66,77 @@ class Interval:
 class Difference:
     """The difference of two methods on the same subjects, and what follows from it.
 
-    Attributes:
-        interval: first method minus second.
-        verdict: for the first method: BETTER, WORSE, SAME, or why there is none:
-            TOO_FEW_SUBJECTS, ONE_SEED.
+    The interval is of the first method minus the second, the verdict (BETTER, WORSE,
+    SAME, or why there is none: TOO_FEW_SUBJECTS, ONE_SEED) is for the first.
     """
 
     interval: Interval
     verdict: str
 
 
+# --- statistics -----------------------------------------------------------------------
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean over seeds and subjects of (seeds, subjects)."""
+    return float(values.mean())
+
+
+def slope(pairs: np.ndarray) -> float:
+    """Return the least-squares slope of y on x over subjects, mean over seeds.
+
+    Pairs are (seeds, subjects, 2), x and y; the slope is NaN where x does not vary.
+    """
+    x, y = _centred(pairs)
+    return float(_ratio((x * y).sum(axis=-1), (x * x).sum(axis=-1)).mean())
+
+
+def correlation(pairs: np.ndarray) -> float:
+    """Return Pearson's correlation over subjects, mean over seeds, of pairs (x, y)."""
+    x, y = _centred(pairs)
+    scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+    return float(_ratio((x * y).sum(axis=-1), scale).mean())
+
+
+def _fisher_z(pairs: np.ndarray) -> float:
+    return float(np.arctanh(np.clip(correlation(pairs), -1 + 1e-12, 1 - 1e-12)))
+
+
+def _centred(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centred = pairs - pairs.mean(axis=-2, keepdims=True)
+    return centred[..., 0], centred[..., 1]
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    known = denominator > 1e-12
+    return np.where(known, numerator / np.where(known, denominator, 1), np.nan)
+
+
+# --- intervals ------------------------------------------------------------------------
+
+
 def mean_interval(values: Sequence[float], limits: Limits = UNLIMITED) -> Interval:
     """Return the mean over subjects with its Student's t interval.
 
-    Args:
-        values: one for each subject; NaN where a subject has none.
-        limits: least and largest value that the quantity can have.
+    Values of subjects who have none are NaN. The interval ends at the limits.
     """
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
     if not len(values):
         return Interval(value=math.nan, low=None, high=None, n=0)
     return estimate(mean, values, limits=limits)
+
+
+def value_range(values: Iterable[float], n: int | None = None) -> Interval | None:
+    """Return mean and extremes of the finite values, of n subjects; None without any.
+
+    By default there is a value of each subject.
+    """
+    finite = [float(value) for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    mean, n = float(np.mean(finite)), len(finite) if n is None else n
+    return Interval(value=mean, low=min(finite), high=max(finite), n=n)
 
 
 def estimate(
@@ -115,12 +166,16 @@ def estimate(
         )
     subjects = variants[0].shape[1]
     fewest = 2 if variants[0].ndim == 2 else _FEWEST_SUBJECTS_OF_A_LINE
+    low = high = None
     with np.errstate(invalid="ignore"):  # infinite values have no interval
         value = _difference(statistic, variants)
-        half = _half_width(statistic, variants) if subjects >= fewest else math.nan
-    low = high = None
-    if np.isfinite(value) and np.isfinite(half):
-        low, high = max(value - half, limits[0]), min(value + half, limits[1])
+        if subjects >= fewest:
+            in_z = statistic is correlation and len(variants) == 1
+            scaled = _fisher_z if in_z else statistic
+            half = _half_width(scaled, variants)
+            ends = _difference(scaled, variants) + half * np.array([-1, 1])
+            if np.isfinite(ends).all():
+                low, high = np.clip(np.tanh(ends) if in_z else ends, *limits).tolist()
     return Interval(value=value, low=low, high=high, n=subjects)
 
 
@@ -129,21 +184,16 @@ def paired_difference(
     second: np.ndarray,
     *,
     higher_is_better: bool,
-    statistic: Statistic | None = None,
+    statistic: Statistic = mean,
     limits: Limits = UNLIMITED,
     judge_seeds: bool = False,
 ) -> Difference:
     """Return the difference of two methods on the same subjects, and the verdict.
 
-    Args:
-        first, second: arrays as for `estimate`; the difference is first minus second.
-        higher_is_better: the direction of the metric.
-        statistic: what is compared; the mean by default.
-        limits: least and largest difference there can be.
-        judge_seeds: whether the verdict is about trainings in general, so that a single
-            seed cannot give one.
+    Arguments are those of `estimate`; the difference is first minus second. If seeds
+    are judged, the verdict is about trainings in general, and a single seed gives none.
     """
-    interval = estimate(statistic or mean, first, second, limits=limits)
+    interval = estimate(statistic, first, second, limits=limits)
     seeds = min(len(np.atleast_2d(values)) for values in (first, second))
     if interval.n < FEWEST_SUBJECTS:
         verdict = TOO_FEW_SUBJECTS
@@ -154,44 +204,6 @@ def paired_difference(
     else:
         verdict = BETTER if (interval.value > 0) == higher_is_better else WORSE
     return Difference(interval=interval, verdict=verdict)
-
-
-# --- statistics -----------------------------------------------------------------------
-
-
-def mean(values: np.ndarray) -> float:
-    """Return the mean over seeds and subjects of (seeds, subjects)."""
-    return float(values.mean())
-
-
-def slope(pairs: np.ndarray) -> float:
-    """Return the least-squares slope of y on x over subjects, mean over seeds.
-
-    Args:
-        pairs: (seeds, subjects, 2), x and y.
-
-    Returns:
-        The slope; NaN where x does not vary.
-    """
-    x, y = _centred(pairs)
-    return float(_ratio((x * y).sum(axis=-1), (x * x).sum(axis=-1)).mean())
-
-
-def correlation(pairs: np.ndarray) -> float:
-    """Return Pearson's correlation over subjects, mean over seeds, of pairs (x, y)."""
-    x, y = _centred(pairs)
-    scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
-    return float(_ratio((x * y).sum(axis=-1), scale).mean())
-
-
-def _centred(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centred = pairs - pairs.mean(axis=-2, keepdims=True)
-    return centred[..., 0], centred[..., 1]
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    known = denominator > 1e-12
-    return np.where(known, numerator / np.where(known, denominator, 1), np.nan)
 
 
 # --- variances ------------------------------------------------------------------------
@@ -209,13 +221,13 @@ def _half_width(statistic: Statistic, variants: Sequence[np.ndarray]) -> float:
         for i in range(subjects)
     ]
     # Pairs of a variance of the result and its degrees of freedom.
-    parts = [((subjects - 1) * np.var(left_out), subjects - 1)]
+    variances = [((subjects - 1) * np.var(left_out), subjects - 1)]
     for values in variants:
         if (seeds := len(values)) > 1:
             of_seeds = [statistic(values[[seed]]) for seed in range(seeds)]
-            parts.append((np.var(of_seeds, ddof=1) / seeds, seeds - 1))
-    total = sum(variance for variance, _ in parts)
+            variances.append((np.var(of_seeds, ddof=1) / seeds, seeds - 1))
+    total = sum(variance for variance, _ in variances)
     if not total:
         return 0.0
-    freedom = total**2 / sum(variance**2 / n for variance, n in parts)
+    freedom = total**2 / sum(variance**2 / n for variance, n in variances)
     return float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(total))

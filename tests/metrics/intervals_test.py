@@ -34,22 +34,22 @@ def width(interval):
 
 @pytest.mark.parametrize("subjects", [2, 5, 8, 20, 100])
 def test_mean_over_subjects_has_the_t_interval(subjects):
-    one = values(1, subjects)
-    interval = mean_interval(one[0])
+    (scores,) = values(1, subjects)
+    interval = mean_interval(scores)
     low, high = scipy.stats.t.interval(
-        0.95, subjects - 1, loc=one.mean(), scale=scipy.stats.sem(one[0])
+        0.95, subjects - 1, loc=scores.mean(), scale=scipy.stats.sem(scores)
     )
-    assert interval.value == pytest.approx(one.mean())
+    assert interval.value == pytest.approx(scores.mean())
     assert (interval.low, interval.high) == pytest.approx((low, high))
     assert interval.n == subjects
-    assert estimate(mean, one) == interval
+    assert estimate(mean, scores) == interval
 
 
 @pytest.mark.parametrize("subjects", [3, 6, 24])
 def test_95_of_100_intervals_of_few_subjects_cover_the_mean(subjects):
     rng = np.random.default_rng(0)
     intervals = [mean_interval(rng.standard_normal(subjects)) for _ in range(1500)]
-    covered = np.mean([one.low < 0 < one.high for one in intervals])
+    covered = np.mean([each.low < 0 < each.high for each in intervals])
     assert covered == pytest.approx(0.95, abs=0.015)
 
 
@@ -145,15 +145,27 @@ def test_slope_and_correlation_are_those_of_numpy():
     assert interval.low < 0.5 < interval.high and width(interval) < 0.3
 
 
-def test_interval_of_a_slope_covers_it():
+@pytest.mark.parametrize("subjects", [6, 10])
+@pytest.mark.parametrize("statistic", [slope, correlation])
+def test_95_of_100_intervals_of_few_subjects_cover_a_line(statistic, subjects):
     rng = np.random.default_rng(0)
     covered = []
-    for _ in range(300):
-        x = rng.standard_normal((1, 12))
-        y = 0.6 * x + 0.8 * rng.standard_normal((1, 12))
-        interval = estimate(slope, np.stack([x, y], axis=-1))
+    for _ in range(600):
+        x = rng.standard_normal((1, subjects))
+        y = 0.6 * x + 0.8 * rng.standard_normal((1, subjects))
+        interval = estimate(statistic, np.stack([x, y], axis=-1))
         covered.append(interval.low < 0.6 < interval.high)
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.035)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
+
+
+def test_interval_of_a_correlation_is_lopsided_and_below_1():
+    x = np.arange(8.0)
+    y = x + [0.5, -0.5, 0.3, 0, -0.3, 0.5, -0.5, 0]
+    interval = estimate(correlation, np.stack([x, y], axis=-1)[np.newaxis])
+    assert 0 < interval.high - interval.value < interval.value - interval.low
+    assert interval.high < 1
+    perfect = estimate(correlation, np.stack([x, x], axis=-1)[np.newaxis])
+    assert (perfect.low, perfect.high) == pytest.approx((1, 1))
 
 
 def test_undefined_statistic_is_nan_without_an_interval():
