@@ -1,38 +1,22 @@
 """Two baselines that know no anatomy: water, and MR mapped to the CT histogram."""
 
-import dataclasses
-
 import numpy as np
 
 from input_pipeline.intensity import AIR_HU
 
 
 def water(body: np.ndarray) -> np.ndarray:
-    """Return water in the outline of the MR and air outside, float32 HU.
-
-    Args:
-        body: bool of any shape.
-    """
+    """Return water in the outline of the MR and air outside, float32 HU."""
     return np.where(body, np.float32(0), np.float32(AIR_HU))
 
 
-@dataclasses.dataclass(frozen=True)
-class HistogramMap:
-    """The monotone map of MR to HU that gives MR the histogram of CT.
-
-    Attributes:
-        hu: float32 HU of stored MR values 0, 1, ..., 32767.
-    """
-
-    hu: np.ndarray
-
-    def __call__(self, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
-        """Map one stored MR channel (int16) in the body; air outside; float32 HU."""
-        return np.where(body, self.hu[np.maximum(mr, 0)], np.float32(AIR_HU))
+def map_histogram(hu: np.ndarray, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Map a stored MR channel to `hu` of `fit_histogram_map`; air outside the body."""
+    return np.where(body, hu[np.maximum(mr, 0)], np.float32(AIR_HU))
 
 
-def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> HistogramMap:
-    """Map quantiles of MR in the body to the same quantiles of CT in the body.
+def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> np.ndarray:
+    """Return float32 HU of stored MR 0, 1, ..., 32767: the same quantile in the body.
 
     Histogram specification (Gonzalez & Woods, Digital Image Processing): a value goes
     by the middle of its step of the cumulative distribution; HU in between are
@@ -56,7 +40,7 @@ def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> Histogram
     hu = np.interp(
         _mid_ranks(mr_counts), _mid_ranks(ct_counts)[present], present - middle
     )
-    return HistogramMap(hu.astype(np.float32))
+    return hu.astype(np.float32)
 
 
 def _mid_ranks(counts: np.ndarray) -> np.ndarray:

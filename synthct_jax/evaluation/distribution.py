@@ -14,12 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from synthct_jax.evaluation import metric_definitions
-from synthct_jax.evaluation.volume_summary import (
-    Volumes,
-    VolumeSummary,
-    mean_of_finite,
-)
-from synthct_jax.metrics.intervals import LEVEL, Interval
+from synthct_jax.evaluation.volume_summary import Volumes, VolumeSummary, mean_of_finite
+from synthct_jax.metrics.intervals import LEVEL, Interval, value_range
 
 HALVES = 50  # random divisions of the subjects
 RESAMPLES = 200  # of subjects, for intervals
@@ -36,13 +32,10 @@ class Distance:
             two subjects on either side do not have; n counts the synthetic subjects.
         real_vs_real: the metric between real CT: mean and extremes over the halves; n
             counts all real subjects. None for a single one.
-        is_outside: whether the value is worse than all between real CT; None where too
-            few real subjects make the range.
     """
 
     interval: Interval
     real_vs_real: Interval | None
-    is_outside: bool | None
 
 
 class Half(NamedTuple):
@@ -56,13 +49,12 @@ class Half(NamedTuple):
 class Reference:
     """Real CT to compare with. What is computed between them is computed once."""
 
-    def __init__(self, real: Sequence[VolumeSummary], *, seed: int = 0):
+    def __init__(self, real: Sequence[VolumeSummary]):
         """Raises ValueError without real CT."""
         if not real:
             raise ValueError("there is no real CT to compare with")
         self.real = list(real)
-        self.names = np.array([one.name for one in real])
-        self._seed = seed
+        self.names = np.array([volume.name for volume in real])
         self._volumes = Volumes([], self.real)
         self._metrics: dict[bytes, dict[str, float]] = {}
 
@@ -72,8 +64,8 @@ class Reference:
         Synthetic and real CT of the same subject are recognised by the name: nobody is
         on both sides.
         """
-        names = np.array([one.name for one in synthetic])
-        rng = np.random.default_rng(self._seed)
+        names = np.array([volume.name for volume in synthetic])
+        rng = np.random.default_rng(0)
         halves = [_divide(names, self.names, rng) for _ in range(HALVES)]
         return [half for half in halves if half is not None]
 
@@ -91,12 +83,7 @@ def compare(
     """Return every metric of `metric_definitions.DISTRIBUTION` that can be computed.
 
     A metric that is not defined between the real CT of a division (none of them has a
-    tissue) is left out there.
-
-    Args:
-        synthetic: of one or more subjects.
-        reference: the real CT.
-        intervals: False leaves them out: they take most of the time.
+    tissue) is left out there. Intervals take most of the time.
 
     Raises:
         ValueError: there is no synthetic CT.
@@ -105,38 +92,23 @@ def compare(
         raise ValueError("there is no synthetic CT to compare")
     volumes = Volumes(synthetic, reference.real)
     halves = reference.halves(synthetic)
-    if halves:
-        real_vs_real = [reference.between_real(half) for half in halves]
-        values = [
-            volumes.metrics(half.synthetic, volumes.real[half.second])
-            for half in halves
-        ]
-    else:
-        real_vs_real = []
-        values = [volumes.metrics(volumes.synthetic, volumes.real)]
+    real_vs_real = [reference.between_real(half) for half in halves]
+    values = [
+        volumes.metrics(half.synthetic, volumes.real[half.second]) for half in halves
+    ] or [volumes.metrics(volumes.synthetic, volumes.real)]
     names = [name for name in values[0] if _is_comparable(name, volumes)]
-    means = {
-        name: mean_of_finite(
-            [
-                one[name]
-                for one, real in zip(values, real_vs_real or values, strict=True)
-                if np.isfinite(real[name])
-            ]
-        )
-        for name in names
-    }
     resampled = _resample(volumes, names) if intervals else []
     distances = {}
-    for name, value in means.items():
-        definition = metric_definitions.named(name)
-        low, high = _ends(value, [one[name] for one in resampled], definition.limits)
-        between_real = _range(
-            [one[name] for one in real_vs_real], len(set(reference.names))
-        )
+    for name in names:
+        both = zip(values, real_vs_real or values, strict=True)
+        value = mean_of_finite([a[name] for a, b in both if np.isfinite(b[name])])
+        limits = metric_definitions.named(name).limits
+        low, high = _ends(value, [m[name] for m in resampled], limits)
         distances[name] = Distance(
             interval=Interval(value=value, low=low, high=high, n=len(synthetic)),
-            real_vs_real=between_real,
-            is_outside=definition.is_outside(value, between_real),
+            real_vs_real=value_range(
+                [metrics[name] for metrics in real_vs_real], len(set(reference.names))
+            ),
         )
     return distances
 
@@ -157,7 +129,7 @@ def sample_sizes(
     }
     sizes: dict[str, list[int] | int | None] = {}
     for side, (volumes, choices) in sides.items():
-        slices = np.array([one.slices for one in volumes])
+        slices = np.array([volume.slices for volume in volumes])
         choices = choices or [np.arange(len(volumes))]
         sizes[side] = [
             round(float(np.mean([len(chosen) for chosen in choices]))),
@@ -172,12 +144,8 @@ def _divide(
 ) -> Half | None:
     """Divide subjects at random: half of the real ones to the second side.
 
-    Args:
-        synthetic, real: the subject's name of each CT; repeated names stay together.
-
-    Returns:
-        Indices; the first sides have equally many subjects, the same ones as far as
-        possible. None where a side would be empty.
+    The first sides have equally many subjects, the same ones as far as possible. CT of
+    one name stay together. Returns None where a side would be empty.
     """
     subjects = rng.permutation(np.unique(real))
     second, rest = subjects[: len(subjects) // 2], subjects[len(subjects) // 2 :]
@@ -200,20 +168,10 @@ def _divide(
 
 
 def _is_comparable(name: str, volumes: Volumes) -> bool:
-    """False for differences between slices whose distances are not the same."""
-    spacings = [one.slice_mm for one in volumes.all]
+    """Return False for differences between slices of different spacings."""
+    spacings = [volume.slice_mm for volume in volumes.all]
     same = max(spacings) <= 1.05 * min(spacings)
     return same or name != "slice_difference_median"
-
-
-def _range(values: Sequence[float], subjects: int) -> Interval | None:
-    """Return mean and extremes of the finite values."""
-    finite = [float(value) for value in values if np.isfinite(value)]
-    if not finite:
-        return None
-    return Interval(
-        value=float(np.mean(finite)), low=min(finite), high=max(finite), n=subjects
-    )
 
 
 def _resample(volumes: Volumes, names: Sequence[str]) -> list[dict[str, float]]:
@@ -225,21 +183,12 @@ def _resample(volumes: Volumes, names: Sequence[str]) -> list[dict[str, float]]:
     if len(set(first)) < 2 or len(set(second)) < 2:
         return []
     # A subject on both sides is drawn for both, others for their side.
-    strata = (
-        np.intersect1d(first, second),
-        np.setdiff1d(first, second),
-        np.setdiff1d(second, first),
-    )
+    own = np.setdiff1d(first, second), np.setdiff1d(second, first)
+    strata = np.intersect1d(first, second), *own
     rng = np.random.default_rng(0)
     resampled = []
     for _ in range(RESAMPLES):
-        drawn = np.concatenate(
-            [
-                rng.choice(subjects, len(subjects))
-                for subjects in strata
-                if len(subjects)
-            ]
-        )
+        drawn = np.concatenate([rng.choice(s, len(s)) for s in strata if len(s)])
         synthetic, real = (
             np.concatenate([side[volumes.names[side] == name] for name in drawn])
             for side in (volumes.synthetic, volumes.real)
@@ -250,12 +199,8 @@ def _resample(volumes: Volumes, names: Sequence[str]) -> list[dict[str, float]]:
             if (half := _divide(volumes.names[synthetic], volumes.names[real], rng))
         ]
         if divisions:
-            resampled.append(
-                {
-                    name: float(np.mean([one[name] for one in divisions]))
-                    for name in names
-                }
-            )
+            means = {n: float(np.mean([m[n] for m in divisions])) for n in names}
+            resampled.append(means)
     return resampled
 
 
@@ -267,7 +212,7 @@ def _ends(
     Resampled values are moved to have the value as their mean: distances come out too
     large where subjects are drawn repeatedly.
     """
-    resampled = np.array([one for one in resampled if np.isfinite(one)])
+    resampled = np.array([x for x in resampled if np.isfinite(x)])
     # Two subjects, drawn with repetition, are too often one that cannot be divided.
     if len(resampled) < 0.75 * RESAMPLES or not np.isfinite(value):
         return None, None

@@ -4,9 +4,6 @@ Where the reference CT is known (subjects with MR, CT and labels: the phantom's)
 are computed in the body and in its regions. On all data, unpaired ones included,
 synthetic CT are compared with real CT as distributions, and with their own MR. Subjects
 are read one after another: memory holds one of them, and small summaries of the others.
-
-A folder of results, RUN/evaluation/STEP by default, holds report.html, metrics.csv and
-metrics.json (`results`).
 """
 
 import dataclasses
@@ -38,7 +35,7 @@ from synthct_jax.evaluation.subjects import (
     read_subjects,
     translate_checked,
 )
-from synthct_jax.evaluation.volume_summary import VolumeSummary, summarise
+from synthct_jax.evaluation.volume_summary import Sample, VolumeSummary, summarise
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
@@ -70,14 +67,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate a checkpoint with the configuration that is stored in it.
 
-    Args:
-        workdir: of the run.
-        step: of the checkpoint; by default the best validated one, or the latest.
-        data_dir: prepared data; by default those of the training.
-        split: of its subjects; by default test, or validation or train where there are
-            no others.
-        output_dir: by default `default_folder`.
-        inception: the network for FID and KID.
+    By default it is the best validated one, or the latest, on data of its training, on
+    test subjects, or those for validation or training where there are no others.
 
     Raises:
         FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
@@ -115,9 +106,6 @@ def evaluate(
     """Evaluate a model on all subjects of a split, and write the folder of results.
 
     Args:
-        model: what is evaluated.
-        dataset: prepared data.
-        split: of its subjects.
         output_dir: appears whole or not at all; an evaluation in it is replaced.
         provenance: what the translation is (step, config, versions, ...); JSON.
         curves: losses of the training, rows of metrics.jsonl.
@@ -156,7 +144,7 @@ def compute(
     real, middle_slices = _summarise_real_ct(dataset, real_split, inception)
     named_methods, warnings = methods.by_name(model, dataset)
 
-    measured = _Measured(model, manifest.label_names, inception)
+    measured = _Measurements(model, manifest.label_names, inception)
     for subject in read_subjects(dataset, split):
         _check_body(subject, dataset.folder)
         for name, method in named_methods.items():
@@ -172,12 +160,8 @@ def compute(
             "errors are theirs"
         )
     reference = distribution.Reference(real)
-    rows = [
-        *results.mean_rows(measured.rows),
-        *_distribution_rows(measured.summaries, reference),
-        *measured.rows,
-    ]
     network = measured.summaries[NETWORK]
+    weights = {"inception": inception.sha256} if inception else {}
     computed = Results(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data={
@@ -189,18 +173,28 @@ def compute(
             "spacing_mm": manifest.spacing_mm,
             "stored_mr_channels": list(manifest.domains["mr"].channels),
             "mr_subjects": measured.mr_subjects,
-            "ct_subjects": {one.name: one.slices for one in real},
+            "ct_subjects": {volume.name: volume.slices for volume in real},
             "halves": distribution.sample_sizes(network, reference),
             "warnings": [*manifest.warnings, *warnings],
         },
-        provenance={
-            **provenance,
-            **({"inception": inception.sha256} if inception else {}),
+        provenance={**provenance, **weights},
+        rows=[
+            *results.mean_rows(measured.rows),
+            *_distribution_rows(measured.summaries, reference),
+            *measured.rows,
+        ],
+        histograms={
+            "start_hu": histogram.RANGE_HU[0],
+            "step_hu": histogram.STEP_HU,
+            "synthetic": Sample(network).counts.tolist(),
+            "real": Sample(real).counts.tolist(),
         },
-        rows=rows,
-        histograms=_histograms(network, real),
         error_histogram=measured.error_histogram(),
-        spectra=_spectra(network, real),
+        spectra={
+            "frequencies": spectrum.frequencies().tolist(),
+            "synthetic": _log_mean_spectrum(network),
+            "real": _log_mean_spectrum(real),
+        },
     )
     slices = _example_slices(
         model, dataset, split, measured.ranked_slices, middle_slices
@@ -208,7 +202,7 @@ def compute(
     return computed, slices
 
 
-class _Measured:
+class _Measurements:
     """Measurements collected while subjects are evaluated one after another."""
 
     def __init__(
@@ -234,14 +228,10 @@ class _Measured:
             self._error_counts[method] = self._error_counts.get(method, 0) + counts
         # Its own outline, as for real CT, if there is one.
         in_ct = images.ct_outline if images.ct_outline.any() else subject.outline
-        summary = summarise(
-            subject.name,
-            hu,
-            in_ct,
-            slice_mm=subject.spacing_mm[0],
-            inception=self._inception,
+        name, slice_mm = subject.name, subject.spacing_mm[0]
+        self.summaries.setdefault(method, []).append(
+            summarise(name, hu, in_ct, slice_mm=slice_mm, inception=self._inception)
         )
-        self.summaries.setdefault(method, []).append(summary)
 
     def add_subject(self, subject: EvaluationSubject) -> None:
         """Measure what does not depend on a method."""
@@ -264,17 +254,12 @@ class _Measured:
     def error_histogram(self) -> dict[str, Any] | None:
         if not self._error_counts:
             return None
-        return {
-            "start_hu": paired.ERROR_RANGE_HU[0],
-            "step_hu": paired.ERROR_STEP_HU,
-            **{
-                method: counts.tolist() for method, counts in self._error_counts.items()
-            },
-        }
+        bins = {"start_hu": paired.ERROR_RANGE_HU[0], "step_hu": paired.ERROR_STEP_HU}
+        return bins | {name: n.tolist() for name, n in self._error_counts.items()}
 
 
 def _check_body(subject: EvaluationSubject, folder: Path) -> None:
-    """Raise ValueError, before anything is computed, where there is no body."""
+    """Raise ValueError where there is no body."""
     if not subject.outline.any():
         raise ValueError(f"{folder}: no body is found in the MR of {subject.name}")
     if not subject.body.any():
@@ -317,29 +302,9 @@ def _distribution_rows(
     return rows
 
 
-def _histograms(
-    synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
-) -> dict[str, Any]:
-    return {
-        "start_hu": histogram.RANGE_HU[0],
-        "step_hu": histogram.STEP_HU,
-        "synthetic": sum(one.counts for one in synthetic).tolist(),
-        "real": sum(one.counts for one in real).tolist(),
-    }
-
-
-def _spectra(
-    synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
-) -> dict[str, Any]:
-    def log_mean(summaries: Sequence[VolumeSummary]) -> list[float]:
-        power = np.concatenate([one.spectra for one in summaries]).mean(axis=0)
-        return np.log10(np.maximum(power, 1e-12)).tolist()
-
-    return {
-        "frequencies": spectrum.frequencies().tolist(),
-        "synthetic": log_mean(synthetic),
-        "real": log_mean(real),
-    }
+def _log_mean_spectrum(summaries: Sequence[VolumeSummary]) -> list[float]:
+    power = Sample(summaries).spectra.mean(axis=0)
+    return np.log10(np.maximum(power, 1e-12)).tolist()
 
 
 # --- example slices -------------------------------------------------------------------
@@ -354,7 +319,7 @@ def _example_slices(
 ) -> list[Slice]:
     """Return the chosen slices, read and translated again: none was kept in memory."""
     chosen = example_slices.choose(ranked)
-    wanted = {one.subject for one in chosen.values()}
+    wanted = {example.subject for example in chosen.values()}
     slices = {}
     for subject in read_subjects(dataset, split):
         if subject.name not in wanted:
@@ -362,25 +327,26 @@ def _example_slices(
         hu = translate_checked(model.translate, subject.mr, subject.name)
         cycled = None if model.cycle is None else model.cycle(hu)
         network_input = model.network_input(subject.mr)
-        for number, (title, one) in enumerate(chosen.items()):
-            if one.subject != subject.name:
+        is_paired = subject.reference_ct is not None
+        is_ranked = is_paired or cycled is not None
+        # Without a reference CT a slice of another person, if there is one.
+        names = [name for name in middle_slices if name != subject.name]
+        names = names or list(middle_slices)
+        for number, (title, example) in enumerate(chosen.items()):
+            if example.subject != subject.name:
                 continue
-            is_paired = subject.reference_ct is not None
-            ordered = is_paired or cycled is not None
-            # Without a reference CT a slice of another person, if there is one.
-            names = [name for name in middle_slices if name != subject.name]
-            other = (names or list(middle_slices))[number % max(len(names), 1)]
+            index, other = example.index, names[number % len(names)]
             slices[title] = Slice(
-                rank=title if ordered else "",
+                rank=title if is_ranked else "",
                 subject=subject.name,
-                index=one.index,
+                index=index,
                 slices=len(hu),
-                mr=network_input[one.index],
+                mr=network_input[index],
                 channels=model.channels,
-                synthetic=hu[one.index],
-                score=one.score if ordered else None,
-                cycled=None if cycled is None else cycled[one.index],
-                reference_ct=subject.reference_ct[one.index] if is_paired else None,
+                synthetic=hu[index],
+                score=example.score if is_ranked else None,
+                cycled=None if cycled is None else cycled[index],
+                reference_ct=subject.reference_ct[index] if is_paired else None,
                 other=None if is_paired else middle_slices[other],
                 other_subject="" if is_paired else other,
             )

@@ -57,22 +57,24 @@ def model_of_checkpoint(loaded: LoadedModel, dataset: Dataset) -> Model:
 def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
     """Return the network and the baselines by name, and warnings."""
     methods: dict[str, Method] = {
-        NETWORK: lambda one: translate_checked(model.translate, one.mr, one.name),
-        "water": lambda one: baselines.water(one.outline),
+        NETWORK: lambda s: translate_checked(model.translate, s.mr, s.name),
+        "water": lambda s: baselines.water(s.outline),
     }
     warnings = []
     if all(dataset.manifest.domains[name].of_split("train") for name in ("mr", "ct")):
         methods["histogram"] = _fit_histogram_map(dataset)
     else:
-        warnings = [
+        warnings.append(
             "There are no training subjects of both kinds, to map histograms by"
-        ]
-    methods["bulk"] = lambda one: (
-        None
-        if one.reference_ct is None
-        else path_length.bulk_density(one.reference_ct, one.body)
-    )
+        )
+    methods["bulk"] = _bulk_density
     return methods, warnings
+
+
+def _bulk_density(subject: EvaluationSubject) -> np.ndarray | None:
+    if subject.reference_ct is None:
+        return None
+    return path_length.bulk_density(subject.reference_ct, subject.body)
 
 
 def _fit_histogram_map(dataset: Dataset) -> Method:
@@ -85,5 +87,5 @@ def _fit_histogram_map(dataset: Dataset) -> Method:
             mapped = volume.stored[..., [channel if domain == "mr" else 0]]
             total = total + count_values(mapped, volume.outline)[0]
         counts.append(total)
-    histogram_map = baselines.fit_histogram_map(*counts)
-    return lambda one: histogram_map(one.mr[..., channel], one.outline)
+    hu = baselines.fit_histogram_map(*counts)
+    return lambda s: baselines.map_histogram(hu, s.mr[..., channel], s.outline)

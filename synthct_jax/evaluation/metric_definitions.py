@@ -9,7 +9,7 @@ To add a metric, write its function in `synthct_jax.metrics` and add its line he
 
     "median_error": Metric("Median error", "HU", "lower", 1, AT_LEAST_0,
         "median absolute error",
-        lambda one: paired.median_error(one.hu, one.reference_ct, one.body)),
+        lambda ct: paired.median_error(ct.hu, ct.reference_ct, ct.body)),
 
 The evaluation computes it for each subject and method; tables, files, comparisons and
 sweeps show it. `compute` takes `per_subject.Images` in PAIRED and CONSISTENCY, and
@@ -127,7 +127,6 @@ _HAAR = (
     f"(version {haar_features.VERSION}); not FID and not comparable with it"
 )
 _INCEPTION = "between the 2048 pool features of the Inception v3 network of the file"
-_TORCHVISION = "frechet_inception_torchvision"
 
 DISTRIBUTION = {
     haar_features.NAME: Metric(
@@ -155,15 +154,6 @@ DISTRIBUTION = {
         "KID", "", "lower", None, UNLIMITED, f"kernel distance {_INCEPTION}",
         lambda pair: pair.kernel_distance("fid"), features="fid",
         headline="The same, right for few slices as well"),
-    _TORCHVISION: Metric(
-        "Fréchet distance, torchvision's Inception", "", "lower", None, AT_LEAST_0,
-        f"{_INCEPTION}: of torchvision, so not called FID; as that far too large with "
-        "fewer than thousands of slices: prefer the kernel distance",
-        lambda pair: pair.frechet(_TORCHVISION), features=_TORCHVISION),
-    "kernel_inception_torchvision": Metric(
-        "Kernel distance, torchvision's Inception", "", "lower", None, UNLIMITED,
-        "the same features",
-        lambda pair: pair.kernel_distance(_TORCHVISION), features=_TORCHVISION),
     "kl_real_synthetic": Metric(
         "KL(real ‖ synthetic)", "nats", "lower", None, AT_LEAST_0,
         f"Kullback-Leibler divergence of histograms: {_BINS}; half a count added",
@@ -239,13 +229,13 @@ CONSISTENCY = {
     "outline_dice": Metric(
         "Outline: Dice", "", "higher", 3, SHARE,
         "overlap of the body in the synthetic CT with that in the MR",
-        lambda one: surface.dice(one.ct_outline, one.subject.outline),
+        lambda ct: surface.dice(ct.ct_outline, ct.subject.outline),
         headline="Overlap of the body outlines"),
     "outline_hd95": Metric(
         "Outline: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         "95th percentile of the distance between both outlines",
-        lambda one: surface.hausdorff_95(
-            one.ct_outline, one.subject.outline, one.subject.spacing_mm),
+        lambda ct: surface.hausdorff_95(
+            ct.ct_outline, ct.subject.outline, ct.subject.spacing_mm),
         headline="Distance of the body outlines"),
 }
 _CYCLE = "cycle_"  # and the name of an MR channel
@@ -261,45 +251,45 @@ _MULTISCALE_RANGE = " to ".join(f"{hu:g}" for hu in similarity.MULTISCALE_RANGE_
 
 PAIRED = {
     "mae": Metric("MAE", "HU", "lower", 1, AT_LEAST_0, "mean absolute error",
-        lambda one: one.errors["mae"], headline="Size of the HU errors"),
+        lambda ct: ct.errors["mae"], headline="Size of the HU errors"),
     "rmse": Metric("RMSE", "HU", "lower", 1, AT_LEAST_0, "root mean squared error",
-        lambda one: one.errors["rmse"]),
+        lambda ct: ct.errors["rmse"]),
     "me": Metric("ME", "HU", "near 0", 1, UNLIMITED,
         "mean of synthetic minus reference CT",
-        lambda one: one.errors["me"], headline="Bias of the HU"),
+        lambda ct: ct.errors["me"], headline="Bias of the HU"),
     "psnr": Metric("PSNR", "dB", "higher", 1, UNLIMITED,
         f"peak signal-to-noise ratio over {_RANGE}, to which both are clipped",
-        lambda one: one.errors["psnr"]),
+        lambda ct: ct.errors["psnr"]),
     "ssim": Metric("SSIM", "", "higher", 3, (-1.0, 1.0),
         f"structural similarity over {_RANGE}, window of 7 x 7 x 7 voxels, mean over "
         "the body; of volumes of 7 slices or more",
-        lambda one: similarity.structural_similarity(
-            one.hu, one.reference_ct, one.body)),
+        lambda ct: similarity.structural_similarity(
+            ct.hu, ct.reference_ct, ct.body)),
     "ms_ssim": Metric("MS-SSIM", "", "higher", 3, (-1.0, 1.0),
         f"structural similarity over {_MULTISCALE_RANGE} HU at five scales in 3-D, as "
         "SynthRAD2025 computes it: axes shorter than 97 voxels are filled up by "
         "repeating their ends, so of few slices the end ones weigh most",
-        lambda one: similarity.multiscale_structural_similarity(
-            one.hu, one.reference_ct, one.body),
+        lambda ct: similarity.multiscale_structural_similarity(
+            ct.hu, ct.reference_ct, ct.body),
         headline="Structure of the image"),
     "bone_dice": Metric("Bone: Dice", "", "higher", 3, SHARE,
         f"of voxels {tissues.describe('bone')}",
-        lambda one: surface.dice(*one.bone), headline="Overlap of bone"),
+        lambda ct: surface.dice(*ct.bone), headline="Overlap of bone"),
     "bone_hd95": Metric("Bone: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         f"of the surfaces of voxels {tissues.describe('bone')}",
-        lambda one: surface.hausdorff_95(*one.bone, one.subject.spacing_mm)),
+        lambda ct: surface.hausdorff_95(*ct.bone, ct.subject.spacing_mm)),
     "air_dice": Metric("Air inside: Dice", "", "higher", 3, SHARE,
         f"of voxels of the body below {tissues.AERATED_BELOW_HU:g} HU: lung and gas",
-        lambda one: surface.dice(*one.air)),
+        lambda ct: surface.dice(*ct.air)),
     "path_length_mae": Metric(
         "Path length: MAE", "mm of water", "lower", 2, AT_LEAST_0,
         "mean absolute error of the water-equivalent path length of protons, along "
         "rays through the body from all sides",
-        lambda one: one.path_lengths["mae_mm"], headline="Path lengths of protons"),
+        lambda ct: ct.path_lengths["mae_mm"], headline="Path lengths of protons"),
     "path_length_me": Metric(
         "Path length: ME", "mm of water", "near 0", 2, UNLIMITED,
         "its mean, synthetic minus reference",
-        lambda one: one.path_lengths["me_mm"]),
+        lambda ct: ct.path_lengths["me_mm"]),
 }
 
 REFERENCE = {
@@ -325,11 +315,7 @@ _GROUPS = {
 
 
 def named(metric: str, region: str = BODY) -> Metric:
-    """Return the definition of a metric, with the region in its title.
-
-    Args:
-        metric: its name in results; `cycle_CHANNEL` for any MR channel.
-        region: its region in results.
+    """Return the definition of a metric in results, with the region in its title.
 
     Raises:
         KeyError: there is no such metric.

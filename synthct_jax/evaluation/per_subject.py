@@ -9,19 +9,14 @@ from input_pipeline.body import body_mask
 from synthct_jax.evaluation.metric_definitions import BODY, CONSISTENCY, PAIRED
 from synthct_jax.evaluation.results import REFERENCE_CT, Row
 from synthct_jax.evaluation.subjects import EvaluationSubject
-from synthct_jax.metrics import paired, path_length, surface, tissues
+from synthct_jax.metrics import paired, path_length, tissues
 
 
 class Images:
-    """A CT of a subject: the argument of CONSISTENCY and PAIRED metrics.
-
-    Attributes:
-        hu: the CT, synthetic or, for its consistency, real: (slices, rows, columns).
-        subject: the MR with its outline and, where they are known, reference CT and
-            labels.
-    """
+    """A CT of a subject: the argument of CONSISTENCY and PAIRED metrics."""
 
     def __init__(self, hu: np.ndarray, subject: EvaluationSubject):
+        """Take the CT, synthetic or, for its consistency, real, with its subject."""
         self.hu, self.subject = hu, subject
 
     @property
@@ -52,7 +47,8 @@ class Images:
     @functools.cached_property
     def bone(self) -> list[np.ndarray]:
         """Bone of the synthetic and of the reference CT."""
-        return [surface.bone(hu, self.body) for hu in (self.hu, self.reference_ct)]
+        limit = tissues.BONE_FROM_HU
+        return [self.body & (hu >= limit) for hu in (self.hu, self.reference_ct)]
 
     @property
     def air(self) -> list[np.ndarray]:
@@ -76,16 +72,12 @@ def cycle_rows(
 ) -> Iterator[Row]:
     """Yield what is lost from MR to CT and back, in % of the input's range.
 
-    Args:
-        method: that made the CT.
-        subject: whose outline counts.
-        network_input, cycled: (slices, rows, columns, channels) in [-1, 1].
-        channels: their names.
+    Both images are (slices, rows, columns, channels) in [-1, 1]; the outline counts.
     """
     body = subject.outline
     errors = [
-        np.abs(one - other)[where].sum(axis=0, dtype=np.float64)
-        for one, other, where in zip(network_input, cycled, body, strict=True)
+        np.abs(mr - cycled_mr)[voxels].sum(axis=0, dtype=np.float64)
+        for mr, cycled_mr, voxels in zip(network_input, cycled, body, strict=True)
     ]
     means = 50 * np.sum(errors, axis=0) / body.sum()
     for channel, mean in zip(channels, means, strict=True):
@@ -97,10 +89,7 @@ def paired_rows(
 ) -> Iterator[Row]:
     """Yield errors in the body, and MAE and ME of its tissues, HU bands and border.
 
-    Args:
-        method: that made the CT.
-        images: of a subject with a reference CT.
-        label_names: of all labels; label 0 is outside the body.
+    Label 0 of `label_names` is outside the body.
     """
     subject = images.subject
     for name, metric in PAIRED.items():
@@ -120,8 +109,8 @@ def reference_rows(
         yield Row(subject.name, REFERENCE_CT, region, "voxels", float(errors["voxels"]))
         kind, _, name = region.partition(":")
         if kind == "tissue":
-            where = subject.labels == label_names.index(name)
-            mean = subject.reference_ct[where].mean(dtype=np.float64)
+            voxels = subject.labels == label_names.index(name)
+            mean = subject.reference_ct[voxels].mean(dtype=np.float64)
             yield Row(subject.name, REFERENCE_CT, region, "mean_hu", float(mean))
 
 

@@ -10,14 +10,14 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from synthct_jax.evaluation import metric_definitions
-from synthct_jax.evaluation.metric_definitions import BODY
+from synthct_jax.evaluation.metric_definitions import BODY, named
 from synthct_jax.metrics import haar_features
-from synthct_jax.metrics.intervals import Interval, mean_interval
+from synthct_jax.metrics.intervals import Interval, mean_interval, value_range
 
 FORMAT = 3
 
@@ -98,9 +98,8 @@ class Results:
         """Rows by method, region and metric, and then by subject."""
         table: dict[tuple[str, str, str], dict[str, Row]] = {}
         for row in self.rows:
-            table.setdefault((row.method, row.region, row.metric), {})[row.subject] = (
-                row
-            )
+            key = row.method, row.region, row.metric
+            table.setdefault(key, {})[row.subject] = row
         return table
 
     def interval(
@@ -108,9 +107,7 @@ class Results:
     ) -> Interval | None:
         """Return the mean over subjects, or the value of a distribution; None: none."""
         row = self._table.get((method, region, metric), {}).get(ALL_SUBJECTS)
-        if row is None:
-            return None
-        return Interval(value=row.value, low=row.low, high=row.high, n=row.n)
+        return row and Interval(value=row.value, low=row.low, high=row.high, n=row.n)
 
     def values(
         self, metric: str, method: str = NETWORK, region: str = BODY
@@ -160,7 +157,7 @@ class Results:
 
     def is_outside(self, metric: str) -> bool | None:
         """Tell whether the network is worse than all real CT; None: not known."""
-        return metric_definitions.named(metric).is_outside(
+        return named(metric).is_outside(
             self.interval(metric).value, self.reference_range(metric)
         )
 
@@ -187,27 +184,15 @@ class Results:
         return "all" if mr == ct else "some"
 
 
-def value_range(values: Iterable[float]) -> Interval | None:
-    """Return mean and extremes of the finite values; None without any."""
-    finite = [float(value) for value in values if math.isfinite(value)]
-    if not finite:
-        return None
-    mean = sum(finite) / len(finite)
-    return Interval(value=mean, low=min(finite), high=max(finite), n=len(finite))
-
-
 def mean_rows(rows: Sequence[Row]) -> list[Row]:
     """Return a row with mean and interval for each method, region and metric."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        key = row.method, row.region, row.metric
-        values.setdefault(key, []).append(row.value)
-    rows = []
-    for (method, region, metric), of_subjects in values.items():
-        limits = metric_definitions.named(metric).limits
-        interval = mean_interval(of_subjects, limits)
-        rows.append(all_subjects_row(method, region, metric, interval))
-    return rows
+        values.setdefault(row[1:4], []).append(row.value)
+    return [
+        all_subjects_row(*key, mean_interval(of_subjects, named(key[-1]).limits))
+        for key, of_subjects in values.items()
+    ]
 
 
 def all_subjects_row(method: str, region: str, metric: str, interval: Interval) -> Row:
@@ -224,14 +209,14 @@ def summary(results: Results) -> list[str]:
         ends = "" if ours.low is None else f" ({ours.low:.1f} to {ours.high:.1f})"
         subjects = f"{ours.n} subject{'' if ours.n == 1 else 's'}"
         lines.append(f"MAE in the body: {ours.value:.1f} HU{ends}, {subjects}")
-        lines += [f"  {METHODS[m]}: {one.value:.1f} HU" for m, one in mae.items()]
+        lines += [f"  {METHODS[m]}: {mean.value:.1f} HU" for m, mean in mae.items()]
         ratio = ours.value / mae[best].value
         lines.append(f"  {ratio:.0%} of the better baseline's")
     key = haar_features.NAME
     real = results.reference_range(key)
     halves = results.data["halves"]
     lines.append(
-        f"{metric_definitions.named(key).title}: {results.interval(key).value:.3g}"
+        f"{named(key).title}: {results.interval(key).value:.3g}"
         + (f", real against real {real.value:.3g}" if real else "")
         + f" ({halves['synthetic'][1]} synthetic, {halves['real'][1]} real slices)"
     )
@@ -249,10 +234,8 @@ def summary(results: Results) -> list[str]:
 
 def write_json(path: Path, results: Results) -> None:
     """Write metrics.json."""
-    fields = {"format": FORMAT} | {
-        field.name: getattr(results, field.name)
-        for field in dataclasses.fields(results)
-    }
+    names = [field.name for field in dataclasses.fields(results)]
+    fields = {"format": FORMAT} | {name: getattr(results, name) for name in names}
     rows = [_json([_finite(x) for x in row]) for row in fields.pop("rows")]
     header = _json(fields | {"columns": Row._fields}, indent=1).removesuffix("\n}")
     lines = ",\n  ".join(rows)  # a row a line
@@ -287,7 +270,7 @@ def write_csv(path: Path, results: Results) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*Row._fields, "unit"])
         for row in results.rows:
-            unit = metric_definitions.named(row.metric).unit
+            unit = named(row.metric).unit
             writer.writerow([*map(_finite, row), unit])  # None is written as empty
 
 

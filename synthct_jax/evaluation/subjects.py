@@ -10,41 +10,25 @@ from input_pipeline.dataset.dataset import Dataset, SubjectVolume
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationSubject:
-    """A subject to translate.
+class EvaluationSubject(SubjectVolume):
+    """A subject to translate: the stored MR, and its reference CT where it is known.
 
     Attributes:
-        volume: the stored MR, with its name, spacing and outline.
         reference_ct, labels: (slices, rows, columns) HU and labels; None where the
             reference CT is not known.
     """
 
-    volume: SubjectVolume
     reference_ct: np.ndarray | None = None
     labels: np.ndarray | None = None
 
     @property
-    def name(self) -> str:
-        return self.volume.name
-
-    @property
     def mr(self) -> np.ndarray:
         """Stored MR, int16 (slices, rows, columns, channels)."""
-        return self.volume.stored
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Spacing of slices, rows and columns."""
-        return self.volume.spacing_mm
-
-    @property
-    def outline(self) -> np.ndarray:
-        """The body as the MR shows it: bool (slices, rows, columns)."""
-        return self.volume.outline
+        return self.stored
 
     @functools.cached_property
     def body(self) -> np.ndarray:
-        """The body by its labels, or else its outline."""
+        """The body by its labels, or else its outline in the MR."""
         return self.outline if self.labels is None else self.labels > 0
 
 
@@ -58,19 +42,19 @@ def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
         ValueError: MR, CT and labels of a subject differ in name or shape.
     """
     paired = _paired_names(dataset, split)
-    references = iter(())
-    if paired:
-        # Subjects are in the same order in all domains.
-        references = zip(
-            *(
-                (one for one in dataset.subjects(domain, split) if one.name in paired)
-                for domain in ("ct", "labels")
-            ),
-            strict=True,
-        )
+    # Subjects are in the same order in all domains.
+    references = zip(
+        *(
+            (v for v in dataset.subjects(domain, split) if v.name in paired)
+            for domain in ("ct", "labels")
+            if paired
+        ),
+        strict=True,
+    )
     for mr in dataset.subjects("mr", split):
+        fields = {f.name: getattr(mr, f.name) for f in dataclasses.fields(mr)}
         if mr.name not in paired:
-            yield EvaluationSubject(volume=mr)
+            yield EvaluationSubject(**fields)
             continue
         ct, labels = next(references)
         shape = (*mr.stored.shape[:3], 1)
@@ -83,7 +67,7 @@ def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
                 "not belong together"
             )
         yield EvaluationSubject(
-            volume=mr, reference_ct=ct.stored[..., 0], labels=labels.stored[..., 0]
+            **fields, reference_ct=ct.stored[..., 0], labels=labels.stored[..., 0]
         )
 
 
@@ -91,9 +75,8 @@ def _paired_names(dataset: Dataset, split: str) -> set[str]:
     domains = dataset.manifest.domains
     if "labels" not in domains:
         return set()
-    return set.intersection(
-        *({one.name for one in domain.of_split(split)} for domain in domains.values())
-    )
+    names = [{s.name for s in domain.of_split(split)} for domain in domains.values()]
+    return set.intersection(*names)
 
 
 def translate_checked(

@@ -57,12 +57,8 @@ def make_validator(
 ) -> Callable[[Mapping[str, Any]], dict[str, float]]:
     """Return a function from a training's weights to their validation metrics.
 
-    Every process computes all of them, so that all agree on the best step.
-
-    Args:
-        method: whose generator translates, not split over devices.
-        data_config: `config.data`.
-        dataset: whose validation subjects are translated.
+    Every process computes all of them, so that all agree on the best step. The
+    generator of `method` is not split over devices.
     """
     translator = Translator(
         method, data_config, stored_channels=dataset.manifest.domains["mr"].channels
@@ -100,15 +96,12 @@ def validate(
         chosen = evenly_spaced(len(subject.mr), share["mr"])
         hu = translate_checked(translate, subject.mr[chosen], subject.name)
         synthetic.append(haar_features.haar_features(hu))
-        if subject.reference_ct is not None:
-            body = subject.body[chosen]
-            if body.any():  # a few slices may be above or below everything
-                errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
-    metrics = {
-        "frechet_haar": frechet_distance(
-            np.concatenate(synthetic), np.concatenate(real)
-        )
+        body = subject.body[chosen]
+        # A few slices may be above or below everything.
+        if subject.reference_ct is not None and body.any():
+            errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
+    distance = frechet_distance(np.concatenate(synthetic), np.concatenate(real))
+    names = errors[0] if errors else ()
+    return {"frechet_haar": distance} | {
+        name: float(np.mean([error[name] for error in errors])) for name in names
     }
-    for name in errors[0] if errors else ():
-        metrics[name] = float(np.mean([error[name] for error in errors]))
-    return metrics

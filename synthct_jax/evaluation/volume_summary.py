@@ -1,7 +1,7 @@
 """Small summaries of CT volumes, and pairs of samples of them for distribution metrics.
 
-Metrics of distributions are computed many times, between many choices of volumes. They
-read summaries of volumes, which are small whatever the number of pixels.
+Metrics of distributions are computed between many choices of volumes, from summaries
+that are small whatever the number of pixels.
 """
 
 import dataclasses
@@ -19,14 +19,13 @@ from synthct_jax.metrics.kernel import KernelSums
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VolumeSummary:
-    """Features of one volume, synthetic or real CT, that distribution metrics compare.
+    """Features of a subject's synthetic or real CT, which distribution metrics compare.
 
     Attributes:
-        name: of the subject.
         slice_mm: distance between slices.
         counts: of HU in the body (`histogram.count_hu`).
         features: of each slice, (slices, features), by kind: 'haar', and
-            `Inception.name` where its weights are given.
+            'fid', those of Inception, where its weights are given.
         spectra: (slices, bins), `spectrum.radial_power`.
         checkerboard: (slices,), `spectrum.checkerboard_energy`.
         slice_differences: (slices - 1,), `continuity.slice_differences`.
@@ -53,18 +52,10 @@ def summarise(
     slice_mm: float,
     inception: Inception | None = None,
 ) -> VolumeSummary:
-    """Return the summary of a volume.
-
-    Args:
-        name: of the subject.
-        hu: (slices, rows, columns) HU.
-        body: bool of that shape.
-        slice_mm: distance between slices.
-        inception: the network, where FID is wanted.
-    """
+    """Return the summary of a volume, with the features of `inception` for FID."""
     features = {"haar": haar_features.haar_features(hu)}
     if inception is not None:
-        features[inception.name] = inception.features(hu)
+        features["fid"] = inception.features(hu)
     return VolumeSummary(
         name=name,
         slice_mm=slice_mm,
@@ -81,40 +72,43 @@ class Sample:
 
     def __init__(self, volumes: Sequence[VolumeSummary]):
         self.volumes = volumes
+        self.names = [volume.name for volume in volumes]
 
     def features(self, kind: str) -> np.ndarray:
         """Features of all slices, (slices, features)."""
-        return np.concatenate([one.features[kind] for one in self.volumes])
+        return np.concatenate([volume.features[kind] for volume in self.volumes])
 
     @property
     def subject_of_slices(self) -> np.ndarray:
-        """The subject's name of each slice."""
-        names = [one.name for one in self.volumes]
-        return np.repeat(names, [one.slices for one in self.volumes])
+        return np.repeat(self.names, [volume.slices for volume in self.volumes])
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
         """Counts of HU in the body, summed over volumes."""
-        return sum(one.counts for one in self.volumes)
+        return sum(volume.counts for volume in self.volumes)
 
     @functools.cached_property
     def spectra(self) -> np.ndarray:
         """Spectra of all slices, (slices, bins)."""
-        return np.concatenate([one.spectra for one in self.volumes])
+        return np.concatenate([volume.spectra for volume in self.volumes])
 
     @property
     def checkerboard(self) -> float:
         """Mean checkerboard energy over slices."""
-        return float(np.concatenate([one.checkerboard for one in self.volumes]).mean())
+        energies = [volume.checkerboard for volume in self.volumes]
+        return float(np.concatenate(energies).mean())
 
     @functools.cached_property
     def slice_differences(self) -> dict[str, float]:
         """Means over volumes of `continuity.slice_difference_statistics`."""
-        each = [
-            continuity.slice_difference_statistics(one.slice_differences)
-            for one in self.volumes
+        statistics = [
+            continuity.slice_difference_statistics(volume.slice_differences)
+            for volume in self.volumes
         ]
-        return {name: mean_of_finite([one[name] for one in each]) for name in each[0]}
+        return {
+            name: mean_of_finite([of_volume[name] for of_volume in statistics])
+            for name in statistics[0]
+        }
 
 
 class SamplePair:
@@ -129,15 +123,14 @@ class SamplePair:
 
     def frechet(self, kind: str) -> float:
         """Fréchet distance between features of slices."""
-        return frechet_distance(self.synthetic.features(kind), self.real.features(kind))
+        return frechet_distance(*(sample.features(kind) for sample in self._samples))
 
     def frechet_infinite(self, kind: str) -> float:
         """Fréchet distance extrapolated to infinitely many subjects."""
         return frechet_distance_infinite(
-            self.synthetic.features(kind),
-            self.real.features(kind),
-            groups_a=self.synthetic.subject_of_slices,
-            groups_b=self.real.subject_of_slices,
+            *(sample.features(kind) for sample in self._samples),
+            subjects_a=self.synthetic.subject_of_slices,
+            subjects_b=self.real.subject_of_slices,
         )
 
     def kernel_distance(self, kind: str) -> float:
@@ -151,28 +144,26 @@ class SamplePair:
 
     def separability(self) -> float:
         """Accuracy of a classifier that tells synthetic from real CT by spectra."""
-        spectra, names = (
-            [[getattr(one, name) for one in sample.volumes] for sample in self._samples]
-            for name in ("spectra", "name")
-        )
         return spectrum.separability(
-            *spectra, groups_synthetic=names[0], groups_real=names[1]
+            *([v.spectra for v in sample.volumes] for sample in self._samples),
+            subjects_synthetic=self.synthetic.names,
+            subjects_real=self.real.names,
         )
 
     def share_ratio(self, band: str) -> float:
         """Share of the body in a band of HU, synthetic over real; NaN without real."""
-        return _ratio(*(histogram.share(one.counts, band) for one in self._samples))
+        return _ratio(*(histogram.share(s.counts, band) for s in self._samples))
 
     def wasserstein_of_band(self, band: str) -> float:
         """Wasserstein-1 distance of HU within a band; NaN where a sample has none."""
-        counts = [histogram.of_band(one.counts, band) for one in self._samples]
-        if not all(each.sum() for each in counts):
+        counts = [histogram.of_band(sample.counts, band) for sample in self._samples]
+        if not all(of_sample.sum() for of_sample in counts):
             return float("nan")
         return histogram.wasserstein(*counts)
 
     def slice_difference_ratio(self, name: str) -> float:
-        """A summary of differences between slices, synthetic over real."""
-        return _ratio(*(one.slice_differences[name] for one in self._samples))
+        """Statistic of differences between slices, synthetic over real."""
+        return _ratio(*(sample.slice_differences[name] for sample in self._samples))
 
 
 class Volumes:
@@ -182,11 +173,11 @@ class Volumes:
         self, synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
     ):
         self.all = [*synthetic, *real]
-        self.names = np.array([one.name for one in self.all])
+        self.names = np.array([volume.name for volume in self.all])
         self.synthetic = np.arange(len(synthetic))
         self.real = len(synthetic) + np.arange(len(real))
         self.kernels = {
-            kind: KernelSums([one.features[kind] for one in self.all], self.names)
+            kind: KernelSums([volume.features[kind] for volume in self.all], self.names)
             for kind in real[0].features
         }
 

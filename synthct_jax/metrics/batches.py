@@ -14,8 +14,7 @@ def over_slices(
 ) -> Any:
     """Apply a function to volumes, batch by batch of slices.
 
-    The last batch is padded by repeating its last slice, and the results of the
-    repeated slices are dropped.
+    The last batch is padded by repeating its last slice, without results.
 
     Args:
         function: jitted function of arrays (n, ...) that returns a pytree of arrays
@@ -36,16 +35,12 @@ def over_slices(
             "many slices, one or more"
         )
     (length,) = lengths
+    padding = np.arange(slices)
     results = []
     for start in range(0, length, slices):
         batches = [volume[start : start + slices] for volume in volumes]
         count = len(batches[0])
-        padded = [
-            np.pad(
-                batch, [(0, slices - count)] + [(0, 0)] * (batch.ndim - 1), mode="edge"
-            )
-            for batch in batches
-        ]
+        padded = [batch.take(padding, 0, mode="clip") for batch in batches]
         result = jax.device_get(function(*padded))
         results.append(jax.tree.map(lambda array: array[:count], result))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *results)

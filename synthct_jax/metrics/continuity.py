@@ -16,14 +16,8 @@ def slice_differences(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
     The mean is over the union of the bodies in both slices. It is the frame difference
     of videos, within the body: 0 where a slice is repeated, large on both sides of a
     slice that flickers. Differences grow with the distance between slices: compare
-    volumes of one slice spacing.
-
-    Args:
-        hu: HU, (slices, rows, columns).
-        body: bool of the same shape.
-
-    Returns:
-        (slices - 1,) float64; nan where neither slice has a body.
+    volumes of one slice spacing. The result is (slices - 1,) float64; nan where neither
+    slice has a body.
 
     Raises:
         ValueError: the shapes differ, or are not those of volumes.
@@ -45,19 +39,14 @@ def slice_differences(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
 def _difference_sums(
     hu: jax.Array, next_hu: jax.Array, body: jax.Array, next_body: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    where = body | next_body
+    union = body | next_body
     difference = jnp.abs(jnp.clip(hu, *RANGE_HU) - jnp.clip(next_hu, *RANGE_HU))
-    return (
-        jnp.sum(jnp.where(where, difference, 0), axis=(1, 2)),
-        jnp.sum(where, axis=(1, 2)),
-    )
+    sums = jnp.sum(jnp.where(union, difference, 0), axis=(1, 2))
+    return sums, jnp.sum(union, axis=(1, 2))
 
 
 def slice_difference_statistics(differences: np.ndarray) -> dict[str, float]:
-    """Summarise one volume's slice differences; those not finite are left out.
-
-    Args:
-        differences: (slices - 1,) of `slice_differences`.
+    """Summarise one volume's `slice_differences`; those not finite are left out.
 
     Returns:
         'median' in HU; 'smallest' and 'largest', the extremes of the ratio of a
@@ -65,15 +54,12 @@ def slice_difference_statistics(differences: np.ndarray) -> dict[str, float]:
         repeated, 'largest' is high where a slice flickers. All are nan with fewer than
         three differences.
     """
-    differences = np.asarray(differences, np.float64)
     differences = differences[np.isfinite(differences)]
+    names = "median", "smallest", "largest"
     if len(differences) < 3:
-        return dict.fromkeys(("median", "smallest", "largest"), float("nan"))
+        return dict.fromkeys(names, float("nan"))
     padded = np.pad(differences, 1, mode="reflect")
     neighbours = np.maximum((padded[:-2] + padded[2:]) / 2, 1e-6)
     ratios = differences / neighbours
-    return {
-        "median": float(np.median(differences)),
-        "smallest": float(ratios.min()),
-        "largest": float(ratios.max()),
-    }
+    summary = np.median(differences), ratios.min(), ratios.max()
+    return dict(zip(names, map(float, summary), strict=True))

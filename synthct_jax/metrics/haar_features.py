@@ -49,12 +49,9 @@ def haar_features(hu: np.ndarray) -> np.ndarray:
     logarithms of the shares of ten bands of HU from -200 up, and by the means of the
     first two windows in each of 4 x 4 fields of the slice.
 
-    Args:
-        hu: HU, (slices, rows, columns), with 16 or more rows and columns, which are
-            padded with air to a multiple of 16.
-
-    Returns:
-        (slices, DIMENSION) float64, computed in float32 (relative error about 1e-6).
+    HU are (slices, rows, columns), with 16 or more rows and columns, which are padded
+    with air to a multiple of 16. Features are (slices, DIMENSION) float64, computed in
+    float32 (relative error about 1e-6).
 
     Raises:
         ValueError: the shape is another, or there are no slices.
@@ -78,13 +75,9 @@ def _slice_features(hu: jax.Array) -> jax.Array:
     planes = (jnp.clip(images[:, None], low, high) - low) / (high - low)
     fields = _field_means(planes[:, :2].reshape(-1, *images.shape[1:]))
     planes = planes.reshape(-1, *images.shape[1:])
-    amounts = [planes.mean((1, 2)), planes.std((1, 2))]
-    features = [_AMOUNT_WEIGHT * jnp.stack(amounts, axis=1), _energies(planes)]
-    groups = [
-        jnp.concatenate(features, axis=1),
-        _log_shares(images),
-        _PLACE_WEIGHT * fields,
-    ]
+    amounts = jnp.stack([planes.mean((1, 2)), planes.std((1, 2))], axis=1)
+    of_planes = jnp.concatenate([_AMOUNT_WEIGHT * amounts, _energies(planes)], axis=1)
+    groups = [of_planes, _log_shares(images), _PLACE_WEIGHT * fields]
     return jnp.concatenate([group.reshape(n, -1) for group in groups], axis=1)
 
 

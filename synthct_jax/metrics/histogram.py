@@ -18,17 +18,10 @@ _PSEUDO_COUNT = 0.5
 
 
 def count_hu(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Count the voxels of the mask in each bin; counts add up over volumes.
+    """Count the voxels of the mask in each bin, (bins,) int64.
 
     Bins are STEP_HU wide over RANGE_HU and include their lower edges. Values beyond the
-    range count in the outermost bins.
-
-    Args:
-        hu: finite HU, of any shape; counted as float32.
-        mask: bool of the same shape.
-
-    Returns:
-        (bins,) int64.
+    range count in the outermost bins. HU are finite, and counted as float32.
 
     Raises:
         ValueError: the shapes differ, or the first axis is empty.
@@ -51,36 +44,30 @@ def _count_slices(hu: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def of_band(counts: np.ndarray, tissue: str) -> np.ndarray:
-    """Return the bins of one tissue of `tissues.BANDS`.
+    """Return the bins of one tissue of `tissues.BANDS`, of counts by `count_hu`.
 
     A bin belongs to the band in which its centre is, so limits are met within half a
     bin.
-
-    Args:
-        counts: (bins,) of `count_hu`.
-        tissue: its name.
     """
     low, high = BANDS[tissue]
     return counts[(low < CENTRES_HU) & (high > CENTRES_HU)]
 
 
 def share(counts: np.ndarray, tissue: str) -> float:
-    """Return the share of one tissue in all voxels, 0 to 1; arguments of `of_band`."""
+    """Return the share of one tissue in all voxels, 0 to 1."""
     return float(of_band(counts, tissue).sum() / max(counts.sum(), 1))
 
 
 def density(counts: np.ndarray) -> np.ndarray:
-    """Return the share of the voxels per HU, (bins,) float64, whose integral is 1."""
+    """Return the share of the voxels per HU, (bins,), whose integral is 1."""
     return counts / max(counts.sum(), 1) / STEP_HU
 
 
 def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
     """Return the Kullback-Leibler divergence of p from q, sum of p log(p / q), in nats.
 
-    Source: Kullback & Leibler, Ann Math Stat 1951; 22:79.
-
-    Args:
-        p, q: counts in the same bins. Half a count is added to each bin of both.
+    Half a count is added to each bin of both (Kullback & Leibler, Ann Math Stat 1951;
+    22:79).
 
     Raises:
         ValueError: the numbers of bins differ, or a histogram is empty.
@@ -95,11 +82,7 @@ def wasserstein(p: np.ndarray, q: np.ndarray) -> float:
 
     It is the area between the cumulative distributions (Vallender, Theory Probab Appl
     1974; 18:784), with voxels at the centres of their bins. Values beyond RANGE_HU are
-    in the outermost bins.
-
-    Args:
-        p, q: counts in the same bins: whole histograms, or one band of each
-            (`of_band`).
+    in the outermost bins. Counts are in the same bins: whole histograms, or one band.
 
     Raises:
         ValueError: the numbers of bins differ, or a histogram is empty.

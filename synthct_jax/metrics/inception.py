@@ -1,15 +1,14 @@
-"""Pool features of the Inception v3 network, whose Frechet distance is the FID.
+"""Pool features of the Inception v3 network, whose Fréchet distance is the FID.
 
 The network is that of Szegedy et al., CVPR 2016, as Heusel et al., NeurIPS 2017, use
 it: the TensorFlow graph of 2015-12-05, with weights from a file of the user
 (`inception_weights`). That graph differs from the paper's: average pools do not count
-the padding, and the last block takes a maximum where the others take a mean. With
-torchvision's weights the graph is the paper's.
+the padding, and the last block takes a maximum where the others take a mean.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,7 @@ import numpy as np
 
 from synthct_jax.metrics import inception_weights
 from synthct_jax.metrics.batches import over_slices
-from synthct_jax.metrics.inception_weights import FID, TORCHVISION
 
-NAMES = {FID: "fid", TORCHVISION: "frechet_inception_torchvision"}
-"""Name of the Frechet distance between features by layout; only one of them is FID."""
-
-DIMENSION = 2048
 SIZE = 299
 """Rows and columns of the images that the network was trained on."""
 
@@ -39,6 +33,7 @@ is less than the noise of a slice of the abdomen (10 to 30 HU), so that rounding
 no more contrast than the scanner does. Air below -1000 HU and metal are at the ends.
 """
 
+_CLASSES = 1008  # of the classifier, which is not used otherwise
 _SLICES = 4  # per batch, which takes about 0.2 GB
 _EPSILON = 1e-3  # of the batch normalisation
 # Torch's names of the variables by their names in Flax.
@@ -56,28 +51,18 @@ class Inception:
     """The network with its weights.
 
     Attributes:
-        layout: layout of the weights, FID or TORCHVISION.
         sha256: SHA-256 of their file, hexadecimal.
         variables: variables of `InceptionV3`.
     """
 
-    layout: str
     sha256: str
     variables: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Name of the Frechet distance between features: 'fid' only for FID."""
-        return NAMES[self.layout]
 
     def features(self, hu: np.ndarray) -> np.ndarray:
         """Return the pool features of each slice, of the image by `to_images`.
 
-        Args:
-            hu: HU, (slices, rows, columns), with any number of rows and columns.
-
-        Returns:
-            (slices, DIMENSION) float64, computed in float32.
+        HU are (slices, rows, columns) with any number of rows and columns; features are
+        (slices, 2048) float64, computed in float32.
 
         Raises:
             ValueError: the shape is another, an axis is 0, or values are not finite.
@@ -90,77 +75,55 @@ class Inception:
             )
         if not np.isfinite(hu).all():
             raise ValueError("images have values that are not finite, expected HU")
-        function = functools.partial(_features, self.variables, layout=self.layout)
+        function = functools.partial(_features, self.variables)
         return over_slices(function, hu, slices=_SLICES).astype(np.float64)
 
 
 def load_inception(path: Path) -> Inception:
-    """Read the weights from a file in a format and layout of `inception_weights`.
-
-    Args:
-        path: the file. Its classifier tells the layout and is not used otherwise.
+    """Read the weights from a file of `inception_weights`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file lacks tensors of an Inception v3, or has unknown ones.
+        ValueError: the file lacks tensors of FID's Inception v3, or has unknown ones.
     """
-    path = Path(path)
-    tensors = inception_weights.read_tensors(path)
-    layout = inception_weights.layout(path, tensors)
-    slots = flax.traverse_util.flatten_dict(_variable_shapes())
-    names = {slot: _torch_name(slot) for slot in slots}
-    inception_weights.check(
-        path, tensors, {names[slot]: _torch_shape(slots[slot].shape) for slot in slots}
+    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
+    shapes = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)
+    slots = flax.traverse_util.flatten_dict(shapes)
+    expected = {_torch_name(k): _torch_shape(v.shape) for k, v in slots.items()}
+    tensors = inception_weights.read_tensors(
+        path, {"fc.weight": (_CLASSES, 2048)} | expected
     )
     variables = {}
-    for slot, name in names.items():
-        value = tensors[name].astype(np.float32)
+    for slot in slots:
+        value = tensors[_torch_name(slot)].astype(np.float32)
         variables[slot] = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
     return Inception(
-        layout=layout,
         sha256=inception_weights.sha256(path),
         variables=jax.device_put(flax.traverse_util.unflatten_dict(variables)),
     )
 
 
-def to_images(hu: jax.Array, *, layout: str) -> jax.Array:
+def to_images(hu: jax.Array) -> jax.Array:
     """Return the network's input for each slice.
 
     WINDOW_HU becomes 0 ... 255, rounded to whole grey levels as in an image file, in
-    three equal channels. Slices are resized to SIZE x SIZE by bilinear interpolation
-    without smoothing (with aliasing, as in the published values: Parmar et al., CVPR
-    2022).
-
-    For FID, pixel i is at i x rows / SIZE of the slice, as in TensorFlow 1,
-    torch-fidelity, and torchmetrics with antialias=False (pixel centres are not
-    aligned), and grey levels become (x - 128) / 128. For torchvision's weights, centres
-    are aligned and grey levels become 2 x / 255 - 1, as in pytorch-fid.
-
-    Args:
-        hu: HU, (slices, rows, columns).
-        layout: FID or TORCHVISION.
-
-    Returns:
-        (slices, SIZE, SIZE, 3) float32 in [-1, 1].
+    three equal channels; grey levels become (x - 128) / 128. Slices are resized to
+    SIZE x SIZE by bilinear interpolation without smoothing (with aliasing, as in the
+    published values: Parmar et al., CVPR 2022). Pixel i is at i x rows / SIZE of the
+    slice, as in TensorFlow 1, torch-fidelity, and torchmetrics with antialias=False:
+    pixel centres are not aligned. Images are (slices, SIZE, SIZE, 3) in [-1, 1].
     """
     low, high = WINDOW_HU
     grey = jnp.clip(hu.astype(jnp.float32), low, high) - low
     grey = jnp.round(grey * np.float32(255 / (high - low)))
     for axis in (2, 1):
-        grey = _resize(grey, axis, centred=layout == TORCHVISION)
-    unit = (grey - 128) / 128 if layout == FID else 2 * (grey / 255) - 1
-    return jnp.repeat(unit[..., np.newaxis], 3, axis=-1)
+        grey = _resize(grey, axis)
+    return jnp.repeat(((grey - 128) / 128)[..., np.newaxis], 3, axis=-1)
 
 
-def _resize(x: jax.Array, axis: int, *, centred: bool) -> jax.Array:
-    """Resize an axis to SIZE linearly, with pixel centres aligned or not."""
+def _resize(x: jax.Array, axis: int) -> jax.Array:
     length = x.shape[axis]
-    scale = np.float32(length / SIZE)
-    places = np.arange(SIZE, dtype=np.float32)
-    if centred:
-        places = np.maximum((places + np.float32(0.5)) * scale - np.float32(0.5), 0)
-    else:
-        places = places * scale
+    places = np.arange(SIZE, dtype=np.float32) * np.float32(length / SIZE)
     before = places.astype(np.int32)
     after = np.minimum(before + 1, length - 1)
     share = (places - before).reshape([-1] + [1] * (x.ndim - 1 - axis))
@@ -168,15 +131,9 @@ def _resize(x: jax.Array, axis: int, *, centred: bool) -> jax.Array:
     return low + (high - low) * share
 
 
-@functools.partial(jax.jit, static_argnames="layout")
-def _features(variables: Mapping[str, Any], hu: jax.Array, *, layout: str) -> jax.Array:
-    return InceptionV3(layout).apply(variables, to_images(hu, layout=layout))
-
-
-def _variable_shapes() -> dict[str, Any]:
-    """Return the shapes of the variables, which are the same in both layouts."""
-    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
-    return jax.eval_shape(InceptionV3(FID).init, jax.random.key(0), image)
+@jax.jit
+def _features(variables: Mapping[str, Any], hu: jax.Array) -> jax.Array:
+    return InceptionV3().apply(variables, to_images(hu))
 
 
 def _torch_name(slot: tuple[str, ...]) -> str:
@@ -192,20 +149,13 @@ def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class InceptionV3(nn.Module):
-    """Network from images (n, rows, columns, 3) in [-1, 1] to features (n, DIMENSION).
+    """Network from images (n, rows, columns, 3) in [-1, 1] to features (n, 2048).
 
     It is fully convolutional and needs 75 rows and columns or more.
-
-    Attributes:
-        layout: layout of the weights, FID or TORCHVISION.
     """
-
-    layout: str
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        fid = self.layout == FID
-        average = functools.partial(_average, count_padding=not fid)
         x = ConvBn(32, 3, stride=2, padding="VALID", name="Conv2d_1a_3x3")(x)
         x = ConvBn(32, 3, padding="VALID", name="Conv2d_2a_3x3")(x)
         x = ConvBn(64, 3, name="Conv2d_2b_3x3")(x)
@@ -213,17 +163,14 @@ class InceptionV3(nn.Module):
         x = ConvBn(80, 1, name="Conv2d_3b_1x1")(x)
         x = ConvBn(192, 3, padding="VALID", name="Conv2d_4a_3x3")(x)
         x = _shrink(x)
-        x = MixedA(32, average, name="Mixed_5b")(x)
-        x = MixedA(64, average, name="Mixed_5c")(x)
-        x = MixedA(64, average, name="Mixed_5d")(x)
+        for name, pool_features in (("5b", 32), ("5c", 64), ("5d", 64)):
+            x = MixedA(pool_features, name=f"Mixed_{name}")(x)
         x = MixedB(name="Mixed_6a")(x)
-        x = MixedC(128, average, name="Mixed_6b")(x)
-        x = MixedC(160, average, name="Mixed_6c")(x)
-        x = MixedC(160, average, name="Mixed_6d")(x)
-        x = MixedC(192, average, name="Mixed_6e")(x)
+        for name, width in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
+            x = MixedC(width, name=f"Mixed_{name}")(x)
         x = MixedD(name="Mixed_7a")(x)
-        x = MixedE(average, name="Mixed_7b")(x)
-        x = MixedE(_maximum if fid else average, name="Mixed_7c")(x)
+        x = MixedE(_average, name="Mixed_7b")(x)
+        x = MixedE(_maximum, name="Mixed_7c")(x)
         return x.mean(axis=(1, 2))
 
 
@@ -248,9 +195,7 @@ class ConvBn(nn.Module):
             precision=jax.lax.Precision.HIGHEST,
             name="conv",
         )
-        normalisation = nn.BatchNorm(
-            use_running_average=True, epsilon=_EPSILON, name="bn"
-        )
+        normalisation = nn.BatchNorm(True, epsilon=_EPSILON, name="bn")
         return nn.relu(normalisation(convolution(x)))
 
 
@@ -258,18 +203,17 @@ class MixedA(nn.Module):
     """Block with branches of 1 x 1, 5 x 5, twice 3 x 3, and a pool."""
 
     pool_features: int
-    pool: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        one = ConvBn(64, 1, name="branch1x1")(x)
+        single = ConvBn(64, 1, name="branch1x1")(x)
         five = ConvBn(48, 1, name="branch5x5_1")(x)
         five = ConvBn(64, 5, name="branch5x5_2")(five)
         double = ConvBn(64, 1, name="branch3x3dbl_1")(x)
         double = ConvBn(96, 3, name="branch3x3dbl_2")(double)
         double = ConvBn(96, 3, name="branch3x3dbl_3")(double)
-        pool = ConvBn(self.pool_features, 1, name="branch_pool")(self.pool(x))
-        return jnp.concatenate([one, five, double, pool], axis=-1)
+        pool = ConvBn(self.pool_features, 1, name="branch_pool")(_average(x))
+        return jnp.concatenate([single, five, double, pool], axis=-1)
 
 
 class MixedB(nn.Module):
@@ -289,12 +233,11 @@ class MixedC(nn.Module):
     """Block with branches of 1 x 1, 7 x 7 in two steps, 7 x 7 twice, and a pool."""
 
     width: int
-    pool: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = self.width
-        one = ConvBn(192, 1, name="branch1x1")(x)
+        single = ConvBn(192, 1, name="branch1x1")(x)
         seven = ConvBn(width, 1, name="branch7x7_1")(x)
         seven = ConvBn(width, (1, 7), name="branch7x7_2")(seven)
         seven = ConvBn(192, (7, 1), name="branch7x7_3")(seven)
@@ -303,8 +246,8 @@ class MixedC(nn.Module):
         double = ConvBn(width, (1, 7), name="branch7x7dbl_3")(double)
         double = ConvBn(width, (7, 1), name="branch7x7dbl_4")(double)
         double = ConvBn(192, (1, 7), name="branch7x7dbl_5")(double)
-        pool = ConvBn(192, 1, name="branch_pool")(self.pool(x))
-        return jnp.concatenate([one, seven, double, pool], axis=-1)
+        pool = ConvBn(192, 1, name="branch_pool")(_average(x))
+        return jnp.concatenate([single, seven, double, pool], axis=-1)
 
 
 class MixedD(nn.Module):
@@ -325,11 +268,11 @@ class MixedD(nn.Module):
 class MixedE(nn.Module):
     """Block with branches of 1 x 1, two that end in 1 x 3 and 3 x 1, and a pool."""
 
-    pool: Any
+    pool: Callable[[jax.Array], jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        one = ConvBn(320, 1, name="branch1x1")(x)
+        single = ConvBn(320, 1, name="branch1x1")(x)
         three = ConvBn(384, 1, name="branch3x3_1")(x)
         three_a = ConvBn(384, (1, 3), name="branch3x3_2a")(three)
         three_b = ConvBn(384, (3, 1), name="branch3x3_2b")(three)
@@ -338,7 +281,7 @@ class MixedE(nn.Module):
         double_a = ConvBn(384, (1, 3), name="branch3x3dbl_3a")(double)
         double_b = ConvBn(384, (3, 1), name="branch3x3dbl_3b")(double)
         pool = ConvBn(192, 1, name="branch_pool")(self.pool(x))
-        branches = [one, three_a, three_b, double_a, double_b, pool]
+        branches = [single, three_a, three_b, double_a, double_b, pool]
         return jnp.concatenate(branches, axis=-1)
 
 
@@ -346,8 +289,8 @@ def _shrink(x: jax.Array) -> jax.Array:
     return nn.max_pool(x, (3, 3), (2, 2))
 
 
-def _average(x: jax.Array, *, count_padding: bool) -> jax.Array:
-    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=count_padding)
+def _average(x: jax.Array) -> jax.Array:
+    return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
 def _maximum(x: jax.Array) -> jax.Array:

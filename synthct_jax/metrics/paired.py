@@ -2,8 +2,8 @@
 
 Definitions follow the SynthRAD2023 challenge (Huijben et al., Medical Image Analysis
 2024; 97:103276): one value per volume, over the voxels of a mask. Volumes are (slices,
-rows, columns). Rows are summed on the device in float32, and their sums on the host in
-float64.
+rows, columns), in HU; masks are bool of that shape. Rows are summed on the device in
+float32, and their sums on the host in float64.
 """
 
 import functools
@@ -26,15 +26,14 @@ _EDGES = np.arange(ERROR_RANGE_HU[0], ERROR_RANGE_HU[1] + 1, ERROR_STEP_HU)
 ERROR_CENTRES_HU = (_EDGES[:-1] + _EDGES[1:]) / 2
 """Centres of the bins of `error_counts`; one of them is 0."""
 
+Errors = dict[str, float]
+"""'mae' and 'me' in HU, and 'voxels', of a part of a volume."""
+
 
 def errors(
     synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> dict[str, float]:
-    """Return the errors of a volume over a mask.
-
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        mask: bool of the same shape.
+    """Return the errors of a volume over a mask of its shape.
 
     Returns:
         'mae', the mean absolute error, 'rmse', the root mean squared error, and 'me',
@@ -45,9 +44,9 @@ def errors(
     Raises:
         ValueError: the shapes differ, or the mask is empty.
     """
-    _check(synthetic, reference_ct, mask=mask)
+    check_volumes(synthetic, reference_ct, mask)
     rows = over_slices(_error_sums, synthetic, reference_ct, mask)
-    mean = {name: _total(sums) / mask.sum() for name, sums in rows.items()}
+    mean = {name: x.sum(dtype=np.float64) / mask.sum() for name, x in rows.items()}
     peak, mse = RANGE_HU[1] - RANGE_HU[0], mean["squared_in_range"]
     return {
         "mae": float(mean["absolute"]),
@@ -59,21 +58,13 @@ def errors(
 
 def by_label(
     synthetic: np.ndarray, reference_ct: np.ndarray, labels: np.ndarray, *, count: int
-) -> list[dict[str, float] | None]:
-    """Return MAE and ME of the voxels of each label.
-
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        labels: integers of the same shape, 0 to count - 1.
-        count: number of labels.
-
-    Returns:
-        {'mae', 'me', 'voxels'} for each label from 0, or None if it does not occur.
+) -> list[Errors | None]:
+    """Return the errors of the voxels of each label, 0 to count - 1; None without any.
 
     Raises:
         ValueError: the shapes differ, or a label is out of its range.
     """
-    _check(synthetic, reference_ct, labels=labels)
+    _check_shapes(synthetic, reference_ct, labels=labels)
     if labels.min() < 0 or labels.max() >= count:
         raise ValueError(
             f"labels go from {labels.min()} to {labels.max()}, expected 0 to "
@@ -88,21 +79,16 @@ def by_band(
     reference_ct: np.ndarray,
     mask: np.ndarray,
     bands: Mapping[str, tuple[float, float]],
-) -> dict[str, dict[str, float] | None]:
-    """Return MAE and ME of the voxels whose reference HU is in each band.
+) -> dict[str, Errors | None]:
+    """Return the errors of the voxels of the mask whose reference HU is in each band.
 
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        mask: bool of the same shape; other voxels do not count.
-        bands: lower limit (inclusive) and upper limit (exclusive) in HU by name.
-
-    Returns:
-        {'mae', 'me', 'voxels'} by name of the band, or None if the band does not occur.
+    Bands have a lower limit (inclusive) and an upper limit (exclusive) in HU. Errors
+    are None if the band does not occur.
 
     Raises:
         ValueError: the shapes differ, or the mask is empty.
     """
-    _check(synthetic, reference_ct, mask=mask)
+    check_volumes(synthetic, reference_ct, mask)
     low, high = np.array(list(bands.values()), np.float32).reshape(-1, 2).T
     sums = functools.partial(_band_sums, low=low, high=high)
     means = _means(over_slices(sums, synthetic, reference_ct, mask))
@@ -112,18 +98,15 @@ def by_band(
 def error_counts(
     synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Count the voxels of the mask by their error; counts add up over volumes.
+    """Count the voxels of the mask by their error, (bins,) int64.
 
     Bins of synthetic minus reference are ERROR_STEP_HU wide over ERROR_RANGE_HU. Errors
-    beyond the range count in the outermost bins. Arguments are those of `errors`.
-
-    Returns:
-        (bins,) int64.
+    beyond the range count in the outermost bins.
 
     Raises:
         ValueError: as for `errors`.
     """
-    _check(synthetic, reference_ct, mask=mask)
+    check_volumes(synthetic, reference_ct, mask)
     counts = over_slices(_error_histograms, synthetic, reference_ct, mask)
     return counts.sum(axis=0, dtype=np.int64)
 
@@ -135,17 +118,10 @@ def fat_muscle_border(reference_ct: np.ndarray, mask: np.ndarray) -> np.ndarray:
     neighbours in the slice, and voxels of soft tissue with fat among them, by
     `tissues.BANDS`. The rim of the skin has the HU of fat where it shares a voxel with
     air: fat that touches air, lung or the outside of the mask does not count.
-
-    Args:
-        reference_ct: HU, (slices, rows, columns).
-        mask: the body, bool of the same shape.
-
-    Returns:
-        Bool of the same shape.
     """
 
-    def near(where: np.ndarray) -> np.ndarray:
-        return scipy.ndimage.binary_dilation(where, np.ones((1, 3, 3), bool))
+    def near(voxels: np.ndarray) -> np.ndarray:
+        return scipy.ndimage.binary_dilation(voxels, np.ones((1, 3, 3), bool))
 
     def inside(low: float, high: float) -> np.ndarray:
         return mask & (reference_ct >= low) & (reference_ct < high)
@@ -168,9 +144,7 @@ def _error_sums(synthetic: jax.Array, reference_ct: jax.Array, mask: jax.Array) 
         "squared": error**2,
         "squared_in_range": in_range**2,
     }
-    return {
-        name: jnp.where(mask, value, 0).sum(axis=-1) for name, value in values.items()
-    }
+    return {name: jnp.where(mask, x, 0).sum(axis=-1) for name, x in values.items()}
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -179,9 +153,7 @@ def _label_sums(
 ) -> dict:
     error = _difference(synthetic, reference_ct)
     values = {"signed": error, "absolute": jnp.abs(error), "voxels": labels >= 0}
-    return {
-        name: _row_sums_by_index(value, labels, count) for name, value in values.items()
-    }
+    return {name: _row_sums_by_index(x, labels, count) for name, x in values.items()}
 
 
 @jax.jit
@@ -196,11 +168,11 @@ def _band_sums(
     error = _difference(synthetic, reference_ct)
 
     def sums_of_band(low: jax.Array, high: jax.Array) -> dict:
-        where = mask & (reference_ct >= low) & (reference_ct < high)
+        in_band = mask & (reference_ct >= low) & (reference_ct < high)
         return {
-            "signed": jnp.where(where, error, 0).sum(axis=-1),
-            "absolute": jnp.where(where, jnp.abs(error), 0).sum(axis=-1),
-            "voxels": where.sum(axis=-1),
+            "signed": jnp.where(in_band, error, 0).sum(axis=-1),
+            "absolute": jnp.where(in_band, jnp.abs(error), 0).sum(axis=-1),
+            "voxels": in_band.sum(axis=-1),
         }
 
     return jax.vmap(sums_of_band, out_axes=1)(low, high)
@@ -218,15 +190,7 @@ def _error_histograms(
 
 
 def _row_sums_by_index(values: jax.Array, index: jax.Array, count: int) -> jax.Array:
-    """Sum values by their index in each row.
-
-    Args:
-        values, index: (n, rows, columns).
-        count: number of indices.
-
-    Returns:
-        (n, count, rows).
-    """
+    """Sum values (n, rows, columns) by their index in each row, (n, count, rows)."""
     zeros = jnp.zeros(count, jnp.promote_types(values.dtype, jnp.int32))
     of_row = jax.vmap(lambda values, index: zeros.at[index].add(values))
     rows = jax.vmap(of_row)(values, index.astype(jnp.int32))
@@ -240,11 +204,7 @@ def _difference(synthetic: jax.Array, reference_ct: jax.Array) -> jax.Array:
 # --- sums of a volume -----------------------------------------------------------------
 
 
-def _total(sums: np.ndarray) -> np.float64:
-    return sums.sum(dtype=np.float64)
-
-
-def _means(sums: Mapping[str, np.ndarray]) -> list[dict[str, float] | None]:
+def _means(sums: Mapping[str, np.ndarray]) -> list[Errors | None]:
     """Return the means of each group, from sums (slices, groups, rows)."""
     signed, absolute = (
         sums[name].sum(axis=(0, 2), dtype=np.float64) for name in ("signed", "absolute")
@@ -256,11 +216,19 @@ def _means(sums: Mapping[str, np.ndarray]) -> list[dict[str, float] | None]:
     ]
 
 
-def _check(
-    synthetic: np.ndarray, reference_ct: np.ndarray, **where: np.ndarray
+def check_volumes(
+    synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray
 ) -> None:
-    """Raise unless the volumes have one shape and a mask, if given, is not empty."""
-    ((name, chosen),) = where.items()
+    """Raise ValueError unless the shapes are alike and the mask is not empty."""
+    _check_shapes(synthetic, reference_ct, mask=mask)
+    if not mask.any():
+        raise ValueError("the mask is empty: there is nothing to compare")
+
+
+def _check_shapes(
+    synthetic: np.ndarray, reference_ct: np.ndarray, **voxels: np.ndarray
+) -> None:
+    ((name, chosen),) = voxels.items()
     if not synthetic.shape == reference_ct.shape == chosen.shape:
         raise ValueError(
             f"shapes differ: synthetic {synthetic.shape}, reference CT "
@@ -268,5 +236,3 @@ def _check(
         )
     if chosen.ndim != 3:
         raise ValueError(f"images are {chosen.shape}, expected (slices, rows, columns)")
-    if name == "mask" and not chosen.any():
-        raise ValueError("the mask is empty: there is nothing to compare")

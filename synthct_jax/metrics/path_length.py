@@ -48,12 +48,6 @@ def relative_stopping_power(hu: jax.Array) -> jax.Array:
     1.042 for muscle at 43, 1.144 for spongy bone at 287, 1.691 for cortical bone at
     1524 HU, and rises on from there. Scanners and treatment centres have calibrations
     of their own: this one serves to compare.
-
-    Args:
-        hu: HU, of any shape.
-
-    Returns:
-        Float32 of the same shape.
     """
     hu = jnp.maximum(hu.astype(jnp.float32), _KNOTS_HU[0])
     power = _KNOTS[0] + _SLOPES[0] * (hu - _KNOTS_HU[0])
@@ -74,13 +68,8 @@ def path_length_errors(
 
     Rays are parallel in each slice, about a pixel apart, in directions evenly over half
     a turn (the other half has the same rays). What is outside the body counts as
-    nothing in both images, as in a treatment plan.
-
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        body: bool of the same shape.
-        spacing_mm: distances of slices, rows and columns.
-        angles: number of directions.
+    nothing in both images, as in a treatment plan. Volumes are (slices, rows, columns),
+    spacings those of slices, rows and columns.
 
     Returns:
         'mae_mm' and 'me_mm': means over rays of the absolute error and of the error,
@@ -96,15 +85,12 @@ def path_length_errors(
         )
     if not body.any():
         raise ValueError("the body is empty: no ray crosses it")
-    row_mm, column_mm = spacing_mm[1:]
-    project = functools.partial(
-        _project_errors, pixel_mm=(row_mm, column_mm), angles=angles
-    )
-    error, path_mm = np.moveaxis(
-        over_slices(project, synthetic, reference_ct, body).astype(np.float64), 1, 0
-    )
+    pixel_mm = spacing_mm[1:]
+    project = functools.partial(_project_errors, pixel_mm=pixel_mm, angles=angles)
+    projections = over_slices(project, synthetic, reference_ct, body)
+    error, path_mm = np.moveaxis(projections.astype(np.float64), 1, 0)
     # Rays of oblique directions are closer together: each stands for its own width.
-    width_mm = np.abs(ray_step_mm((row_mm, column_mm), angles))[:, None]
+    width_mm = np.abs(ray_step_mm(pixel_mm, angles))[:, None]
     weight = (path_mm > MIN_PATH_MM) * width_mm
     total = weight.sum()
     if not total:
@@ -121,14 +107,8 @@ def bulk_density(reference_ct: np.ndarray, body: np.ndarray) -> np.ndarray:
     Such a CT is what an MR with its bones drawn in gives (Johnstone et al., Int J
     Radiat Oncol Biol Phys 2018; 100:199). Gas and lung (`tissues.AERATED_BELOW_HU`)
     become air, -1000 HU; bone (`tissues.BONE_FROM_HU`) becomes 480 HU; all else becomes
-    water, 0 HU. The borders are those of the reference CT: real ones are worse.
-
-    Args:
-        reference_ct: HU, of any shape.
-        body: bool of the same shape.
-
-    Returns:
-        HU, float32 of the same shape; `AIR_HU` (-1024) outside the body.
+    water, 0 HU; what is outside the body becomes `AIR_HU`. The borders are those of the
+    reference CT: real ones are worse. The result is float32.
     """
     classes = [~body, reference_ct < AERATED_BELOW_HU, reference_ct < BONE_FROM_HU]
     values = [AIR_HU, _GAS_HU, _WATER_HU]
@@ -215,13 +195,8 @@ def _directions(angles: int) -> tuple[np.ndarray, np.ndarray]:
 def _sum_over_rows(images: jax.Array, slopes: np.ndarray, rays: int) -> jax.Array:
     """Sum images along rays that go `slope` columns to the right from row to row.
 
-    Args:
-        images: (n, channels, rows, columns).
-        slopes: one for each direction.
-        rays: number of rays of a direction.
-
-    Returns:
-        (n, channels, directions, rays).
+    Images are (n, channels, rows, columns), there is a slope for each direction, and
+    sums are (n, channels, directions, rays).
     """
     rows, columns = images.shape[2:]
     first = (columns - rays) / 2 + np.outer(np.arange(rows) - (rows - 1) / 2, slopes)

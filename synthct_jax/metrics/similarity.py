@@ -2,7 +2,8 @@
 
 SSIM is computed as in the SynthRAD challenge of 2023, MS-SSIM as in that of 2025.
 Windows are uniform and have 7 x 7 x 7 voxels: the device holds seven slices for each
-slice of a batch.
+slice of a batch. Volumes are (slices, rows, columns), in HU; masks are bool of that
+shape.
 """
 
 import functools
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthct_jax.metrics.batches import over_slices
-from synthct_jax.metrics.paired import RANGE_HU
+from synthct_jax.metrics.paired import RANGE_HU, check_volumes
 
 WINDOW = 7
 _PAD = WINDOW // 2
@@ -20,8 +21,8 @@ _K1, _K2 = 0.01, 0.03
 
 MULTISCALE_RANGE_HU = (-1024.0, 3071.0)
 """Range of SynthRAD2025; that of 2023 ended at 3000 HU."""
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Weights from the fine to the coarse scale (Wang, Simoncelli & Bovik 2003)."""
+# From the fine to the coarse scale (Wang, Simoncelli & Bovik 2003).
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _MIN_SIZE = 97  # of each axis, so that the fifth scale has seven voxels
 
 
@@ -37,10 +38,6 @@ def structural_similarity(
     0.01, K2 is 0.03, and covariances are unbiased. Voxels closer to a face of the
     volume than half a window do not count.
 
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        mask: bool of the same shape.
-
     Returns:
         The SSIM, at most 1; nan for volumes of fewer than seven slices.
 
@@ -51,12 +48,8 @@ def structural_similarity(
     _check(synthetic, reference_ct, mask)
     if len(reference_ct) < WINDOW:
         return float("nan")
-    mean = _mean_over_mask(
-        _in_range(synthetic, mask, RANGE_HU),
-        _in_range(reference_ct, mask, RANGE_HU),
-        mask,
-        range_hu=RANGE_HU,
-    )
+    images = [_in_range(x, mask, RANGE_HU) for x in (synthetic, reference_ct)]
+    mean = _mean_over_mask(*images, mask, RANGE_HU)
     if mean is None:
         raise ValueError("the mask has voxels near the faces of the volume only")
     return mean
@@ -78,10 +71,6 @@ def multiscale_structural_similarity(
     Axes shorter than 97 voxels are padded to 97 by repeating their ends, so that thin
     volumes have a value too. Their coarsest scale is one voxel in the middle.
 
-    Args:
-        synthetic, reference_ct: HU, (slices, rows, columns).
-        mask: bool of the same shape.
-
     Returns:
         The MS-SSIM, 0 to 1; nan if the mask has no voxel at a coarse scale.
 
@@ -90,23 +79,17 @@ def multiscale_structural_similarity(
             is empty.
     """
     _check(synthetic, reference_ct, mask)
-    images = [
-        _in_range(image, mask, MULTISCALE_RANGE_HU)
-        for image in (synthetic, reference_ct)
-    ]
-    fill = [
-        (short // 2, short - short // 2)
-        for short in (max(_MIN_SIZE - length, 0) for length in mask.shape)
-    ]
+    range_hu = MULTISCALE_RANGE_HU
+    images = [_in_range(x, mask, range_hu) for x in (synthetic, reference_ct)]
+    short = [max(_MIN_SIZE - length, 0) for length in mask.shape]
+    fill = [(n // 2, n - n // 2) for n in short]
     *images, mask = (np.pad(array, fill, mode="edge") for array in (*images, mask))
     product = 1.0
-    for scale, weight in enumerate(SCALE_WEIGHTS):
+    for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
             images = [_halve(image) for image in images]
             mask = mask[::2, ::2, ::2]
-        mean = _mean_over_mask(
-            *images, mask, range_hu=MULTISCALE_RANGE_HU, weight=weight
-        )
+        mean = _mean_over_mask(*images, mask, range_hu, weight)
         if mean is None:
             return float("nan")
         product *= mean
@@ -117,14 +100,10 @@ def _mean_over_mask(
     x: np.ndarray,
     y: np.ndarray,
     mask: np.ndarray,
-    *,
     range_hu: tuple[float, float],
     weight: float | None = None,
 ) -> float | None:
-    """Return the mean similarity over the mask, or None if the mask is too narrow.
-
-    Voxels closer than _PAD to a face of the volume do not count.
-    """
+    """Return the mean similarity over the mask, _PAD from the faces; None if empty."""
     mask = mask[(slice(_PAD, -_PAD),) * 3]
     if not mask.any():
         return None
@@ -147,11 +126,7 @@ def _row_sums(
     Args:
         x, y: HU in the range, (n, WINDOW, rows, columns).
         mask: bool, (n, rows - 2 _PAD, columns - 2 _PAD).
-        range_hu: lower and upper end of the dynamic range.
         weight: exponent of the similarity, None for 1.
-
-    Returns:
-        (n, rows - 2 _PAD).
     """
 
     def mean(image: jax.Array) -> jax.Array:
@@ -204,16 +179,9 @@ def _in_range(
 
 
 def _check(synthetic: np.ndarray, reference_ct: np.ndarray, mask: np.ndarray) -> None:
-    """Raise unless the volumes have one sufficient shape and the mask is not empty."""
-    if not synthetic.shape == reference_ct.shape == mask.shape:
-        raise ValueError(
-            f"shapes differ: synthetic {synthetic.shape}, reference CT "
-            f"{reference_ct.shape}, mask {mask.shape}"
-        )
-    if mask.ndim != 3 or min(mask.shape[1:]) < WINDOW:
+    check_volumes(synthetic, reference_ct, mask)
+    if min(mask.shape[1:]) < WINDOW:
         raise ValueError(
             f"images are {mask.shape}, expected (slices, rows, columns) with {WINDOW} "
             "rows and columns or more"
         )
-    if not mask.any():
-        raise ValueError("the mask is empty: there is nothing to compare")

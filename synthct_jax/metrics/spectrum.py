@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthct_jax.metrics import groups
 from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.groups import assign_folds
 
 BINS = 24
 RANGE_HU = (-250.0, 250.0)
@@ -27,7 +27,7 @@ have nearly all of the power, and a checkerboard of 5 HU is lost among them.
 """
 
 MIN_SIZE = 16  # rows and columns
-FOLDS = 5  # of the cross-validation in `separability`
+_FOLDS = 5  # of the cross-validation in `separability`
 # Share of the slice on each side that Tukey's window tapers: without it, a body that
 # the field of view cuts off has the spectrum of that cut. Hann's window, without a
 # flat middle, leaves so little of the body that subjects differ twice as much.
@@ -41,36 +41,29 @@ _SLOPE_RANGE = (0.05, 0.3)
 # pattern that fills a body of 80 pixels is as narrow as the first.
 _CORE = 0.0125
 _SURROUND = (0.025, 0.0625)
-_MIN_TRANSFORM = 48  # coefficients along an axis: smaller slices are padded with air
+_MIN_TRANSFORM = 2 * BINS  # coefficients along an axis: smaller slices are padded
 _ITERATIONS = 50  # of Newton's method
 _TOLERANCE = 1e-8
 
 
-def frequencies(bins: int = BINS) -> np.ndarray:
-    """Return the middle of each annulus in cycles per pixel, (bins,)."""
-    return (np.arange(bins) + 0.5) / (2 * bins)
+def frequencies() -> np.ndarray:
+    """Return the middle of each annulus in cycles per pixel, (BINS,)."""
+    return (np.arange(BINS) + 0.5) / (2 * BINS)
 
 
-def radial_power(hu: np.ndarray, *, bins: int = BINS) -> np.ndarray:
-    """Return the azimuthally averaged power spectrum of each slice.
+def radial_power(hu: np.ndarray) -> np.ndarray:
+    """Return the azimuthally averaged power spectrum of each slice, linear power.
 
     The power is averaged over annuli of equal width from frequency 0, which is left
     out, to 0.5 cycles per pixel (Durall et al., CVPR 2020). White noise of standard
     deviation s, in units of RANGE_HU's width, has the power s^2 at all frequencies for
-    any number of pixels.
-
-    Args:
-        hu: HU, (slices, rows, columns).
-        bins: number of annuli.
-
-    Returns:
-        Linear power, (slices, bins) float64.
+    any number of pixels. HU are (slices, rows, columns), powers (slices, BINS) float64.
 
     Raises:
         ValueError: the shape is another, there are no slices, or fewer than MIN_SIZE
             rows or columns.
     """
-    return _power_sums(hu, _annuli(_transform_size(hu, 2 * bins), bins))
+    return _power_sums(hu, _annuli(_transform_size(hu)))
 
 
 def checkerboard_energy(hu: np.ndarray) -> np.ndarray:
@@ -83,56 +76,32 @@ def checkerboard_energy(hu: np.ndarray) -> np.ndarray:
     ten times its surroundings. It can be far below 0 as well, because the repeated
     pixels of a coarser image leave notches at the same frequencies.
 
-    Args:
-        hu: HU, (slices, rows, columns).
-
-    Returns:
-        One value per slice, (slices,) float64.
-
-    Raises:
-        ValueError: as for `radial_power`.
+    Arguments and errors are those of `radial_power`; the result is (slices,) float64.
     """
-    sums = _power_sums(hu, _checkerboard_regions(_transform_size(hu, _MIN_TRANSFORM)))
+    sums = _power_sums(hu, _checkerboard_regions(_transform_size(hu)))
     core, surround = np.split(sums + _ROUNDING_POWER, 2, axis=1)
     return np.log10((core / surround).mean(axis=1))
 
 
 def log_ratio(synthetic: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Return log10 of the ratio of mean powers, synthetic over real, by frequency.
+    """Return log10 of the ratio of mean `radial_power`, synthetic over real, (BINS,).
 
-    Args:
-        synthetic, real: `radial_power`, (slices, bins), with equally many bins.
-
-    Returns:
-        (bins,) float64; above 0 where the synthetic CT has too much of a frequency.
-
-    Raises:
-        ValueError: the numbers of bins differ, or there are no slices.
+    It is above 0 where the synthetic CT has too much of a frequency.
     """
-    synthetic, real = np.asarray(synthetic), np.asarray(real)
-    if synthetic.ndim != 2 or synthetic.shape[1:] != real.shape[1:]:
-        raise ValueError(
-            f"spectra are {synthetic.shape} and {real.shape}, expected (slices, bins) "
-            "with equally many bins"
-        )
-    if not (len(synthetic) and len(real)):
-        raise ValueError(f"{len(synthetic)} and {len(real)} spectra, expected some")
     return _log_of_mean(synthetic) - _log_of_mean(real)
 
 
 def spectral_distance(synthetic: np.ndarray, real: np.ndarray) -> float:
-    """Return the mean of |`log_ratio`| over frequencies; same arguments and errors."""
+    """Return the mean of |`log_ratio`| over frequencies."""
     return float(np.abs(log_ratio(synthetic, real)).mean())
 
 
 def high_frequency_ratio(synthetic: np.ndarray, real: np.ndarray) -> float:
     """Return the mean of `log_ratio` above half of the Nyquist frequency.
 
-    It is below 0 for a blurred and above 0 for a noisy synthetic CT. Arguments and
-    errors are those of `log_ratio`.
+    It is below 0 for a blurred and above 0 for a noisy synthetic CT.
     """
-    ratios = log_ratio(synthetic, real)
-    return float(ratios[frequencies(len(ratios)) > 0.25].mean())
+    return float(log_ratio(synthetic, real)[frequencies() > 0.25].mean())
 
 
 def slope(power: np.ndarray) -> float:
@@ -141,21 +110,20 @@ def slope(power: np.ndarray) -> float:
     The slope of sharp edges is -3, steeper where they are blurred; that of white noise
     is 0 (for natural images: Field, J Opt Soc Am A 1987; 4:2379).
 
-    Args:
-        power: `radial_power`, (slices, bins), averaged over slices; or (bins,).
+    `radial_power` is averaged over slices.
     """
-    logs = _log_of_mean(np.atleast_2d(power))
-    at = frequencies(len(logs))
-    chosen = (at >= _SLOPE_RANGE[0]) & (at <= _SLOPE_RANGE[1])
-    return float(np.polyfit(np.log10(at[chosen]), logs[chosen], 1)[0])
+    low, high = _SLOPE_RANGE
+    chosen = (frequencies() >= low) & (frequencies() <= high)
+    logs = _log_of_mean(power)[chosen]
+    return float(np.polyfit(np.log10(frequencies()[chosen]), logs, 1)[0])
 
 
 def separability(
     synthetic: Sequence[np.ndarray],
     real: Sequence[np.ndarray],
     *,
-    groups_synthetic: Sequence[str] | None = None,
-    groups_real: Sequence[str] | None = None,
+    subjects_synthetic: Sequence[str],
+    subjects_real: Sequence[str],
 ) -> float:
     """Return the accuracy of a linear classifier of slices as synthetic or real.
 
@@ -164,31 +132,24 @@ def separability(
     by subject: no subject is in both training and test. The folds are always the same.
 
     Args:
-        synthetic, real: `radial_power` of each volume, (slices, bins).
-        groups_synthetic, groups_real: subject of each volume, for both or for neither.
-            Volumes of one subject are in one fold. Without them every volume is a
-            subject of its own.
+        synthetic, real: `radial_power` of each volume.
+        subjects_synthetic, subjects_real: subject of each volume.
 
     Returns:
         Balanced accuracy over all slices: 1 if all are recognised, 0.5 if none can be
         told apart; below 0.5 by chance with few subjects. nan with fewer than two
         subjects of either kind.
-
-    Raises:
-        ValueError: groups are given for one set only, or not one for each volume.
     """
-    subjects = groups.number_subjects(
-        groups_synthetic, groups_real, counts=(len(synthetic), len(real))
-    )
-    count = min(FOLDS, *(len(np.unique(numbers)) for numbers in subjects))
+    subjects = subjects_synthetic, subjects_real
+    count = min(_FOLDS, *(len(set(names)) for names in subjects))
     if count < 2:
         return float("nan")
     volumes = [*synthetic, *real]
     lengths = [len(volume) for volume in volumes]
-    folds = np.repeat(np.concatenate(groups.assign_folds(*subjects, count)), lengths)
+    folds = np.repeat(np.concatenate(assign_folds(*subjects, count)), lengths)
     is_synthetic = np.repeat(np.arange(len(volumes)) < len(synthetic), lengths)
     logs = np.log10(np.concatenate(volumes) + _ROUNDING_POWER)
-    return cross_validated_accuracy(logs, is_synthetic, folds)
+    return _cross_validated_accuracy(logs, is_synthetic, folds)
 
 
 def _log_of_mean(power: np.ndarray) -> np.ndarray:
@@ -213,8 +174,7 @@ def fit_logistic(
         positive: (samples,) bool, with both classes present.
 
     Returns:
-        Weights w, (features,), and the offset: a sample is classified as positive where
-        features @ w + offset > 0.
+        Weights w and the offset: positive is what has features @ w + offset > 0.
     """
     n, positives = len(positive), positive.sum()
     shares = np.where(positive, n / (2 * positives), n / (2 * (n - positives)))
@@ -242,21 +202,14 @@ def fit_logistic(
     return w[:-1], float(w[-1])
 
 
-def cross_validated_accuracy(
+def _cross_validated_accuracy(
     features: np.ndarray, positive: np.ndarray, folds: np.ndarray
 ) -> float:
     """Return the balanced accuracy of `fit_logistic` on folds it was not trained on.
 
-    Features are standardised by mean and standard deviation of the training folds.
-
-    Args:
-        features: (samples, features).
-        positive: (samples,) bool.
-        folds: fold of each sample, (samples,) int; each has samples of both classes.
-
-    Returns:
-        Mean of the shares of positives and of negatives that are recognised, over all
-        samples; a sample on the boundary counts half.
+    It is the mean of the shares of positives and of negatives that are recognised, over
+    all samples; a sample on the boundary counts half. Features are standardised by mean
+    and standard deviation of the training folds.
     """
     correct = np.zeros(len(positive))
     for fold in np.unique(folds):
@@ -278,16 +231,10 @@ def cross_validated_accuracy(
 def _power_sums(hu: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return weighted sums of the power of each slice, (slices, sums) float64.
 
-    Args:
-        hu: (slices, rows, columns).
-        weights: (sums, rows, half of the columns + 1) of the transform.
+    Weights are (sums, rows, half of the columns + 1) of the transform.
     """
-    on_device = jnp.asarray(weights)
-    sums = over_slices(
-        lambda images: _power_sums_on_device(images, on_device),
-        hu.astype(np.float32, copy=False),
-    )
-    return sums.astype(np.float64)
+    function = functools.partial(_power_sums_on_device, weights=jnp.asarray(weights))
+    return over_slices(function, hu.astype(np.float32, copy=False)).astype(np.float64)
 
 
 @jax.jit
@@ -311,28 +258,24 @@ def _tukey_window(length: int) -> np.ndarray:
     return np.sin(np.minimum(from_end / (_TAPER * length), 1) * np.pi / 2) ** 2
 
 
-def _transform_size(hu: np.ndarray, minimum: int) -> tuple[int, int]:
-    """Return the rows and columns of the transform: even, at least `minimum`.
-
-    Raises:
-        ValueError: as for `radial_power`.
-    """
+def _transform_size(hu: np.ndarray) -> tuple[int, int]:
+    """Return the even rows and columns of the transform, or raise `radial_power`'s."""
     if hu.ndim != 3 or min(hu.shape[1:]) < MIN_SIZE:
         raise ValueError(
             f"images are {hu.shape}, expected (slices, rows, columns) with {MIN_SIZE} "
             "rows and columns or more"
         )
-    rows, columns = (max(n + n % 2, minimum + minimum % 2) for n in hu.shape[1:])
+    rows, columns = (max(n + n % 2, _MIN_TRANSFORM) for n in hu.shape[1:])
     return rows, columns
 
 
 @functools.lru_cache(maxsize=4)
-def _annuli(size: tuple[int, int], bins: int) -> np.ndarray:
+def _annuli(size: tuple[int, int]) -> np.ndarray:
     """Return weights that average the power over each annulus."""
     radius = _frequency_distance(size, (0.0, 0.0))
     # Upper ends belong to the annulus; 1e-9 is for their rounding.
-    bin_of = np.ceil(radius * 2 * bins - 1e-9).astype(int) - 1
-    return _mean_weights([bin_of == index for index in range(bins)])
+    annulus = np.ceil(radius * 2 * BINS - 1e-9).astype(int) - 1
+    return _mean_weights([annulus == index for index in range(BINS)])
 
 
 @functools.lru_cache(maxsize=4)

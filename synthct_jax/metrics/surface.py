@@ -4,32 +4,12 @@ import numpy as np
 import scipy.ndimage
 import scipy.spatial
 
-from synthct_jax.metrics.tissues import BONE_FROM_HU
-
-
-def bone(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Return the voxels of the body that are bone by threshold, `BONE_FROM_HU`.
-
-    Args:
-        hu: HU, of any shape.
-        body: bool of the same shape.
-
-    Returns:
-        Bool of the same shape.
-    """
-    return body & (hu >= BONE_FROM_HU)
-
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Dice coefficient, 2 |a and b| / (|a| + |b|).
 
-    It is 1 for equal and 0 for disjoint masks (Dice, Ecology 1945; 26:297).
-
-    Args:
-        a, b: bool, of one shape.
-
-    Returns:
-        The coefficient, 0 to 1; nan if both are empty.
+    It is 1 for equal and 0 for disjoint masks (Dice, Ecology 1945; 26:297), nan if both
+    are empty.
 
     Raises:
         ValueError: the shapes differ.
@@ -51,12 +31,7 @@ def hausdorff_95(
     outside. Unlike in MONAI, the faces of the volume are no surface: scans end there,
     not bodies, and those ends would agree however badly the outlines do.
 
-    Args:
-        a, b: bool, (slices, rows, columns).
-        spacing_mm: distances of slices, rows and columns.
-
-    Returns:
-        The distance in mm; infinite if only one mask has a surface, nan if neither has.
+    It is infinite if only one mask has a surface, nan if neither has.
 
     Raises:
         ValueError: the shapes differ.

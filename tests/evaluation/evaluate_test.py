@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from html_page import HtmlPage
 from input_pipeline.dataset.dataset import Dataset, SubjectVolume
 from input_pipeline.dataset.manifest import Domain, Manifest, Subject
 from input_pipeline.intensity import mr_to_unit
-from synthct_jax.evaluation import evaluate, metric_definitions, results, validation
+from synthct_jax.evaluation import (
+    distribution,
+    evaluate,
+    metric_definitions,
+    results,
+    validation,
+)
 from synthct_jax.evaluation.methods import Model
 from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.intervals import Interval
@@ -49,95 +56,111 @@ class MadeUpDataset(Dataset):
     def subjects(self, domain, split):
         subjects = self.manifest.domains[domain].of_split(split)
         assert subjects, "such a split must not be read"
-        for one in subjects:
+        for subject in subjects:
             yield SubjectVolume(
-                name=one.name,
+                name=subject.name,
                 domain=domain,
-                stored=self.images[one.name][domain],
-                spacing_mm=self.spacing_mm(one),
+                stored=self.images[subject.name][domain],
+                spacing_mm=self.spacing_mm(subject),
             )
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A data set: four people for training, and three with everything for test.
+def made_up_data(*, test: int = 3, labels: bool = True):
+    """Make data with four people for training, and some with everything for test.
 
-    `data(test=..., labels=...)` makes it of other sizes.
+    Returns:
+        Arguments of `evaluate` and `validate`, and a function from MR to its CT.
     """
-
-    def make(*, test: int = 3, labels: bool = True):
-        people = {f"person_{i}": person(i) for i in range(test + 4)}
-        split = {name: "train" if i < 4 else "test" for i, name in enumerate(people)}
-        # Training subjects have one kind of image each; without labels so has everyone.
-        has = {
-            "mr": [n for i, n in enumerate(people) if i % 2 == 0 or (labels and i > 3)],
-            "ct": [n for i, n in enumerate(people) if i % 2 == 1 or (labels and i > 3)],
-            "labels": [n for n in people if labels and split[n] == "test"],
-        }
-        domains = {
-            domain: Domain(
-                channels={"mr": ("t2", "in_phase"), "ct": ("hu",)}.get(domain, ("l",)),
-                subjects=tuple(
-                    Subject(
-                        name=name,
-                        split=split[name],
-                        slices=5,
-                        affine=tuple(map(tuple, np.diag([4.0, 4, 6, 1]))),
-                        scale=(),
-                        source="made up",
-                    )
-                    for name in names
-                ),
-                statistics={},
-            )
-            for domain, names in has.items()
-            if names
-        }
-        manifest = Manifest(
-            source="made_up",
-            size=32,
-            spacing_mm=4.0,
-            mask_outside_body=True,
-            mr_percentile=99.5,
-            seed=0,
-            domains=domains,
-            label_names=NAMES if labels else (),
+    people = {f"person_{i}": person(i) for i in range(test + 4)}
+    split = {name: "train" if i < 4 else "test" for i, name in enumerate(people)}
+    # Training subjects have one kind of image each; without labels so has everyone.
+    has = {
+        "mr": [n for i, n in enumerate(people) if i % 2 == 0 or (labels and i > 3)],
+        "ct": [n for i, n in enumerate(people) if i % 2 == 1 or (labels and i > 3)],
+        "labels": [n for n in people if labels and split[n] == "test"],
+    }
+    domains = {
+        domain: Domain(
+            channels={"mr": ("t2", "in_phase"), "ct": ("hu",)}.get(domain, ("l",)),
+            subjects=tuple(
+                Subject(
+                    name=name,
+                    split=split[name],
+                    slices=5,
+                    affine=tuple(map(tuple, np.diag([4.0, 4, 6, 1]))),
+                    scale=(),
+                    source="made up",
+                )
+                for name in names
+            ),
+            statistics={},
         )
+        for domain, names in has.items()
+        if names
+    }
+    manifest = Manifest(
+        source="made_up",
+        size=32,
+        spacing_mm=4.0,
+        mask_outside_body=True,
+        mr_percentile=99.5,
+        seed=0,
+        domains=domains,
+        label_names=NAMES if labels else (),
+    )
+    dataset = MadeUpDataset(folder=Path("data"), manifest=manifest, images=people)
+    by_slice = {
+        mr.tobytes(): ct[..., 0]
+        for images in people.values()
+        for mr, ct in zip(images["mr"], images["ct"], strict=True)
+    }
 
-        dataset = MadeUpDataset(folder=tmp_path / "data", manifest=manifest)
-        dataset.images.update(people)
-        by_slice = {
-            mr.tobytes(): ct[..., 0]
-            for p in people.values()
-            for mr, ct in zip(p["mr"], p["ct"], strict=True)
-        }
+    def perfect(mr: np.ndarray) -> np.ndarray:
+        return np.array([by_slice[image.tobytes()] for image in mr], np.float32)
 
-        def perfect(mr: np.ndarray) -> np.ndarray:
-            return np.array([by_slice[one.tobytes()] for one in mr], np.float32)
-
-        return {"dataset": dataset, "split": "test"}, perfect
-
-    return make
+    return {"dataset": dataset, "split": "test"}, perfect
 
 
-def model_of(translate, cycle=None) -> Model:
-    return Model(
+def run(translate, data, folder, *, cycle=None, curves=()):
+    model = Model(
         translate=translate,
         network_input=lambda mr: mr_to_unit(mr[..., [1]]),
         channels=("in_phase",),
         cycle=cycle,
     )
+    return evaluate.evaluate(
+        model, output_dir=folder, provenance=PROVENANCE, curves=curves, **data
+    )
 
 
-def run(translate, where, folder, *, cycle=None, **changed):
-    arguments = where | {"provenance": PROVENANCE, "curves": []} | changed
-    model = model_of(translate, cycle)
-    return evaluate.evaluate(model, output_dir=folder, **arguments)
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Intervals of distances take most of the time; `distribution_test` tests them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distribution, "RESAMPLES", 20)
+        yield
 
 
-def test_perfect_translation_has_no_error(data, tmp_path):
-    where, perfect = data()
-    evaluated = run(perfect, where, tmp_path / "out").results
+@pytest.fixture(scope="module")
+def perfect_evaluation(tmp_path_factory):
+    """Evaluation without an error, of a training with losses."""
+    data, perfect = made_up_data()
+    curves = [
+        {"step": s, "cycle_ct": 3 / s, "cycle_mr": 2 / s, "learning_rate": 1e-4}
+        for s in range(1, 40)
+    ] + [{"step": 20, "validation_mae": 90.0, "validation_psnr": None}]
+    return run(perfect, data, tmp_path_factory.mktemp("perfect"), curves=curves)
+
+
+@pytest.fixture(scope="module")
+def shifted_evaluation(tmp_path_factory):
+    """Evaluation of a CT that is 30 HU too dense, in and outside of the body."""
+    data, perfect = made_up_data()
+    return run(lambda mr: perfect(mr) + 30, data, tmp_path_factory.mktemp("shifted"))
+
+
+def test_perfect_translation_has_no_error(perfect_evaluation):
+    evaluated = perfect_evaluation.results
     errors = {name: evaluated.interval(name) for name in evaluated.metrics("paired")}
     assert [errors[name].value for name in ("mae", "rmse", "me")] == [0, 0, 0]
     assert errors["psnr"].value == np.inf
@@ -146,28 +169,25 @@ def test_perfect_translation_has_no_error(data, tmp_path):
     # SSIM needs seven slices, these volumes have five.
     assert errors["ssim"].n == 0
     assert not evaluated.outside()
-    stored = results.read_json(tmp_path / "out" / "metrics.json")
+    stored = results.read_json(perfect_evaluation.folder / "metrics.json")
     assert np.isnan(stored.interval("psnr").value)  # no infinity in JSON
     assert stored.data == evaluated.data
 
 
-def test_planted_shift_is_reported_in_every_tissue(data, tmp_path):
-    where, perfect = data()
-    evaluated = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
+def test_planted_shift_is_reported_in_every_tissue(shifted_evaluation):
+    evaluated = shifted_evaluation.results
     assert evaluated.interval("me") == Interval(value=30, low=30, high=30, n=3)
     assert evaluated.interval("mae").value == 30
     tissues = evaluated.regions("tissue")
     assert tissues == ["tissue:fat", "tissue:muscle", "tissue:bone"]  # in nobody: none
-    assert all(evaluated.interval("me", region=one).value == 30 for one in tissues)
+    assert {evaluated.interval("me", region=name).value for name in tissues} == {30}
 
 
-def test_baselines_are_evaluated_beside_the_network(data, tmp_path):
-    where, perfect = data()
-    evaluated = run(lambda mr: perfect(mr) + 20, where, tmp_path / "out").results
+def test_baselines_are_evaluated_beside_the_network(shifted_evaluation):
+    evaluated = shifted_evaluation.results
     mae = {
         method: evaluated.interval("mae", method).value for method in evaluated.methods
     }
-    assert mae["network"] == pytest.approx(20, abs=1e-3)
     fat = evaluated.interval("mae", "water", "tissue:fat")
     assert fat.value == pytest.approx(100, rel=0.02)
     muscle = evaluated.interval("me", "water", "tissue:muscle")
@@ -176,15 +196,15 @@ def test_baselines_are_evaluated_beside_the_network(data, tmp_path):
     assert evaluated.interval("me", "histogram", "tissue:fat").value > 100
     assert mae["network"] < min(mae["water"], mae["histogram"])
     assert evaluated.best_baseline() == "water"
-    assert "MAE in the body: 20.0 HU (20.0 to 20.0), 3 subjects" in results.summary(
+    assert "MAE in the body: 30.0 HU (30.0 to 30.0), 3 subjects" in results.summary(
         evaluated
     )
 
 
-def test_unpaired_data_have_no_errors_and_the_report_says_so(data, tmp_path):
-    where, _ = data(test=4, labels=False)
+def test_unpaired_data_have_no_errors_and_the_report_says_so(tmp_path):
+    data, _ = made_up_data(test=4, labels=False)
     evaluation = run(
-        lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), where, tmp_path / "out"
+        lambda mr: np.where(mr[..., 1] > 4000, 50.0, -1000), data, tmp_path / "out"
     )
     evaluated = evaluation.results
     assert not evaluated.paired and not evaluated.metrics("paired")
@@ -205,8 +225,8 @@ def test_unpaired_data_have_no_errors_and_the_report_says_so(data, tmp_path):
     assert not any(row[0].startswith("MAE") for row in page.rows)
 
 
-def test_cycle_error_is_reported_by_channel(data, tmp_path):
-    where, perfect = data()
+def test_cycle_error_is_reported_by_channel(tmp_path):
+    data, perfect = made_up_data(test=1)
     back = {}
 
     def translate(mr):
@@ -217,7 +237,7 @@ def test_cycle_error_is_reported_by_channel(data, tmp_path):
     def cycle(hu):
         return back[hu.tobytes()] - 0.1  # 5 % of [-1, 1]
 
-    evaluated = run(translate, where, tmp_path / "out", cycle=cycle).results
+    evaluated = run(translate, data, tmp_path / "out", cycle=cycle).results
     assert evaluated.interval("cycle_in_phase").value == pytest.approx(5)
     assert evaluated.interval("cycle_in_phase", "water") is None
     outline = evaluated.interval("outline_dice")
@@ -227,23 +247,22 @@ def test_cycle_error_is_reported_by_channel(data, tmp_path):
     assert outline.value > 0.9
 
 
-def test_split_without_ct_is_compared_with_training_ct(data, tmp_path):
-    where, _ = data(test=1, labels=False)
-    evaluation = run(lambda mr: mr[..., 0] * 0.0, where, tmp_path / "out")
+def test_split_without_ct_is_compared_with_training_ct(tmp_path):
+    data, _ = made_up_data(test=1, labels=False)
+    evaluation = run(lambda mr: mr[..., 0] * 0.0, data, tmp_path / "out")
     assert evaluation.results.data["real_ct_split"] == "train"
     assert "The test split has no CT" in HtmlPage(evaluation.report).text
 
 
-def test_json_and_csv_hold_the_same_numbers(data, tmp_path):
-    where, perfect = data()
-    evaluated = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out").results
-    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+def test_json_and_csv_hold_the_same_numbers(shifted_evaluation):
+    evaluated, folder = shifted_evaluation.results, shifted_evaluation.folder
+    stored = json.loads((folder / "metrics.json").read_text())
     assert stored["format"] == results.FORMAT
     assert stored["provenance"] == PROVENANCE
-    read = results.read_json(tmp_path / "out" / "metrics.json")
+    read = results.read_json(folder / "metrics.json")
     assert read.interval("mae", "water") == evaluated.interval("mae", "water")
     assert [row[:4] for row in read.rows] == [row[:4] for row in evaluated.rows]
-    with (tmp_path / "out" / "metrics.csv").open() as file:
+    with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(evaluated.rows)
     body = {
@@ -256,10 +275,10 @@ def test_json_and_csv_hold_the_same_numbers(data, tmp_path):
     assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
 
 
-def test_mean_over_subjects_has_an_interval_within_the_limits(data, tmp_path):
-    where, perfect = data()
+def test_mean_over_subjects_has_an_interval_within_the_limits(tmp_path):
+    data, perfect = made_up_data()
     evaluated = run(
-        lambda mr: perfect(mr) + 0.2 * mr[..., 0] - 300, where, tmp_path / "o"
+        lambda mr: perfect(mr) + 0.2 * mr[..., 0] - 300, data, tmp_path / "o"
     )
     for row in evaluated.results.rows:
         low, high = metric_definitions.named(row.metric, row.region).limits
@@ -271,26 +290,21 @@ def test_mean_over_subjects_has_an_interval_within_the_limits(data, tmp_path):
     assert dice.value == pytest.approx(np.mean(values)) and dice.n == 3
 
 
-def test_new_metric_needs_only_its_definition(data, tmp_path, monkeypatch):
-    where, perfect = data()
+def test_new_metric_needs_only_its_definition(tmp_path, monkeypatch):
+    data, perfect = made_up_data(test=1)
     definition = metric_definitions.Metric(
         "Largest error", "HU", "lower", 0, (0.0, np.inf), "largest absolute error",
-        lambda one: float(np.abs(one.hu - one.reference_ct)[one.body].max()),
+        lambda ct: float(np.abs(ct.hu - ct.reference_ct)[ct.body].max()),
     )  # fmt: skip
     monkeypatch.setitem(metric_definitions.PAIRED, "largest_error", definition)
-    done = run(lambda mr: perfect(mr) + 30, where, tmp_path / "out")
+    done = run(lambda mr: perfect(mr) + 30, data, tmp_path / "out")
     assert done.results.interval("largest_error").value == 30
     assert "largest_error" in (tmp_path / "out" / "metrics.csv").read_text()
     assert "Largest error" in done.report.read_text()
 
 
-def test_report_is_one_file_without_network(data, tmp_path):
-    where, perfect = data()
-    curves = [
-        {"step": s, "cycle_ct": 3 / s, "cycle_mr": 2 / s, "learning_rate": 1e-4}
-        for s in range(1, 40)
-    ] + [{"step": 20, "validation_mae": 90.0, "validation_psnr": None}]
-    report = run(perfect, where, tmp_path / "out", curves=curves).report
+def test_report_is_one_file_without_network(perfect_evaluation):
+    report = perfect_evaluation.report
     page = HtmlPage(report)
     assert sorted(path.name for path in report.parent.iterdir()) == sorted(
         ("report.html", "metrics.json", "metrics.csv")
@@ -306,20 +320,12 @@ def test_report_is_one_file_without_network(data, tmp_path):
     assert len(page.pictures) == 6  # three slices, histograms, spectra, losses
 
 
-def test_earlier_evaluation_is_replaced_and_other_files_are_not(data, tmp_path):
-    where, perfect = data()
-    run(lambda mr: perfect(mr) + 30, where, tmp_path / "out")
-    again = run(perfect, where, tmp_path / "out")
+def test_earlier_evaluation_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
+    data, perfect = made_up_data(test=1)
+    run(lambda mr: perfect(mr) + 30, data, tmp_path / "out")
+    again = run(perfect, data, tmp_path / "out")
     assert results.read_json(again.folder / "metrics.json").interval("mae").value == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing left behind
-    (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="thesis.tex"):
-        run(perfect, where, tmp_path / "out")
-
-
-def test_failed_evaluation_leaves_the_earlier_one(data, tmp_path, monkeypatch):
-    where, perfect = data()
-    run(perfect, where, tmp_path / "out")
     before = (tmp_path / "out" / "metrics.json").read_bytes()
 
     def fail(*args, **kwargs):
@@ -327,9 +333,12 @@ def test_failed_evaluation_leaves_the_earlier_one(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate.evaluation_page, "render", fail)
     with pytest.raises(RuntimeError):
-        run(perfect, where, tmp_path / "out")
+        run(lambda mr: perfect(mr) + 30, data, tmp_path / "out")
     assert (tmp_path / "out" / "metrics.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="thesis.tex"):
+        run(perfect, data, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -339,15 +348,15 @@ def test_failed_evaluation_leaves_the_earlier_one(data, tmp_path, monkeypatch):
         (lambda mr: np.full(mr.shape[:3], np.nan), "person_4: .* not finite"),
     ],
 )
-def test_broken_translation_is_refused(data, tmp_path, translate, message):
-    where, _ = data()
+def test_broken_translation_is_refused(tmp_path, translate, message):
+    data, _ = made_up_data(test=1)
     with pytest.raises(ValueError, match=message):
-        run(translate, where, tmp_path / "out")
+        run(translate, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_validation_translates_few_slices_and_ranks_models(data, monkeypatch):
-    where, perfect = data()
+def test_validation_translates_few_slices_and_ranks_models(monkeypatch):
+    data, perfect = made_up_data()
     monkeypatch.setattr(validation, "_SLICES", 6)
     seen = []
 
@@ -355,33 +364,29 @@ def test_validation_translates_few_slices_and_ranks_models(data, monkeypatch):
         seen.append(len(mr))
         return perfect(mr) + 30
 
-    evaluated = validation.validate(shifted, **where)
+    evaluated = validation.validate(shifted, **data)
     assert seen == [2, 2, 2]
     assert evaluated["mae"] == evaluated["me"] == 30
-    best = validation.validate(perfect, **where)
+    best = validation.validate(perfect, **data)
     assert best["mae"] == 0
     assert best["frechet_haar"] == pytest.approx(0, abs=1e-6)
     assert best["frechet_haar"] < evaluated["frechet_haar"]
 
 
-def test_validation_of_unpaired_data_has_only_the_frechet_distance(data):
-    where, _ = data(test=4, labels=False)
-    evaluated = validation.validate(lambda mr: mr[..., 1] / 100.0, **where)
+def test_validation_of_unpaired_data_has_only_the_frechet_distance():
+    data, _ = made_up_data(test=4, labels=False)
+    evaluated = validation.validate(lambda mr: mr[..., 1] / 100.0, **data)
     assert list(evaluated) == ["frechet_haar"]
 
 
-def test_validation_skips_slices_without_a_body(data):
-    where, perfect = data()
-    images = where["dataset"].images
+def test_validation_skips_slices_without_a_body():
+    data, perfect = made_up_data()
+    images = data["dataset"].images
 
-    def remove_body(name):
-        images[name]["labels"] = np.zeros_like(images[name]["labels"])
+    def validate_without_bodies(*names):
+        for name in names:
+            images[name]["labels"] = np.zeros_like(images[name]["labels"])
+        return validation.validate(lambda mr: perfect(mr) + 30, **data)
 
-    def shifted(mr):
-        return perfect(mr) + 30
-
-    remove_body("person_4")
-    assert validation.validate(shifted, **where)["mae"] == 30
-    remove_body("person_5")
-    remove_body("person_6")
-    assert list(validation.validate(shifted, **where)) == ["frechet_haar"]
+    assert validate_without_bodies("person_4")["mae"] == 30
+    assert list(validate_without_bodies("person_5", "person_6")) == ["frechet_haar"]

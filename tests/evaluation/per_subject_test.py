@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from input_pipeline.dataset.dataset import SubjectVolume
 from synthct_jax.evaluation import per_subject
 from synthct_jax.evaluation.per_subject import Images
 from synthct_jax.evaluation.subjects import EvaluationSubject
@@ -16,10 +15,14 @@ def made_up_subject(hu_of_bone: float) -> EvaluationSubject:
     labels[:, 12:20, 12:20] = 2
     ct = np.choose(labels, [-1024.0, 40.0, hu_of_bone]).astype(np.float32)
     mr = np.where(labels > 0, 8000, 0).astype(np.int16)[..., None]
-    volume = SubjectVolume(
-        name="someone", domain="mr", stored=mr, spacing_mm=SPACING_MM
+    return EvaluationSubject(
+        name="someone",
+        domain="mr",
+        stored=mr,
+        spacing_mm=SPACING_MM,
+        reference_ct=ct,
+        labels=labels,
     )
-    return EvaluationSubject(volume=volume, reference_ct=ct, labels=labels)
 
 
 @pytest.mark.parametrize("hu", [700.0, 1600.0, 3000.0])
@@ -49,7 +52,7 @@ def test_cycle_error_is_measured_in_the_body_by_channel():
     subject = made_up_subject(700.0)
     body = np.zeros((3, 32, 32), bool)
     body[:, 2:6, 2:6] = True
-    subject.volume.__dict__["outline"] = body
+    subject.__dict__["outline"] = body
     mr = np.zeros((3, 32, 32, 2), np.float32)
     cycled = mr.copy()
     cycled[..., 0][body] = 0.2  # a tenth of the range from -1 to 1

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from synthct_jax.metrics.kernel import kernel_distance
+from synthct_jax.metrics.kernel import KernelSums
+
+
+def kernel_distance(a, b, names_a=None, names_b=None) -> float:
+    """Return the distance of two sets of slices; without names each has a subject."""
+    if names_a is None:
+        names_a, names_b = range(len(a)), range(len(a), len(a) + len(b))
+    slices = [row[np.newaxis] for row in (*a, *b)]
+    sums = KernelSums(slices, [*map(str, names_a), *map(str, names_b)])
+    return sums.distance(*np.split(np.arange(len(slices)), [len(a)]))
 
 
 def two_sets() -> tuple[np.ndarray, np.ndarray]:
@@ -41,16 +50,20 @@ def loop_over_pairs(a, b, names_a, names_b) -> float:
     )
 
 
-def test_distance_with_and_without_groups_is_that_of_a_loop_over_pairs():
+def test_distance_is_that_of_a_loop_over_pairs_of_different_subjects():
     a, b = two_sets()
     b = b[:7]
-    ungrouped = kernel_distance(a, b)
-    assert ungrouped == pytest.approx(loop_over_pairs(a, b, range(9), range(10, 17)))
     # "c" is in both sets.
-    names_a, names_b = list("aaabbbccc"), list("ccddeee")
-    grouped = kernel_distance(a, b, groups_a=names_a, groups_b=names_b)
-    assert grouped == pytest.approx(loop_over_pairs(a, b, names_a, names_b))
-    assert grouped != pytest.approx(ungrouped)
+    names = list("aaabbbccc"), list("ccddeee")
+    distance = kernel_distance(a, b, *names)
+    assert distance == pytest.approx(loop_over_pairs(a, b, *names))
+    volumes = [a[:3], a[3:6], a[6:], b[:2], b[2:4], b[4:]]
+    sums = KernelSums(volumes, list("abccde"))
+    assert sums.distance([0, 1, 2], [3, 4, 5]) == pytest.approx(distance)
+    twice = loop_over_pairs(
+        np.concatenate([a[:6], a[:3]]), b, list("aaabbbaaa"), names[1]
+    )
+    assert sums.distance([0, 1, 0], [3, 4, 5]) == pytest.approx(twice)
 
 
 def draw_subjects(count: int, *, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -60,40 +73,29 @@ def draw_subjects(count: int, *, seed: int, shift: float = 0.0) -> np.ndarray:
     return (own + 0.2 * rng.normal(size=(count, 6, 8))).reshape(-1, 8)
 
 
-def test_distance_is_unbiased_over_subjects_only_with_groups():
-    of_a, of_b = np.repeat(np.arange(5), 6), np.repeat(np.arange(5, 10), 6)
-    plain, grouped = [], []
+SUBJECTS = np.repeat(np.arange(5), 6), np.repeat(np.arange(5, 10), 6)
+
+
+def test_distance_is_unbiased_only_without_pairs_of_one_subject():
+    by_slices, by_subjects = [], []
     for seed in range(0, 200, 2):
         a, b = draw_subjects(5, seed=seed), draw_subjects(5, seed=seed + 1)
-        plain.append(kernel_distance(a, b))
-        grouped.append(kernel_distance(a, b, groups_a=of_a, groups_b=of_b))
-    uncertainty = np.std(grouped) / 10
-    assert abs(np.mean(grouped)) < 3 * uncertainty
-    assert np.mean(plain) > 10 * uncertainty
+        by_slices.append(kernel_distance(a, b))
+        by_subjects.append(kernel_distance(a, b, *SUBJECTS))
+    uncertainty = np.std(by_subjects) / 10
+    assert abs(np.mean(by_subjects)) < 3 * uncertainty
+    assert np.mean(by_slices) > 10 * uncertainty
 
 
 def test_distance_grows_with_a_shift_and_is_symmetric():
-    of_a, of_b = np.repeat(np.arange(5), 6), np.repeat(np.arange(5, 10), 6)
     a = draw_subjects(5, seed=0)
-    distances = [
-        kernel_distance(a, b, groups_a=of_a, groups_b=of_b)
-        for b in (draw_subjects(5, seed=1, shift=shift) for shift in (0, 1, 2))
-    ]
+    shifted = [draw_subjects(5, seed=1, shift=shift) for shift in (0, 1, 2)]
+    distances = [kernel_distance(a, b, *SUBJECTS) for b in shifted]
     assert distances[0] < distances[1] < distances[2]
-    b = draw_subjects(3, seed=2)
-    assert kernel_distance(a, b) == pytest.approx(kernel_distance(b, a))
+    back = kernel_distance(shifted[2], a, *SUBJECTS[::-1])
+    assert back == pytest.approx(distances[2])
 
 
 def test_distance_of_a_single_subject_is_nan():
     a, b = two_sets()
-    assert np.isnan(kernel_distance(a, b, groups_a=["a"] * 9, groups_b=range(9)))
-
-
-def test_features_and_groups_that_do_not_fit_are_refused():
-    a, b = two_sets()
-    with pytest.raises(ValueError, match="1 and 9 samples"):
-        kernel_distance(a[:1], b)
-    with pytest.raises(ValueError, match=r"\(9, 5\) and \(9, 4\)"):
-        kernel_distance(a, b[:, :4])
-    with pytest.raises(ValueError, match="one set"):
-        kernel_distance(a, b, groups_b=range(9))
+    assert np.isnan(kernel_distance(a, b, ["a"] * 9, range(9)))

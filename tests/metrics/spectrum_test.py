@@ -62,7 +62,7 @@ FAULTS = {
 @pytest.mark.parametrize("shape", [(3, 64, 50), (2, 33, 61)])
 def test_power_is_that_of_averages_over_the_whole_transform(shape):
     hu = np.random.default_rng(0).normal(0, 200, shape)
-    bins = 7
+    bins = spectrum.BINS
     tapers = []
     for length in shape[1:]:
         place = (np.arange(length) + 0.5) / length
@@ -70,7 +70,7 @@ def test_power_is_that_of_averages_over_the_whole_transform(shape):
         tapers.append(0.5 - 0.5 * np.cos(np.pi * edge))
     window = np.outer(*tapers)
     # Odd sizes have a row or a column of air added, the small one more than that.
-    size = max(shape[1] + shape[1] % 2, 2 * bins), shape[2] + shape[2] % 2
+    size = [max(length + length % 2, 2 * bins) for length in shape[1:]]
     unit = (np.clip(hu, LOW, HIGH) - LOW) / (HIGH - LOW)
     power = np.abs(np.fft.fft2(unit * window, size)) ** 2 / (window**2).sum()
     radius = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1]))
@@ -79,7 +79,7 @@ def test_power_is_that_of_averages_over_the_whole_transform(shape):
         power[:, (radius > low) & (radius <= high)].mean(axis=1)
         for low, high in zip(ends[:-1], ends[1:], strict=True)
     ]
-    power_by_bin = spectrum.radial_power(hu, bins=bins)
+    power_by_bin = spectrum.radial_power(hu)
     assert power_by_bin.dtype == np.float64
     np.testing.assert_allclose(power_by_bin, np.transpose(expected), rtol=1e-4)
 
@@ -124,10 +124,10 @@ def test_blur_lowers_and_noise_raises_high_frequencies_more_than_subjects_differ
 
 
 def test_ratios_are_signed_logarithms_of_mean_power():
-    real = np.array([[1e-2, 4.0, 7.0, 2.0], [3e-2, 2.0, 1.0, 2.0]])
-    synthetic = real.mean(axis=0, keepdims=True) * [1, 10, 100, 0.1]
+    real = np.repeat([[1e-2, 4.0, 7.0, 2.0], [3e-2, 2.0, 1.0, 2.0]], 6, axis=1)
+    synthetic = real.mean(axis=0, keepdims=True) * np.repeat([1, 10, 100, 0.1], 6)
     ratios = spectrum.log_ratio(synthetic, real)
-    np.testing.assert_allclose(ratios, [0, 1, 2, -1], atol=1e-4)
+    np.testing.assert_allclose(ratios, np.repeat([0, 1, 2, -1], 6), atol=1e-4)
     assert spectrum.spectral_distance(synthetic, real) == pytest.approx(1, abs=1e-4)
     high = spectrum.high_frequency_ratio(synthetic, real)
     assert high == pytest.approx(0.5, abs=1e-4)
@@ -135,7 +135,6 @@ def test_ratios_are_signed_logarithms_of_mean_power():
 
 def test_the_slope_is_that_of_a_power_law():
     power = 3.0 * spectrum.frequencies() ** -2.5
-    assert spectrum.slope(power) == pytest.approx(-2.5, abs=1e-3)
     assert spectrum.slope(np.stack([power, 9 * power])) == pytest.approx(-2.5, abs=1e-3)
 
 
@@ -147,13 +146,9 @@ def test_slices_of_air_have_a_finite_spectrum():
     np.testing.assert_array_equal(spectrum.checkerboard_energy(air), 0)
 
 
-def test_volumes_without_a_spectrum_are_refused():
+def test_slices_too_small_for_a_spectrum_are_refused():
     with pytest.raises(ValueError, match="16 rows"):
         spectrum.radial_power(np.zeros((2, 8, 32)))
-    with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 5\)"):
-        spectrum.log_ratio(np.ones((2, 4)), np.ones((2, 5)))
-    with pytest.raises(ValueError, match="0 and 2 spectra"):
-        spectrum.log_ratio(np.ones((0, 4)), np.ones((2, 4)))
 
 
 # --- checkerboards --------------------------------------------------------------------
@@ -219,51 +214,44 @@ def test_logistic_regression_converges_for_separable_classes():
     assert 0 < w[0] < 1 and abs(offset) < 5
 
 
+def separability(synthetic, real, names=None) -> float:
+    """Return the separability of volumes; without names each has a subject."""
+    if names is None:
+        names = np.split(np.arange(len(synthetic) + len(real)), [len(synthetic)])
+    return spectrum.separability(
+        synthetic, real, subjects_synthetic=names[0], subjects_real=names[1]
+    )
+
+
 @pytest.mark.parametrize("fault", ["blurred", "noisy"])
 def test_faulty_spectra_are_recognised_and_sound_ones_are_not(real, others, fault):
-    assert spectrum.separability(spectra(FAULTS[fault](others)), spectra(real)) > 0.9
-    assert 0.3 < spectrum.separability(spectra(others), spectra(real)) < 0.7
+    assert separability(spectra(FAULTS[fault](others)), spectra(real)) > 0.9
+    assert 0.3 < separability(spectra(others), spectra(real)) < 0.7
 
 
 def test_identical_volumes_are_not_told_apart(real):
     names = [f"subject_{i}" for i in range(8)]
-    accuracy = spectrum.separability(
-        spectra(real), spectra(real), groups_synthetic=names, groups_real=names
-    )
-    assert accuracy == 0.5
+    assert separability(spectra(real), spectra(real), (names, names)) == 0.5
 
 
 def test_spectra_peculiar_to_a_subject_are_not_recognised():
     """Every subject has a spectrum of its own, which says nothing of the others."""
     rng = np.random.default_rng(3)
     own = rng.normal(0, 1, (12, 1, 24))
-    slices = 10 ** (own + rng.normal(0, 0.01, (12, 20, 24)))
-    volumes = list(slices)
-    assert 0.15 < spectrum.separability(volumes[:6], volumes[6:]) < 0.85
+    volumes = list(10 ** (own + rng.normal(0, 0.01, (12, 20, 24))))
+    assert 0.15 < separability(volumes[:6], volumes[6:]) < 0.85
     # Slices of one subject in training and test would be recognised.
     singles = [volume[i : i + 1] for volume in volumes for i in range(20)]
-    assert spectrum.separability(singles[:120], singles[120:]) > 0.95
-
-
-def test_a_subject_drawn_twice_is_in_one_fold():
-    rng = np.random.default_rng(4)
-    own = rng.normal(0, 1, (6, 1, 24))
-    slices = 10 ** (own + rng.normal(0, 0.01, (6, 20, 24)))
-    drawn = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
-    arguments = list(slices[drawn[:6]]), list(slices[drawn[6:]])
-    accuracy = spectrum.separability(
-        *arguments, groups_synthetic=drawn[:6], groups_real=drawn[6:]
-    )
-    assert accuracy < 0.85 < spectrum.separability(*arguments)
+    assert separability(singles[:120], singles[120:]) > 0.95
+    # A volume drawn twice is in one fold.
+    drawn = np.repeat(np.arange(6), 2)
+    twice = [volumes[i] for i in drawn]
+    names = drawn[:6], drawn[6:]
+    accuracy = separability(twice[:6], twice[6:], names)
+    assert accuracy < 0.85 < separability(twice[:6], twice[6:])
 
 
 def test_separability_of_a_single_subject_is_nan(real):
-    assert np.isnan(spectrum.separability(spectra(real[:1]), spectra(real)))
-    assert np.isnan(
-        spectrum.separability(
-            spectra(real[:2]),
-            spectra(real[2:4]),
-            groups_synthetic=["a", "a"],
-            groups_real=["b", "c"],
-        )
-    )
+    assert np.isnan(separability(spectra(real[:1]), spectra(real)))
+    names = ["a", "a"], ["b", "c"]
+    assert np.isnan(separability(spectra(real[:2]), spectra(real[2:4]), names))

@@ -1,9 +1,8 @@
-"""Outputs of PyTorch's Inception v3 for weights that are drawn from a seed.
+"""Outputs of torch-fidelity's Inception v3 for weights that are drawn from a seed.
 
 inception_constants.json was written by `python tests/support/inception_constants.py`,
-in an environment of its own with torch 2.13.0, torchvision 0.28.0, torch-fidelity 0.4.0
-and pytorch-fid 0.3.0: the FID layout by torch-fidelity, torchvision's by pytorch-fid.
-The tests need none of these: they draw the same weights and images from here.
+in an environment of its own with torch 2.13.0 and torch-fidelity 0.4.0. The tests need
+neither: they draw the same weights and images from here.
 """
 
 import json
@@ -54,32 +53,24 @@ def probes(block: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    import pytorch_fid.inception
     import torch
     import torch.nn.functional as F
     import torch_fidelity.feature_extractor_inceptionv3 as fidelity
     import torch_fidelity.interpolate_compat_tensorflow as tensorflow
-    import torchvision
 
-    def filled(model):
-        drawn = {
-            name: torch.tensor(tensor(name, tuple(value.shape)))
-            for name, value in model.state_dict().items()
-            if value.is_floating_point()
-        }
-        torch.nn.Module.load_state_dict(model, drawn, strict=False)
-        return model.eval()
-
-    # Both would download their weights.
+    # It would download its weights.
     fidelity.load_state_dict_from_url = lambda *_, **__: {}
     extractor = fidelity.FeatureExtractorInceptionV3
     extractor.load_state_dict = lambda *_, **__: None
-    fid = filled(extractor("inception", ["2048"]))
-    plain = filled(torchvision.models.inception_v3(weights=None, init_weights=False))
-    pytorch_fid.inception._inception_v3 = lambda **_: plain
-    pipeline = pytorch_fid.inception.InceptionV3(use_fid_inception=False).eval()
-
-    shapes = {}
+    model = extractor("inception", ["2048"])
+    drawn = {
+        name: torch.tensor(tensor(name, tuple(value.shape)))
+        for name, value in model.state_dict().items()
+        if value.is_floating_point()
+    }
+    torch.nn.Module.load_state_dict(model, drawn, strict=False)
+    model.eval()
+    shapes, blocks = {}, {}
 
     def note(name):
         def hook(_, __, output):
@@ -89,43 +80,32 @@ def main() -> None:
 
     hooks = [
         module.register_forward_hook(note(name))
-        for name, module in fid.named_modules()
+        for name, module in model.named_modules()
         if name in MIXED or isinstance(module, fidelity.BasicConv2d)
     ]
     grey = np.rint((np.clip(hu_slices(), -1000, 1550) + 1000) / 10).astype(np.uint8)
-    images = torch.tensor(grey)[:, None].repeat(1, 3, 1, 1)
-    features, blocks = {}, {}
     with torch.no_grad():
-        features["fid"] = fid(images)[0].numpy()
+        features = model(torch.tensor(grey)[:, None].repeat(1, 3, 1, 1))[0].numpy()
         for hook in hooks:
             hook.remove()
-        features["torchvision"] = pipeline(images / 255)[0][:, :, 0, 0].numpy()
-        for layout, model in (("fid", fid), ("torchvision", plain)):
-            x = torch.tensor(small_image()).permute(0, 3, 1, 2)
-            outputs = blocks[layout] = {}
-            for name in (*STEM, *MIXED):
-                x = getattr(model, name)(x)
-                outputs[name] = probes(x[0].permute(1, 2, 0).numpy())
-                if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):
-                    x = F.max_pool2d(x, 3, 2)
-        x, size = torch.tensor(pattern()[:, None], dtype=torch.float32), (299, 299)
-        resized = {
-            "fid": (
-                tensorflow.interpolate_bilinear_2d_like_tensorflow1x(
-                    x, size=size, align_corners=False
-                )
-                - 128
-            )
-            / 128,
-            "torchvision": 2 * F.interpolate(x / 255, size=size, mode="bilinear") - 1,
-        }
+        x = torch.tensor(small_image()).permute(0, 3, 1, 2)
+        for name in (*STEM, *MIXED):
+            x = getattr(model, name)(x)
+            blocks[name] = probes(x[0].permute(1, 2, 0).numpy())
+            if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):
+                x = F.max_pool2d(x, 3, 2)
+        resized = tensorflow.interpolate_bilinear_2d_like_tensorflow1x(
+            torch.tensor(pattern()[:, None], dtype=torch.float32),
+            size=(299, 299),
+            align_corners=False,
+        )
 
     constants = {
         "shapes": shapes,
         "blocks": blocks,
-        "features": {k: x[:, ::128].tolist() for k, x in features.items()},
-        "means": {k: x.mean(1, dtype=np.float64).tolist() for k, x in features.items()},
-        "images": {k: x[0, 0, ::60, ::50].tolist() for k, x in resized.items()},
+        "features": features[:, ::128].tolist(),
+        "means": features.mean(1, dtype=np.float64).tolist(),
+        "images": ((resized - 128) / 128)[0, 0, ::60, ::50].tolist(),
     }
     FILE.write_text(json.dumps(constants) + "\n")
 
