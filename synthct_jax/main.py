@@ -36,6 +36,8 @@ def main(argv: list[str]) -> int:
     try:
         flags.check(argv)
         status = run_mode()
+    except SystemExit as stopped:  # by SIGTERM; unfinished output is removed by now
+        processes.abort(stopped.code)  # XLA's threads may crash in an ordinary exit
     except Exception as error:
         expected = isinstance(error, ValueError | OSError | FloatingPointError)
         if flags.DEBUG.value or not expected:

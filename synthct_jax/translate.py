@@ -42,11 +42,10 @@ def translate(
     """Translate one scan; the folder `output` appears complete or not at all.
 
     Args:
-        workdir: folder of the run whose generator is used.
         scan: a DICOM folder, or NIfTI files, comma-separated in the order of the
             channels: see `read_scan`.
         output: a folder that does not exist, or is empty.
-        step: step of the checkpoint, see `load_model`.
+        step: of the checkpoint, see `load_model`.
 
     Returns:
         The content of OUT/report.json.
@@ -106,12 +105,7 @@ def translate(
 
 
 def read_mr(scan: str, channels: Sequence[str]) -> Volume:
-    """Read an MR; an error of its channels also names those of the model.
-
-    Raises:
-        FileNotFoundError: as for `read_scan`.
-        UnusableScan: it has other channels, or cannot be read.
-    """
+    """Read an MR; an UnusableScan also names the channels of the model."""
     try:
         return read_scan(scan, modality="MR", channels=tuple(channels))
     except FileNotFoundError:
@@ -134,10 +128,6 @@ def synthesise(
     No patient is cropped: the network gets a square of the training's size around the
     whole body, or a larger one if the body does not fit. If it was trained without a
     body mask, it gets the whole field of view.
-
-    Args:
-        model: trained on the channels of the volume.
-        axial: MR in axial order.
 
     Raises:
         UnusableScan: the MR shows no body.
@@ -168,10 +158,10 @@ def synthesise(
     translator = Translator(model.method, data, stored_channels=axial.channels)
 
     def resample_batches() -> Iterator[np.ndarray]:
-        start = 0
+        stop = 0
         for batch in translator.stream(model.params, stored):
             hu = resample_from_grid(batch[..., None], grid, axial, fill=AIR_HU)[..., 0]
-            stop = start + len(hu)
+            start, stop = stop, stop + len(hu)
             if not np.isfinite(hu).all():
                 raise FloatingPointError(
                     f"{model.workdir}, step {model.step}: the network's HU of slices "
@@ -180,7 +170,6 @@ def synthesise(
             if data["mask_outside_body"]:  # the network has not seen it
                 hu[~body[start:stop]] = AIR_HU
             yield hu
-            start = stop
 
     return resample_batches(), body
 
@@ -189,11 +178,10 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
     """Return mean, percentiles and fractions of the HU bands in the body."""
     inside = hu[body]
     low, median, high = np.percentile(inside, (1, 50, 99))
+    levels = {"mean": inside.mean(), "percentile_1": low}
+    levels |= {"median": median, "percentile_99": high}
     return {
-        "mean": round(float(inside.mean()), 1),
-        "percentile_1": round(float(low), 1),
-        "median": round(float(median), 1),
-        "percentile_99": round(float(high), 1),
+        **{name: round(float(level), 1) for name, level in levels.items()},
         "fraction_of_body": {
             name: round(float(((inside >= start) & (inside < end)).mean()), 4)
             for name, (start, end) in tissues.BANDS.items()
@@ -205,16 +193,14 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
     """Yield a sentence for each way in which the scan is unlike those of training."""
     trained_mm = model.data["spacing_mm"]
     _, row_mm, column_mm = axial.spacing_mm
+    pixels = (
+        f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
+        f"{trained_mm:.3g} mm"
+    )
     if max(row_mm, column_mm) > 2 * trained_mm:
-        yield (
-            f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
-            f"{trained_mm:.3g} mm: the network invents details"
-        )
+        yield f"{pixels}: the network invents details"
     elif min(row_mm, column_mm) < 0.5 * trained_mm:
-        yield (
-            f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
-            f"{trained_mm:.3g} mm: details of the MR are lost"
-        )
+        yield f"{pixels}: details of the MR are lost"
     fraction = float(body.mean())
     trained = model.metadata.prepared["domains"]["mr"]["statistics"]
     trained_fraction = trained.get("train", {}).get("body_fraction")

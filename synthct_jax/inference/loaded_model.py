@@ -20,12 +20,8 @@ class LoadedModel:
     """The generator of a checkpoint, ready to translate.
 
     Attributes:
-        workdir: folder of the run.
-        method: networks.
         params: weights of to_ct.
         inverse_params: weights of to_mr; None if not requested or not there.
-        step: step of the checkpoint.
-        metadata: of the checkpoint.
     """
 
     workdir: Path
@@ -59,9 +55,8 @@ def load_model(
     """Read the generator and the configuration of a checkpoint, and nothing else.
 
     Args:
-        workdir: folder of the run.
-        step: step of the checkpoint; by default the best validated, or the latest.
-        inverse: read the generator from CT to MR as well.
+        step: of the checkpoint; by default the best validated, or the latest.
+        inverse: whether to read the generator from CT to MR as well.
 
     Raises:
         FileNotFoundError: there is no such run or checkpoint.

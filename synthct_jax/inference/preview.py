@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.figure
 import numpy as np
@@ -16,22 +17,15 @@ _MARGIN_MM = 10.0  # of air around the body
 _ROW, _LABEL, _TITLE, _GAP = 2.6, 1.5, 0.4, 0.1  # inches
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plane:
-    """A plane through the volume.
-
-    Attributes:
-        cut: (slices, rows, columns) to the image of the plane.
-        pixel_mm: height and width of its pixels.
-    """
+class _Plane(NamedTuple):
+    """A plane: how to cut (slices, rows, columns), height and width of its pixels."""
 
     title: str
     cut: Callable[[np.ndarray], np.ndarray]
     pixel_mm: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Row:
+class _Row(NamedTuple):
     """A volume with the values that are shown black and white."""
 
     label: str
@@ -105,25 +99,18 @@ def _planes(
     slice_mm, row_mm, column_mm = spacing_mm
     slices, row, column = shape[0], shape[1] // 2, shape[2] // 2
     axial = sorted({int(share * (slices - 1)) for share in (0.25, 0.5, 0.75)})
+    planes = [
+        _Plane(
+            f"axial, slice {first_slice + index + 1}",
+            lambda voxels, index=index: voxels[index],
+            (row_mm, column_mm),
+        )
+        for index in axial
+    ]
     return [
-        *(
-            _Plane(
-                title=f"axial, slice {first_slice + index + 1}",
-                cut=lambda voxels, index=index: voxels[index],
-                pixel_mm=(row_mm, column_mm),
-            )
-            for index in axial
-        ),
-        _Plane(
-            title="coronal",
-            cut=lambda voxels: voxels[::-1, row],
-            pixel_mm=(slice_mm, column_mm),
-        ),
-        _Plane(
-            title="sagittal",
-            cut=lambda voxels: voxels[::-1, :, column],
-            pixel_mm=(slice_mm, row_mm),
-        ),
+        *planes,
+        _Plane("coronal", lambda v: v[::-1, row], (slice_mm, column_mm)),
+        _Plane("sagittal", lambda v: v[::-1, :, column], (slice_mm, row_mm)),
     ]
 
 
@@ -135,13 +122,12 @@ def _rows(mr: Volume, hu: np.ndarray) -> list[_Row]:
         voxels = mr.voxels[..., channel]
         white = float(np.percentile(voxels[tissue], 99.5)) if tissue.any() else 1.0
         label = f"MR {name.replace('_', ' ')}"
-        rows.append(_Row(label=label, voxels=voxels, black=0.0, white=max(white, 1e-6)))
+        rows.append(_Row(label, voxels, 0.0, max(white, 1e-6)))
     for name in _WINDOWS:
         window = WINDOWS[name]
-        label = (
-            f"synthetic CT\n{name}, level {window.level:g},\nwidth {window.width:g} HU"
-        )
-        rows.append(_Row(label=label, voxels=hu, black=window.low, white=window.high))
+        level = f"level {window.level:g},\nwidth {window.width:g} HU"
+        label = f"synthetic CT\n{name}, {level}"
+        rows.append(_Row(label, hu, window.low, window.high))
     return rows
 
 
@@ -153,7 +139,6 @@ def _box_around(
     margins = (0, round(_MARGIN_MM / row_mm), round(_MARGIN_MM / column_mm))
     box = []
     for axis, margin in enumerate(margins):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(body.any(axis=others))
+        filled = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
         box.append(slice(max(filled[0] - margin, 0), filled[-1] + 1 + margin))
     return tuple(box)

@@ -36,7 +36,6 @@ class Translator:
         """Take those of `stored_channels` that are `data.mr_channels`, in their order.
 
         Args:
-            method: networks.
             data: `config.data`.
             stored_channels: names of the channels of stored MR.
             batch: slices of 256 x 256 that a device takes at a time, at most.
@@ -76,7 +75,6 @@ class Translator:
         """Translate stored MR by weights of `to_ct`.
 
         Args:
-            params: weights.
             stored: int16 (slices, rows, columns, stored channels).
 
         Returns:
@@ -99,10 +97,9 @@ class Translator:
         return unit_to_hu(np.concatenate(list(batches))[..., 0], self._knots)
 
     def translate_back(self, params: Params, hu: np.ndarray) -> np.ndarray:
-        """Return MR like that of `network_input` of CT, by weights of `to_mr`.
+        """Return MR like that of `network_input` of HU, by weights of `to_mr`.
 
         Args:
-            params: weights.
             hu: (slices, rows, columns).
 
         Raises:
@@ -110,11 +107,11 @@ class Translator:
         """
         if self._to_mr is None:
             raise ValueError("method=supervised has no generator from CT to MR")
-        batches = self._in_batches(self._to_mr, params, hu, self._ct_input)
-        return np.concatenate(list(batches))
 
-    def _ct_input(self, hu: np.ndarray) -> np.ndarray:
-        return hu_to_unit(hu, self._knots)[..., None]
+        def to_input(hu: np.ndarray) -> np.ndarray:
+            return hu_to_unit(hu, self._knots)[..., None]
+
+        return np.concatenate(list(self._in_batches(self._to_mr, params, hu, to_input)))
 
     def _compile(self, network: Network) -> Network:
         """Give each device its own slices; the compiler moves none of them."""

@@ -37,7 +37,6 @@ class Place:
     """A slice to show, on whatever grid a variant has stored it.
 
     Attributes:
-        subject: its name.
         height_mm: position along the normal of the slices.
         reason: why this slice is shown.
     """
@@ -65,11 +64,7 @@ class View:
 def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     """Draw the same places for every variant, each by its lowest seed, as PNG.
 
-    The model of the first variant chooses them, see `choose_places`.
-
-    Args:
-        folder: of the sweep.
-        runs: those that have a checkpoint.
+    The model of the first variant chooses them. All runs have a checkpoint.
     """
     places: list[Place] = []
     views: dict[str, list[View]] = {}

@@ -47,12 +47,11 @@ class SweepRun(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepPlan:
-    """The runs of a sweep, and their configuration.
+    """The runs of a sweep in their order, and their configuration.
 
     Attributes:
         config: the configuration file, without a variant.
         overrides: values of its fields by dotted name, the same in all runs.
-        runs: in the order in which they are started.
     """
 
     config: str
@@ -108,7 +107,7 @@ def add_to_folder(plan: SweepPlan, folder: Path) -> None:
     Raises:
         ValueError: the folder holds a sweep of another configuration.
     """
-    known: tuple[SweepRun, ...] = ()
+    runs = plan.runs
     if (folder / FILE).exists():
         old = read_plan(folder)
         if (old.config, old.overrides) != (plan.config, plan.overrides):
@@ -116,10 +115,9 @@ def add_to_folder(plan: SweepPlan, folder: Path) -> None:
                 f"{folder} is a sweep of {old.command!r}, not of {plan.command!r}: "
                 "variants and seeds may be added, nothing else; name another --workdir"
             )
-        known = old.runs
-    runs = tuple(dict.fromkeys([*known, *plan.runs]))
-    if runs == known:
-        return
+        runs = tuple(dict.fromkeys([*old.runs, *plan.runs]))
+        if runs == old.runs:
+            return
     folder.mkdir(parents=True, exist_ok=True)
     fields = {
         "format": FORMAT,
@@ -138,8 +136,6 @@ def read_plan(folder: Path) -> SweepPlan:
         ValueError: it is not what this version writes; names the file.
     """
     path = folder / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, so {folder} is no sweep")
     try:
         fields = json.loads(path.read_text())
         if fields["format"] != FORMAT:
@@ -164,11 +160,7 @@ def is_prepared(data_dir: Path) -> bool:
 
 
 def is_trained(workdir: Path, config: Mapping[str, Any]) -> bool:
-    """Return whether all steps of exactly this configuration are done.
-
-    Args:
-        config: the configuration of the run, by `ConfigDict.to_dict`.
-    """
+    """Return whether all steps of exactly this configuration are done."""
     steps = metadata.list_steps(workdir)
     if not steps or steps[-1] < config["train"]["steps"]:
         return False

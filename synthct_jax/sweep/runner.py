@@ -43,7 +43,6 @@ def run_sweep(
         folder: of the sweep, see `plan_file`.
         raw_dir: the scans, for configurations whose data are prepared from scans.
         only: index of a single run in the plan to do, without tables.
-        subprocesses: starts the steps.
 
     Returns:
         The exit status: 0, FAILED if runs have failed, STOPPED after a signal.
@@ -130,11 +129,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _config(plan: SweepPlan, variant: str) -> ConfigDict:
-    """Return the configuration of a variant's runs, but for the seed.
-
-    Raises:
-        ValueError: there is no such variant.
-    """
+    """Return the configuration of a variant's runs, but for the seed."""
     config = runpy.run_path(plan.config)["get_config"](variant)
     with config.unlocked():
         config.update_from_flattened_dict(

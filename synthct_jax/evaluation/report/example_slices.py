@@ -21,22 +21,17 @@ class Ranked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slice:
-    """An example slice of a subject.
+    """An example slice of a subject. CT are (rows, columns) HU.
 
     Attributes:
         rank: 'Best', 'Median', 'Worst', or empty.
-        subject: name of the subject.
         index: number of the slice, from inferior, from 0.
         slices: number of slices of the subject.
         mr: (rows, columns, channels) in [-1, 1], the network's input.
-        channels: names of the MR channels.
-        synthetic: (rows, columns) HU.
         score: number by which the slice was ranked; None if it was not ranked.
-        cycled: (rows, columns, channels), MR to CT and back by the inverse generator,
-            if there is one.
-        reference_ct: (rows, columns) HU of the same subject, if known.
-        other: (rows, columns) HU of another subject's CT, if there is no reference CT.
-        other_subject: name of that subject.
+        cycled: MR to CT and back by the inverse generator, if there is one.
+        reference_ct: of the same subject, if known.
+        other: CT of `other_subject`, if there is no reference CT.
     """
 
     rank: str
@@ -64,8 +59,7 @@ def rank(
 
     Args:
         hu: synthetic CT, (slices, rows, columns).
-        residual: (slices, rows, columns), |MR - cycled MR| as a mean over channels; or
-            None.
+        residual: of that shape, |MR - cycled MR| as a mean over channels; or None.
     """
     voxels = subject.body.sum(axis=(1, 2))
     shown = np.flatnonzero(voxels > _LEAST_BODY * max(voxels.max(), 1))
@@ -97,10 +91,6 @@ def choose(ranked: list[Ranked]) -> dict[str, Ranked]:
 
 
 def middle(body: np.ndarray) -> int:
-    """Return the index of the middle one of the slices that show the body.
-
-    Args:
-        body: bool (slices, rows, columns).
-    """
+    """Return the middle one of the slices that show the body."""
     filled = np.flatnonzero(body.any(axis=(1, 2)))
     return int(filled[len(filled) // 2]) if len(filled) else len(body) // 2

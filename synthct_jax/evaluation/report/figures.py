@@ -17,13 +17,7 @@ _GREY = "#7d8590"  # readable on white and on black
 
 
 def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
-    """Draw the HU histograms in the body of synthetic and real CT.
-
-    Left: all HU on a logarithmic scale. Right: fat and soft tissue on a linear one.
-
-    Args:
-        histograms: `Results.histograms`.
-    """
+    """Draw `Results.histograms`: all HU on a log scale, soft tissue on a linear one."""
     figure = matplotlib.figure.Figure(figsize=(9.6, 3.1), layout="constrained")
     wide, soft = figure.subplots(1, 2)
     edges = np.append(
@@ -57,11 +51,7 @@ def histogram_figure(histograms: Mapping[str, Any]) -> bytes:
 def spectra_figure(
     spectra: Mapping[str, Any], errors: Mapping[str, Any] | None
 ) -> bytes:
-    """Draw power spectra, their ratio and, if there is one, the histogram of errors.
-
-    Args:
-        spectra, errors: `Results.spectra` and `Results.error_histogram`.
-    """
+    """Draw `Results.spectra`, their ratio, and `Results.error_histogram` if known."""
     panels = 2 if errors is None else 3
     figure = matplotlib.figure.Figure(figsize=(9.6, 2.9), layout="constrained")
     power, ratio, *rest = figure.subplots(1, panels)
@@ -117,14 +107,10 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
             points = [
                 (row["step"], row[name]) for row in curves if row.get(name) is not None
             ]
-            axis.plot(
-                *zip(*points, strict=True),
-                color=colour,
-                lw=1.5,
-                marker="o" if len(points) < 30 else "",
-                ms=3,
-                label=name.rpartition("_")[2].upper(),
-            )
+            style = {"color": colour, "lw": 1.5, "ms": 3}
+            style["marker"] = "o" if len(points) < 30 else ""
+            label = name.rpartition("_")[2].upper()
+            axis.plot(*zip(*points, strict=True), label=label, **style)
         axis.set_title(title)
         axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
         _style_axis(axis)
@@ -139,30 +125,26 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
 
 def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return the names in each panel, by title: cycle_ct and cycle_mr share one."""
-    numbers = {
-        name: None
+    numbers = dict.fromkeys(
+        name
         for row in curves
         for name, value in row.items()
         if isinstance(value, int | float)
-    }
+    )
     panels: dict[str, list[str]] = {}
     validation: dict[str, list[str]] = {}
     for name in numbers:
         kind, _, domain = name.rpartition("_")
         if name.startswith("validation_"):
             metric = name.removeprefix("validation_")
-            title = _short_title(metric)
+            try:
+                title = metric_definitions.named(metric).title
+            except KeyError:  # a metric of validation alone
+                title = metric.replace("_", " ")
             validation[f"validation: {title}"] = [name]
         elif domain in ("ct", "mr"):
             panels.setdefault(f"{kind.replace('_', ' ')} loss", []).append(name)
     return panels | validation
-
-
-def _short_title(metric: str) -> str:
-    try:
-        return metric_definitions.named(metric).title
-    except KeyError:  # a metric of validation alone
-        return metric.replace("_", " ")
 
 
 def _style_axis(axis) -> None:
@@ -180,11 +162,6 @@ def png(figure: matplotlib.figure.Figure, *, transparent: bool = False) -> bytes
     """Return a figure as PNG; the same figure gives the same bytes."""
     file = io.BytesIO()
     # The metadata would hold the version of Matplotlib.
-    figure.savefig(
-        file,
-        format="png",
-        dpi=130,
-        transparent=transparent,
-        metadata={"Software": None},
-    )
+    options = {"format": "png", "dpi": 130, "metadata": {"Software": None}}
+    figure.savefig(file, transparent=transparent, **options)
     return file.getvalue()

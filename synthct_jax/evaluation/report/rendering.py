@@ -33,9 +33,6 @@ def render_page(template: str, **values) -> str:
     Args:
         template: file name in `templates`, for example "evaluation.html".
         values: `title`, `subtitle` and `notes` of base.html, and what the template
-            itself reads.
-
-    Raises:
-        jinja2.UndefinedError: the template reads a value that is not given.
+            itself reads; an UndefinedError names one that is not given.
     """
     return _ENVIRONMENT.get_template(template).render(values)
