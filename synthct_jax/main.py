@@ -87,9 +87,7 @@ def run_mode() -> int:
             from synthct_jax.evaluation.comparison import documents
 
             runs = [Path(run).expanduser() for run in flags.RUNS.value]
-            output = output or documents.FOLDER
-            documents.compare_runs(runs, output)
-            print(f"Comparison: {output / 'compare.html'}")
+            documents.compare_runs(runs, output or documents.FOLDER)
         case "translate":
             from synthct_jax.translate import translate
 

@@ -33,7 +33,7 @@ _COLUMNS = (
 ).split()
 
 
-def compare_runs(paths: Sequence[Path], output_dir: Path = FOLDER) -> Comparison:
+def compare_runs(paths: Sequence[Path], output_dir: Path) -> Comparison:
     """Compare evaluations with the first of them, and write compare.html, .md, ...
 
     Args:
@@ -50,6 +50,7 @@ def compare_runs(paths: Sequence[Path], output_dir: Path = FOLDER) -> Comparison
         comparison = compare(read_groups(paths))
         for name, text in render("compare", comparison).items():
             (folder / name).write_text(text, encoding="utf-8")
+    print(f"Comparison: {output_dir / 'compare.html'}")
     return comparison
 
 
