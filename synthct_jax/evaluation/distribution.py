@@ -100,8 +100,8 @@ def compare(
     resampled = _resample(volumes, names) if intervals else []
     distances = {}
     for name in names:
-        both = zip(values, real_vs_real or values, strict=True)
-        value = mean_of_finite([a[name] for a, b in both if np.isfinite(b[name])])
+        pairs = zip(values, real_vs_real or values, strict=True)
+        value = mean_of_finite([v[name] for v, r in pairs if np.isfinite(r[name])])
         limits = metric_definitions.named(name).limits
         low, high = _ends(value, [m[name] for m in resampled], limits)
         distances[name] = Distance(

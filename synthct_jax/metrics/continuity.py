@@ -55,11 +55,13 @@ def slice_difference_statistics(differences: np.ndarray) -> dict[str, float]:
         three differences.
     """
     differences = differences[np.isfinite(differences)]
-    names = "median", "smallest", "largest"
     if len(differences) < 3:
-        return dict.fromkeys(names, float("nan"))
+        return dict.fromkeys(("median", "smallest", "largest"), float("nan"))
     padded = np.pad(differences, 1, mode="reflect")
     neighbours = np.maximum((padded[:-2] + padded[2:]) / 2, 1e-6)
     ratios = differences / neighbours
-    summary = np.median(differences), ratios.min(), ratios.max()
-    return dict(zip(names, map(float, summary), strict=True))
+    return {
+        "median": float(np.median(differences)),
+        "smallest": float(ratios.min()),
+        "largest": float(ratios.max()),
+    }

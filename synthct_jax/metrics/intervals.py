@@ -128,15 +128,15 @@ def mean_interval(values: Sequence[float], limits: Limits = UNLIMITED) -> Interv
 
 
 def value_range(values: Iterable[float], n: int | None = None) -> Interval | None:
-    """Return mean and extremes of the finite values, of n subjects; None without any.
+    """Return mean and extremes of the finite values; None without any.
 
-    By default there is a value of each subject.
+    They are of n subjects, by default of a subject each.
     """
     finite = [float(value) for value in values if math.isfinite(value)]
     if not finite:
         return None
-    mean, n = float(np.mean(finite)), len(finite) if n is None else n
-    return Interval(value=mean, low=min(finite), high=max(finite), n=n)
+    value, n = float(np.mean(finite)), n or len(finite)
+    return Interval(value=value, low=min(finite), high=max(finite), n=n)
 
 
 def estimate(

@@ -99,8 +99,8 @@ def test_features_of_a_slice_depend_neither_on_other_slices_nor_on_the_type():
 def test_features_do_not_depend_on_the_number_of_slices():
     hu = draw_abdomens(19, seed=6)
     features = haar_features.haar_features(hu)
-    parts = [haar_features.haar_features(hu[:5]), haar_features.haar_features(hu[5:])]
-    np.testing.assert_array_equal(features, np.concatenate(parts))
+    halves = [haar_features.haar_features(part) for part in (hu[:5], hu[5:])]
+    np.testing.assert_array_equal(features, np.concatenate(halves))
 
 
 def test_slices_too_small_for_the_scales_are_refused():

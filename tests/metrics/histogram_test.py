@@ -92,8 +92,8 @@ def test_wasserstein_distance_of_a_shift_is_its_hu():
 
 def test_every_bin_belongs_to_one_tissue():
     counts = np.random.default_rng(3).integers(1, 99, len(histogram.CENTRES_HU))
-    parts = [histogram.of_band(counts, name) for name in tissues.BANDS]
-    np.testing.assert_array_equal(np.concatenate(parts), counts)
+    bands = [histogram.of_band(counts, name) for name in tissues.BANDS]
+    np.testing.assert_array_equal(np.concatenate(bands), counts)
     shares = [histogram.share(counts, name) for name in tissues.BANDS]
     assert sum(shares) == pytest.approx(1)
 

@@ -27,47 +27,36 @@ CONSTANTS = json.loads(FILE.read_text())
 
 
 @functools.cache
-def variables() -> dict:
-    """Draw the variables by torch's name and shape, as for PyTorch."""
+def drawn() -> dict[tuple[str, ...], tuple[str, np.ndarray]]:
+    """Draw every tensor by torch's name and shape, by its path in Flax."""
     image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
     shapes = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)
-    names = {
-        "kernel": "weight",
-        "scale": "weight",
-        "bias": "bias",
-        "mean": "running_mean",
-        "var": "running_var",
-    }
-    drawn = {}
+    leaves = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+    leaves |= {"mean": "running_mean", "var": "running_var"}
+    tensors = {}
     for path, slot in flax.traverse_util.flatten_dict(shapes).items():
-        name = ".".join([*path[1:-1], names[path[-1]]])
-        if len(slot.shape) == 4:
-            rows, columns, inputs, outputs = slot.shape
-            value = tensor(name, (outputs, inputs, rows, columns)).transpose(2, 3, 1, 0)
-        else:
-            value = tensor(name, slot.shape)
-        drawn[path] = value
-    return flax.traverse_util.unflatten_dict(drawn)
+        name = ".".join([*path[1:-1], leaves[path[-1]]])
+        axes = (3, 2, 0, 1) if len(slot.shape) == 4 else (0,)
+        tensors[path] = name, tensor(name, tuple(slot.shape[axis] for axis in axes))
+    return tensors
+
+
+def variables() -> dict:
+    return flax.traverse_util.unflatten_dict(
+        {
+            path: value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
+            for path, (_, value) in drawn().items()
+        }
+    )
 
 
 def torch_tensors() -> dict[str, np.ndarray]:
     """Return the tensors of a published file."""
-    tensors = {}
-    for path, value in flax.traverse_util.flatten_dict(variables()).items():
-        prefix = ".".join(path[1:-1])
-        match path[-1]:
-            case "kernel":
-                tensors[f"{prefix}.weight"] = value.transpose(3, 2, 0, 1)
-            case "scale":
-                tensors[f"{prefix}.weight"] = value
-                tensors[f"{prefix}.num_batches_tracked"] = np.array(0)
-            case "bias":
-                tensors[f"{prefix}.bias"] = value
-            case "mean" | "var":
-                tensors[f"{prefix}.running_{path[-1]}"] = value
-    tensors["fc.weight"] = np.zeros((1008, 2048), np.float32)
-    tensors["fc.bias"] = np.zeros(1008, np.float32)
-    return tensors
+    tensors = dict(drawn().values())
+    for name in [name for name in tensors if name.endswith("running_var")]:
+        tensors[name.replace("running_var", "num_batches_tracked")] = np.array(0)
+    classifier = np.zeros((1008, 2048), np.float32)
+    return tensors | {"fc.weight": classifier, "fc.bias": classifier[:, 0]}
 
 
 apply_with_layers = functools.partial(

@@ -94,9 +94,16 @@ def test_a_shifted_body_lacks_the_part_outside_the_outline():
     assert errors["mae_mm"] == pytest.approx(lost_mm, rel=1e-5)
 
 
-def test_voxels_outside_the_body_do_not_count():
+def draw_noise() -> list[np.ndarray]:
+    """Draw synthetic CT and reference CT that differ by noise, and a body."""
     body = np.broadcast_to(cylinder(50)[:1] > 0.5, (19, *SHAPE[1:]))
-    reference, synthetic = noise(body.shape)
+    rng = np.random.default_rng(0)
+    reference, error = rng.normal(0, 100, (2, *body.shape)).astype(np.float32)
+    return [reference + error, reference, body]
+
+
+def test_voxels_outside_the_body_do_not_count():
+    synthetic, reference, body = draw_noise()
     spoiled = np.where(body, synthetic, 3000).astype(np.float32)
     errors, of_spoiled = (
         path_length.path_length_errors(hu, reference, body, SPACING_MM, angles=3)
@@ -106,22 +113,13 @@ def test_voxels_outside_the_body_do_not_count():
 
 
 def test_errors_are_means_over_all_slices():
-    body = np.broadcast_to(cylinder(50)[:1] > 0.5, (19, *SHAPE[1:]))
-    reference, synthetic = noise(body.shape)
     whole, first, second = (
         path_length.path_length_errors(
-            synthetic[part], reference[part], body[part], SPACING_MM, angles=3
+            *(volume[part] for volume in draw_noise()), SPACING_MM, angles=3
         )["mae_mm"]
         for part in (slice(19), slice(10), slice(10, 19))
     )
     assert whole == pytest.approx((10 * first + 9 * second) / 19, rel=1e-6)
-
-
-def noise(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a reference CT and a synthetic CT that differs from it by noise."""
-    rng = np.random.default_rng(0)
-    reference = rng.normal(0, 100, shape).astype(np.float32)
-    return reference, reference + rng.normal(0, 100, shape).astype(np.float32)
 
 
 def test_short_paths_do_not_count():
