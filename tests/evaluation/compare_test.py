@@ -34,6 +34,17 @@ def save(tmp_path):
     return saved
 
 
+@pytest.fixture
+def compared(save):
+    """Compare evaluations of runs a, b, ..."""
+
+    def compared_runs(*evaluations):
+        runs = zip("abc", evaluations, strict=False)
+        return compare(read_groups([save(name, each) for name, each in runs]))
+
+    return compared_runs
+
+
 def workdir(run, **provenance):
     return {"provenance": {"workdir": f"/runs/{run}/seed_0", **provenance}}
 
@@ -43,14 +54,12 @@ def varied(n=12, by=30.0, seed=0):
     return 100 + np.random.default_rng(seed).normal(0, by, n)
 
 
-def test_small_gain_in_every_subject_is_significant_though_subjects_differ_much(save):
+def test_small_gain_in_every_subject_is_significant_though_subjects_differ_much(
+    compared,
+):
     mae = varied()
     noise = np.random.default_rng(1).normal(0, 1, len(mae))
-    runs = [
-        save("a", make(subjects(mae))),
-        save("b", make(subjects(mae - 5 + noise))),
-    ]
-    comparison = compare(read_groups(runs))
+    comparison = compared(make(subjects(mae)), make(subjects(mae - 5 + noise)))
     measure = comparison.measure("mae")
     difference = measure.differences[B_MINUS_A]
     assert difference.interval.low < -5 < difference.interval.high < 0
@@ -66,21 +75,22 @@ def test_small_gain_in_every_subject_is_significant_though_subjects_differ_much(
     assert muscle.interval.value == pytest.approx(2 * difference.interval.value)
 
 
-def test_single_runs_are_compared_by_the_paired_t_interval(save):
+def test_single_runs_are_compared_by_the_paired_t_interval(compared):
     mae = varied()
     other = mae + np.random.default_rng(3).normal(4, 3, len(mae))
-    runs = [save("a", make(subjects(mae))), save("b", make(subjects(other)))]
-    interval = compare(read_groups(runs)).measure("mae").differences[B_MINUS_A].interval
+    comparison = compared(make(subjects(mae)), make(subjects(other)))
+    interval = comparison.measure("mae").differences[B_MINUS_A].interval
     expected = scipy.stats.ttest_rel(other, mae).confidence_interval(0.95)
     assert (interval.low, interval.high) == pytest.approx(expected)
 
 
-def test_interval_around_0_is_no_significant_difference(save):
+def test_interval_around_0_is_no_significant_difference(compared):
     mae = varied()
     noise = np.random.default_rng(2).normal(0, 10, len(mae))
-    noise -= noise.mean()
-    runs = [save("a", make(subjects(mae))), save("b", make(subjects(mae + noise)))]
-    difference = compare(read_groups(runs)).measure("mae").differences[B_MINUS_A]
+    comparison = compared(
+        make(subjects(mae)), make(subjects(mae + noise - noise.mean()))
+    )
+    difference = comparison.measure("mae").differences[B_MINUS_A]
     assert difference.interval.low < 0 < difference.interval.high
     assert difference.verdict == "no significant difference"
 
@@ -103,10 +113,9 @@ def test_folder_of_seeds_is_one_group_whose_interval_covers_both_seeds(save):
     assert "seed" not in comparison.configuration
 
 
-def test_metrics_with_a_best_value_are_compared_by_the_distance_from_it(save):
+def test_metrics_with_a_best_value_are_compared_by_the_distance_from_it(compared):
     # ME is MAE - 40: -10 and +5.
-    a, b = (save(run, make(subjects([mae] * 8))) for run, mae in (("a", 30), ("b", 45)))
-    measure = compare(read_groups([a, b])).measure("me")
+    measure = compared(*(make(subjects([mae] * 8)) for mae in (30, 45))).measure("me")
     assert [measure.means[name].value for name in "AB"] == [-10, 5]
     assert [measure.distances[name].value for name in "AB"] == [10, 5]
     assert measure.differences[B_MINUS_A].interval.value == -5
@@ -125,10 +134,10 @@ def test_too_few_subjects_give_no_verdict(n, interval, save, tmp_path):
     assert intervals.TOO_FEW_SUBJECTS in page and "significantly better" not in page
 
 
-def test_only_subjects_in_common_are_compared(save):
+def test_only_subjects_in_common_are_compared(compared):
     mae = subjects(varied())
     fewer = {name: mae[name] + 1 for name in list(mae)[3:]} | {"somebody": 0.0}
-    comparison = compare(read_groups([save("a", make(mae)), save("b", make(fewer))]))
+    comparison = compared(make(mae), make(fewer))
     assert comparison.subjects == tuple(list(mae)[3:])
     measure = comparison.measure("mae")
     assert measure.means["A"].value == pytest.approx(np.mean(list(mae.values())[3:]))
@@ -143,40 +152,30 @@ def test_only_subjects_in_common_are_compared(save):
         ({"data": {"source": "chaos"}}, "chaos data, test split"),
         ({"data": {"spacing_mm": 2.0}}, "64 pixels of 2 mm"),
         ({"muscle_hu": 70.0}, "the same names, but other subjects"),
+        ({"mae": {"another": 1.0}}, "mm, another"),
     ],
 )
-def test_subjects_of_one_name_are_not_the_same_if_their_images_differ(
+def test_evaluations_without_a_common_subject_are_refused_naming_both(
     other, message, save
 ):
+    """Those of one name are not the same if their images differ."""
     mae = subjects(varied())
-    a, b = save("a", make(mae)), save("b", make(mae, **other))
+    a, b = save("a", make(mae)), save("b", make(**{"mae": mae} | other))
     with pytest.raises(ValueError, match="no subject in common") as error:
         compare(read_groups([a, b]))
     for part in (str(a), str(b), message):
         assert part in str(error.value)
 
 
-def test_evaluations_without_a_common_subject_are_refused_naming_both(save):
-    a = save("a", make({"somebody": 1.0}))
-    b = save("b", make({"another": 1.0}, data={"split": "validation"}))
-    with pytest.raises(ValueError, match="validation split, .*another") as error:
-        compare(read_groups([a, b]))
-    assert str(a) in str(error.value) and str(b) in str(error.value)
-
-
-def test_other_reasons_for_different_numbers_are_warned_of(save):
+def test_other_reasons_for_different_numbers_are_warned_of(compared):
     mae = subjects(varied())
-    a = save("a", make(mae, paired=False))
-    b = save(
-        "b",
-        make(
-            mae,
-            paired=False,
-            data={"data_dir": "/data/b", "split": "train"},
-            provenance={"versions": {"synthct_jax": "0.2.0", "jax": "0.10.2"}},
-        ),
+    other = make(
+        mae,
+        paired=False,
+        data={"data_dir": "/data/b", "split": "train"},
+        provenance={"versions": {"synthct_jax": "0.2.0", "jax": "0.10.2"}},
     )
-    warnings = "\n".join(compare(read_groups([a, b])).warnings)
+    warnings = "\n".join(compared(make(mae, paired=False), other).warnings)
     for part in (
         "different splits (A: test; B: train)",
         "used for training",
@@ -212,12 +211,13 @@ def test_metric_of_one_run_alone_is_shown_and_not_compared(save, tmp_path):
     assert "Cycle error, out of phase" in page
 
 
-def test_only_fields_that_differ_are_shown(save):
+def test_only_fields_that_differ_are_shown(compared):
     config = {"seed": 0, "data": {"mr_channels": ["in_phase"]}, "model": {"width": 8}}
     other = config | {"data": {"mr_channels": ["in_phase", "t2"]}, "method": "x"}
-    a = save("a", make(subjects(varied()), **workdir("in", config=config)))
-    b = save("b", make(subjects(varied()), step=200, **workdir("in_t2", config=other)))
-    comparison = compare(read_groups([a, b]))
+    comparison = compared(
+        make(subjects(varied()), **workdir("in", config=config)),
+        make(subjects(varied()), step=200, **workdir("in_t2", config=other)),
+    )
     assert [group.label for group in comparison.groups] == ["in", "in_t2"]
     assert comparison.configuration == {
         "step": {"A": 100, "B": 200},
@@ -276,23 +276,23 @@ def test_every_run_is_compared_with_the_first(save, tmp_path):
     assert "not corrected for multiple comparisons" in page
 
 
-def test_page_is_complete_in_one_file(save):
-    runs = [save(run, make(subjects(varied()))) for run in "ab"]
-    texts = documents.render("table", compare(read_groups(runs)), pictures=b"png")
+def test_page_is_complete_in_one_file(compared):
+    comparison = compared(*[make(subjects(varied()))] * 2)
+    texts = documents.render("table", comparison, pictures=b"png")
     page = HtmlPage(texts["table.html"])  # refuses a tag that is not closed
     assert page.links == [] and page.sources == ["data:image/png;base64,cG5n"]
     assert "<script" not in texts["table.html"]
     assert "not a medical device" in texts["table.html"]
 
 
-def test_undefined_numbers_are_left_out(save, tmp_path):
+def test_undefined_numbers_are_left_out(compared):
     evaluation = make(subjects(varied()))
     for i, row in enumerate(evaluation.rows):
         undefined = row.subject == "subject_0" and row.metric == "ssim"
         if undefined or row.metric == "share_air":
             evaluation.rows[i] = row._replace(value=float("nan"))
-    paths = [save("a", make(subjects(varied()))), save("b", evaluation)]
-    comparison = documents.compare_runs(paths, tmp_path / "out")
+    comparison = compared(make(subjects(varied())), evaluation)
+    assert documents.render("table", comparison)
     assert comparison.measure("ssim").differences[B_MINUS_A].interval.n == 11
     assert comparison.measure("mae").differences[B_MINUS_A].interval.n == 12
 

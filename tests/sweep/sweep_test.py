@@ -151,12 +151,8 @@ def test_every_run_is_trained_and_evaluated_on_the_data_of_its_variant(
         "data",
         "runs",
     }
-
-
-def test_finished_steps_are_not_repeated(tmp_path):
-    run(a_plan(), tmp_path)
     status, modes = run(a_plan(), tmp_path)
-    assert (status, modes.commands) == (0, [])
+    assert (status, modes.commands) == (0, [])  # all is done
 
 
 def test_evaluation_of_another_step_or_other_data_does_not_count(tmp_path):
@@ -192,14 +188,10 @@ def test_run_of_another_configuration_is_left_to_the_training_to_judge(tmp_path)
 
 
 def test_data_are_drawn_with_the_override_of_the_seed_and_runs_with_theirs(tmp_path):
-    _, modes = run(a_plan("in", "7", seed=5), tmp_path)
+    _, modes = run(a_plan("in", "7", seed=5), tmp_path, raw_dir="RAW")
     prepare, train, _ = modes.commands
     assert "--config.seed=5" in prepare and "--config.seed=7" in train
     assert train.count("--config.seed") == 1
-
-
-def test_raw_dir_is_passed_to_the_preparation_only(tmp_path):
-    _, modes = run(a_plan("in", "0"), tmp_path, raw_dir="RAW")
     assert ["--raw_dir=RAW" in c for c in modes.commands] == [True, False, False]
 
 
@@ -216,8 +208,7 @@ def test_failed_run_does_not_end_the_others_and_is_named_at_the_end(tmp_path, ca
 def test_preparation_that_another_task_finished_first_is_no_failure(tmp_path):
     class Late(Modes):
         def run(self, *arguments):
-            status = super().run(*arguments)
-            return 2 if "--mode=prepare" in arguments else status
+            return super().run(*arguments) or 2 * ("--mode=prepare" in arguments)
 
     status, modes = run(a_plan("in", "0"), tmp_path, Late())
     assert status == 0 and len(modes.commands) == 3
@@ -256,7 +247,7 @@ def test_single_run_is_done_alone_and_without_tables(tmp_path):
 # --- the plan -------------------------------------------------------------------------
 
 
-def test_variants_and_seeds_may_be_added_and_stay_in_the_table(tmp_path):
+def test_variants_and_seeds_may_be_added_and_no_other_configuration(tmp_path):
     run(a_plan("in", "0"), tmp_path)
     _, modes = run(a_plan("out", "0,1"), tmp_path)
     assert not any("runs/in/" in command for command in modes.commands)
@@ -266,10 +257,6 @@ def test_variants_and_seeds_may_be_added_and_stay_in_the_table(tmp_path):
         SweepRun("out", 1),
     )
     assert "| in | 1 |" in (tmp_path / "table.md").read_text()
-
-
-def test_other_configuration_in_the_same_folder_is_refused_naming_both(tmp_path):
-    run(a_plan("in", "0"), tmp_path)
     with pytest.raises(ValueError) as refused:
         run(a_plan("in", "0", model__width=8), tmp_path)
     assert "'--config=configs/phantom.py --config.train.steps=40'" in str(refused.value)
@@ -296,8 +283,6 @@ def test_errors_in_the_plan_are_named_before_anything_is_run(
 
 
 def test_unreadable_plan_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"sweep\.json"):
-        plan_file.read_plan(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match=r"sweep\.json: field 'config' is missing"):
         plan_file.read_plan(tmp_path)
@@ -379,32 +364,25 @@ def job(tmp_path):
         (tmp_path / name).chmod(0o755)
 
     def run_job(*arguments, **environment):
+        path = f"{tmp_path}:{os.environ['PATH']}"
         return subprocess.run(
             [SBATCH, *arguments],
-            env={
-                "PATH": f"{tmp_path}:{os.environ['PATH']}",
-                "PYTHON": str(tmp_path / "python"),
-                **environment,
-            },
+            env={"PATH": path, "PYTHON": str(tmp_path / "python"), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
         )
 
     return run_job
 
 
-def test_task_of_the_array_does_its_own_run(job):
+def test_task_of_the_array_does_its_own_run_and_is_requeued_when_stopped(job):
     done = job("--workdir=a b", SLURM_ARRAY_TASK_ID="4", SLURM_JOB_ID="12")
     assert done.returncode == 0
     assert done.stdout == (
         "python -m synthct_jax.main --mode=sweep --only=4 --workdir=a b\n"
     )
     assert "--only=-1 " in job("--workdir=S").stdout
-
-
-def test_stopped_task_is_requeued(job):
     done = job("--workdir=S", STATUS="75", SLURM_JOB_ID="12")
     assert done.returncode == 75 and done.stdout.endswith("scontrol requeue 12\n")
     done = job("--workdir=S", STATUS="1", SLURM_JOB_ID="12")
