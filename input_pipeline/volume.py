@@ -22,11 +22,7 @@ MODALITY = {"mr": "MR", "ct": "CT"}
 
 
 def check_channels(modality: str, channels: Sequence[str]) -> None:
-    """Check the names of channels.
-
-    Raises:
-        ValueError: an unknown modality, or a channel that it does not have.
-    """
+    """Raise ValueError for an unknown modality, or a channel that it does not have."""
     if modality not in CHANNELS:
         raise ValueError(f"modality is {modality!r}, expected 'MR' or 'CT'")
     for channel in channels:
@@ -42,6 +38,19 @@ class UnusableScan(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Grid of a scan in the array order in which it was stored.
+
+    Attributes:
+        affine: (4, 4), (column, row, slice, 1) to RAS mm.
+        shape: (slices, rows, columns).
+    """
+
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Volume:
     """One scan of one patient on one regular grid.
 
@@ -50,11 +59,10 @@ class Volume:
             units for MR.
         affine: (4, 4) float64, (column, row, slice, 1) to RAS mm of voxel centres.
         modality: 'MR' or 'CT'.
-        channels: one name a channel: 'in_phase', 'out_of_phase', 't2'; 'hu' for CT.
+        channels: one name a channel, out of CHANNELS.
         source: the path it came from, for messages.
-        origin: headers that an output inherits (DicomOrigin, NiftiOrigin), None if the
-            volume was made up. It always describes the order in which the scan was
-            stored, also after `to_axial`.
+        origin: the stored order, also after `to_axial`, and headers that an output
+            inherits (DicomOrigin, NiftiOrigin); None if the volume was made up.
     """
 
     voxels: np.ndarray
@@ -62,7 +70,7 @@ class Volume:
     modality: str
     channels: tuple[str, ...]
     source: str = ""
-    origin: object | None = None
+    origin: Origin | None = None
 
     def __post_init__(self):
         if self.voxels.ndim != 4 or self.voxels.shape[3] != len(self.channels):
@@ -71,10 +79,6 @@ class Volume:
                 f"expected (slices, rows, columns, {len(self.channels)}) for the "
                 f"channels {', '.join(self.channels)}"
             )
-        if self.modality not in CHANNELS:
-            raise ValueError(f"modality is {self.modality!r}, expected 'MR' or 'CT'")
-        if np.shape(self.affine) != (4, 4):
-            raise ValueError(f"affine is {np.shape(self.affine)}, expected (4, 4)")
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -116,7 +120,7 @@ def to_axial(volume: Volume) -> Volume:
     """Permute and flip a scan's axes to the canonical axial order.
 
     No interpolation: voxels only move, and `from_axial` is the exact inverse. Planes
-    of an oblique, sagittal or coronal scan go to the nearest anatomical axes.
+    of an oblique scan go to the nearest anatomical axes.
     """
     order, flips = _axial_order(volume.affine)
     sizes = volume.voxels.shape[2::-1]  # of (column, row, slice)
@@ -135,89 +139,51 @@ def to_axial(volume: Volume) -> Volume:
     )
 
 
-def from_axial(volume: Volume, reference: Volume) -> Volume:
-    """Put the voxels of an axial volume back into the array order of `reference`.
+def from_axial(voxels: np.ndarray, affine: np.ndarray, origin: Origin) -> np.ndarray:
+    """Move voxels in the axial order of a scan back into its stored order.
 
     Args:
-        volume: any channels, on the grid of `to_axial(reference)`.
-        reference: the scan as it was stored.
-
-    Returns:
-        `volume` with its voxels on the grid of `reference`.
+        voxels: (slices, rows, columns, ...) on the grid of the scan's `to_axial`.
+        affine: (4, 4), theirs.
 
     Raises:
-        ValueError: the volume does not lie on the grid of `to_axial(reference)`.
+        ValueError: the voxels lie on another grid.
     """
-    shape = reference.voxels.shape[:3]
-    voxels = restore_order(
-        volume.voxels, volume.affine, shape=shape, affine=reference.affine
-    )
-    return dataclasses.replace(volume, voxels=voxels, affine=reference.affine.copy())
-
-
-def restore_order(
-    voxels: np.ndarray,
-    voxels_affine: np.ndarray,
-    *,
-    shape: tuple[int, int, int],
-    affine: np.ndarray,
-) -> np.ndarray:
-    """Move voxels in stored or in axial order into the stored order.
-
-    Args:
-        voxels: (slices, rows, columns, ...) whose affine is `voxels_affine`.
-        voxels_affine: (4, 4), either `affine` itself or that of its `to_axial`.
-        shape: (slices, rows, columns) of the stored order.
-        affine: (4, 4), the stored order's.
-
-    Raises:
-        ValueError: the voxels lie on neither of the two grids.
-    """
-    if voxels.shape[:3] == tuple(shape) and np.allclose(
-        voxels_affine, affine, rtol=0, atol=1e-4
-    ):
-        return voxels
     stored = Volume(
-        voxels=np.empty((*shape, 0), np.float32),
-        affine=affine,
+        voxels=np.empty((*origin.shape, 0), np.float32),
+        affine=origin.affine,
         modality="MR",
         channels=(),
     )
     axial = to_axial(stored)
     if voxels.shape[:3] != axial.voxels.shape[:3] or not np.allclose(
-        voxels_affine, axial.affine, rtol=0, atol=1e-4
+        affine, axial.affine, rtol=0, atol=1e-4
     ):
         raise ValueError(
             f"voxels of shape {voxels.shape[:3]} with the affine "
-            f"{np.round(voxels_affine, 4).tolist()} are not on the scan's grid: "
-            f"expected {tuple(shape)} with {np.round(affine, 4).tolist()}, or the "
-            "same in axial order"
+            f"{np.round(affine, 4).tolist()} are not on the scan's grid: expected "
+            f"{axial.voxels.shape[:3]} with {np.round(axial.affine, 4).tolist()}"
         )
-    return _from_axial_order(voxels, affine)
+    return _permute_back(voxels, origin.affine)
 
 
-def restore_slices(
-    voxels: np.ndarray, start: int, *, shape: tuple[int, int, int], affine: np.ndarray
+def slices_from_axial(
+    voxels: np.ndarray, start: int, origin: Origin
 ) -> tuple[int, np.ndarray] | None:
-    """Apply `restore_order` to some slices of a volume in axial order.
-
-    Args:
-        voxels: (slices, rows, columns, ...) from slice `start` on.
-        shape: (slices, rows, columns) of the stored order.
-        affine: (4, 4), the stored order's.
+    """Move the slices from `start` on, in axial order, back into the stored order.
 
     Returns:
         The index of the first slice in the stored order, and the slices; None if axial
         planes are not slices there.
     """
-    order, flips = _axial_order(affine)
+    order, flips = _axial_order(origin.affine)
     if order[2] != 2:
         return None
-    first = shape[0] - start - len(voxels) if flips[2] else start
-    return first, _from_axial_order(voxels, affine)
+    first = origin.shape[0] - start - len(voxels) if flips[2] else start
+    return first, _permute_back(voxels, origin.affine)
 
 
-def _from_axial_order(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def _permute_back(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
     order, flips = _axial_order(affine)
     for new, flip in enumerate(flips):
         if flip:

@@ -22,29 +22,24 @@ from input_pipeline.scans.dicom_frames import (
     read_pixels,
 )
 from input_pipeline.scans.dicom_geometry import orientation, size, spacing, stack_slices
-from input_pipeline.volume import UnusableScan, Volume, check_channels
+from input_pipeline.volume import Origin, UnusableScan, Volume, check_channels
 
 _SAME_POSITION_MM = 0.01
 _PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DicomOrigin:
-    """Headers and geometry that an output series inherits from its scan.
+class DicomOrigin(Origin):
+    """Grid and headers that an output series inherits from its scan.
 
     Attributes:
-        headers: one a slice, of the first channel, in the stored order of slices;
-            without pixels.
+        headers: one a slice, of the first channel, without pixels.
         sources: for each slice the (SOPClassUID, SOPInstanceUID, frame number or
             None) of all channels' images there; frame numbers count from 1.
-        affine: (4, 4), of the stored order.
-        shape: (slices, rows, columns), of the stored order.
     """
 
     headers: tuple[Dataset, ...]
     sources: tuple[tuple[tuple[str, str, int | None], ...], ...]
-    affine: np.ndarray
-    shape: tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)

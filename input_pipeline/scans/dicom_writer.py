@@ -7,7 +7,6 @@ SeriesDescription and DerivationDescription say that it is synthetic.
 """
 
 import contextlib
-import dataclasses
 import datetime
 import os
 import uuid
@@ -24,7 +23,7 @@ from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.dicom_frames import quiet_pydicom
 from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
 from input_pipeline.scans.dicom_reader import DicomOrigin
-from input_pipeline.volume import Volume, restore_order, restore_slices, to_axial
+from input_pipeline.volume import Volume, from_axial, slices_from_axial
 
 LOWEST_HU, HIGHEST_HU = AIR_HU, 3071
 _NAME = "synthct_jax"
@@ -78,8 +77,8 @@ class CtSeries:
     A volume read from DICOM gives a series on the very slices of the MR, with the MR's
     patient and study. Any other volume gives axial slices with a made-up patient and
     study. Use it in a `with` statement: the folder appears at its end, whole or not at
-    all. Slices are written as they come, or all at the end if the volume has other
-    planes than the series (sagittal DICOM after `to_axial`, NIfTI before it).
+    all. Slices are written as they come, or all at the end if the MR was stored in
+    other planes (sagittal, coronal).
 
     Attributes:
         paths: of the files, in the order of the slices.
@@ -98,8 +97,7 @@ class CtSeries:
 
         Args:
             folder: does not exist yet.
-            volume: the MR that the synthetic CT is made of, as read or after
-                `to_axial`.
+            volume: the MR that the synthetic CT is made of, in axial order.
             series_description: 'synthetic CT' is put in front if it is not in it.
             software: name and version of the program.
             remark: end of the DerivationDescription.
@@ -115,26 +113,20 @@ class CtSeries:
             )
         if "synthetic ct" not in series_description.lower():
             series_description = f"synthetic CT: {series_description}"
-        self._volume = volume
-        shape = volume.voxels.shape[:3]
-        if isinstance(volume.origin, DicomOrigin):
-            self._origin = origin = volume.origin
-            self._stored = dict(shape=origin.shape, affine=origin.affine)
-            try:
-                restore_order(np.empty((*shape, 0)), volume.affine, **self._stored)
-            except ValueError as error:
-                raise ValueError(f"{volume.source}: {error}") from error
-        else:
-            self._origin = origin = _made_up_origin(volume)
-        self._in_order = shape == tuple(origin.shape) and np.allclose(
-            volume.affine, origin.affine, rtol=0, atol=1e-4
-        )
+        self._shape, self._affine = volume.voxels.shape[:3], volume.affine
+        self._origin = volume.origin
+        if not isinstance(self._origin, DicomOrigin):
+            self._origin = _made_up_origin(volume)
+        try:
+            from_axial(np.empty((*self._shape, 0)), self._affine, self._origin)
+        except ValueError as error:
+            raise ValueError(f"{volume.source}: {error}") from error
         with quiet_pydicom():
             self._series = _series(self._origin, series_description, software, remark)
         names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
         self.paths = [os.path.join(self._folder, name) for name in names]
         self._unfinished = contextlib.ExitStack()
-        self._missing = set(range(volume.voxels.shape[0]))
+        self._missing = set(range(self._shape[0]))
         self._other_planes: np.ndarray | None = None
 
     def __enter__(self) -> "CtSeries":
@@ -160,50 +152,34 @@ class CtSeries:
             ValueError: more slices or other planes than the volume has, or HU that are
                 not finite.
         """
-        slices, *plane = self._volume.voxels.shape[:3]
-        if [*hu.shape[1:]] != plane or not 0 <= start <= slices - len(hu):
+        stop = start + len(hu)
+        if hu.shape[1:] != self._shape[1:] or not 0 <= start <= stop <= self._shape[0]:
             raise ValueError(
                 f"HU of shape {hu.shape} from slice {start} on, expected some of "
-                f"{(slices, *plane)} as the MR"
+                f"{self._shape} as the MR"
             )
         if not np.isfinite(hu).all():
             raise ValueError(
-                f"{self._folder}: HU of slices {start} to {start + len(hu) - 1} hold "
-                "NaN or infinite values, expected finite numbers"
+                f"{self._folder}: HU of slices {start} to {stop - 1} hold NaN or "
+                "infinite values, expected finite numbers"
             )
-        stored = self._in_stored_order(hu, start)
+        stored = slices_from_axial(hu, start, self._origin)
         if stored is not None:
             self._save(*stored)
         else:
             if self._other_planes is None:
-                self._other_planes = np.empty((slices, *plane), np.float32)
-            self._other_planes[start : start + len(hu)] = hu
-        self._missing -= set(range(start, start + len(hu)))
-
-    def _in_stored_order(
-        self, hu: np.ndarray, start: int
-    ) -> tuple[int, np.ndarray] | None:
-        """Return the slices, and the first one's index, unless planes differ."""
-        if self._in_order:
-            return start, hu
-        if self._volume.origin is not self._origin:
-            return None
-        return restore_slices(hu, start, **self._stored)
+                self._other_planes = np.empty(self._shape, np.float32)
+            self._other_planes[start:stop] = hu
+        self._missing -= set(range(start, stop))
 
     def _finish(self) -> None:
         if self._missing:
             raise ValueError(
-                f"{self._folder}: {len(self._missing)} of {len(self._volume.voxels)} "
-                "slices were not written, expected all"
+                f"{self._folder}: {len(self._missing)} of {self._shape[0]} slices were "
+                "not written, expected all"
             )
         if self._other_planes is not None:
-            voxels = self._other_planes[..., None]
-            volume = dataclasses.replace(self._volume, voxels=voxels, channels=("hu",))
-            if volume.origin is self._origin:
-                voxels = restore_order(voxels, volume.affine, **self._stored)
-            else:
-                voxels = to_axial(volume).voxels
-            self._save(0, voxels[..., 0])
+            self._save(0, from_axial(self._other_planes, self._affine, self._origin))
 
     def _save(self, first: int, hu: np.ndarray) -> None:
         """Write slices in the order of the series, from slice `first` on."""
@@ -212,15 +188,12 @@ class CtSeries:
         with quiet_pydicom():
             for index, pixels in enumerate(stored, start=first):
                 image = _image(self._series, self._origin, index, pixels)
-                name = os.path.basename(self.paths[index])
-                path = os.path.join(self._temporary, name)
+                path = self._temporary / os.path.basename(self.paths[index])
                 image.save_as(path, enforce_file_format=True)
 
 
-def _made_up_origin(volume: Volume) -> DicomOrigin:
+def _made_up_origin(axial: Volume) -> DicomOrigin:
     """Make headers of axial slices of a patient who does not exist."""
-    nothing = dataclasses.replace(volume, voxels=volume.voxels[..., :0], channels=())
-    axial = to_axial(nothing)
     slice_mm, row_mm, column_mm = axial.spacing_mm
     to_lps = LPS_TO_RAS @ axial.affine[:3]
     header = Dataset()

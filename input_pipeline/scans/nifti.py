@@ -11,7 +11,7 @@ import numpy as np
 from input_pipeline.files import atomic_file
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.alignment import onto_grid
-from input_pipeline.volume import UnusableScan, Volume, restore_order
+from input_pipeline.volume import Origin, UnusableScan, Volume, from_axial
 
 _SAME_GRID_MM = 1e-4
 _SUFFIXES = (".nii", ".nii.gz")
@@ -19,17 +19,9 @@ _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NiftiOrigin:
-    """Array order and grid that an output file inherits from the file read.
+class NiftiOrigin(Origin):
+    """A NIfTI file's grid, and the code that says what its RAS is relative to."""
 
-    Attributes:
-        affine: (4, 4) RAS mm, of the stored order.
-        shape: (slices, rows, columns), of the stored order.
-        space: the file's sform or qform code, which says what RAS is relative to.
-    """
-
-    affine: np.ndarray
-    shape: tuple[int, int, int]
     space: int
 
 
@@ -211,14 +203,13 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
 
     Args:
         path: ends with .nii or .nii.gz; its folder exists.
-        voxels: (slices, rows, columns) in the order of `volume.voxels`, which may be
-            as read or after `to_axial`. Integers are written as int16, others as
-            float32.
-        volume: gives the position of the voxels.
+        voxels: (slices, rows, columns) as `volume.voxels`. Integers are written as
+            int16, others as float32.
+        volume: gives the position of the voxels; in axial order if it has an origin.
 
     Raises:
         FileExistsError: there is such a file.
-        ValueError: another shape, suffix, or integers beyond 16 bits.
+        ValueError: another shape or grid, suffix, or integers beyond 16 bits.
     """
     path = os.fspath(path)
     if not path.endswith(_SUFFIXES):
@@ -229,14 +220,11 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
         raise ValueError(
             f"voxels of shape {voxels.shape}, expected {volume.voxels.shape[:3]}"
         )
-    affine, space = volume.affine, 1  # 1: relative to the scanner
-    # Both kinds of origin know the stored order; a made-up volume has none.
+    affine = volume.affine
     if volume.origin is not None:
+        voxels = from_axial(voxels, affine, volume.origin)
         affine = volume.origin.affine
-        voxels = restore_order(
-            voxels, volume.affine, shape=volume.origin.shape, affine=affine
-        )
-        space = getattr(volume.origin, "space", space)
+    space = getattr(volume.origin, "space", 1)  # 1: relative to the scanner
     dtype = np.float32
     if voxels.dtype.kind in "iu":
         dtype = np.int16

@@ -8,12 +8,16 @@ from fake_dicom import oblique
 from tiny_scans import make_volume
 
 from input_pipeline.volume import (
+    Origin,
     Volume,
     from_axial,
-    restore_order,
-    restore_slices,
+    slices_from_axial,
     to_axial,
 )
+
+
+def origin(volume: Volume) -> Origin:
+    return Origin(affine=volume.affine, shape=volume.voxels.shape[:3])
 
 
 def positions(volume: Volume) -> np.ndarray:
@@ -40,26 +44,23 @@ def test_to_axial_moves_voxels_without_moving_the_patient(axes, signs):
     order_here, order_there = np.argsort(here[:, 3]), np.argsort(there[:, 3])
     np.testing.assert_allclose(here[order_here], there[order_there], atol=1e-9)
 
-    back = from_axial(axial, volume)
-    np.testing.assert_array_equal(back.voxels, volume.voxels)
-    np.testing.assert_array_equal(back.affine, volume.affine)
+    back = from_axial(axial.voxels, axial.affine, origin(volume))
+    np.testing.assert_array_equal(back, volume.voxels)
     np.testing.assert_array_equal(to_axial(axial).voxels, axial.voxels)
 
 
-def test_restore_order_refuses_any_but_stored_and_axial_order():
+def test_voxels_off_the_grid_are_not_brought_back():
     volume = make_volume(affine=oblique([1, 2, 0], (1, -1, -1)))
     axial = to_axial(volume)
-    stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
     labels = axial.voxels[..., 0]
     np.testing.assert_array_equal(
-        restore_order(labels, axial.affine, **stored), volume.voxels[..., 0]
+        from_axial(labels, axial.affine, origin(volume)), volume.voxels[..., 0]
     )
-    kept = restore_order(volume.voxels, volume.affine, **stored)
-    np.testing.assert_array_equal(kept, volume.voxels)
     shifted = axial.affine.copy()
     shifted[0, 3] += 1
-    with pytest.raises(ValueError, match="not on the scan's grid"):
-        restore_order(labels, shifted, **stored)
+    for affine in (shifted, volume.affine):
+        with pytest.raises(ValueError, match="not on the scan's grid"):
+            from_axial(labels, affine, origin(volume))
 
 
 @pytest.mark.parametrize("signs", [(-1, -1, 1), (1, -1, -1), (-1, 1, -1)])
@@ -67,18 +68,19 @@ def test_restore_order_refuses_any_but_stored_and_axial_order():
 def test_slices_are_restored_one_by_one(order, signs):
     volume = make_volume(affine=oblique(order, signs))
     axial = to_axial(volume)
-    stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
-    found = np.zeros_like(volume.voxels)
+    back = np.zeros_like(volume.voxels)
     for start, stop in ((0, 1), (1, len(axial.voxels))):
-        first, part = restore_slices(axial.voxels[start:stop], start, **stored)
-        found[first : first + len(part)] = part
-    np.testing.assert_array_equal(found, volume.voxels)
+        first, slices = slices_from_axial(
+            axial.voxels[start:stop], start, origin(volume)
+        )
+        back[first : first + len(slices)] = slices
+    np.testing.assert_array_equal(back, volume.voxels)
 
 
 def test_other_planes_are_not_restored():
     volume = make_volume(affine=oblique([1, 2, 0], (1, -1, -1)))
-    stored = {"shape": volume.voxels.shape[:3], "affine": volume.affine}
-    assert restore_slices(to_axial(volume).voxels[:1], 0, **stored) is None
+    one_slice = to_axial(volume).voxels[:1]
+    assert slices_from_axial(one_slice, 0, origin(volume)) is None
 
 
 def test_spacing_is_in_the_order_slices_rows_columns():
