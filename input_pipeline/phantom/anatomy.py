@@ -21,17 +21,12 @@ def draw_labels(
     build: Build,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Return the labels of a subject's tissues on a grid.
+    """Return the labels of a subject's tissues on a grid, (z, y, x) uint8.
 
     Tissues painted first stay: organs are painted only over visceral fat.
 
     Args:
-        rng: random number generator.
-        build: the subject's measures.
         axes: positions (z, y, x) of the grid in mm.
-
-    Returns:
-        (z, y, x) uint8.
     """
     canvas = shapes.Canvas(rng, axes)
     frame = _paint_wall(canvas, build)
@@ -82,16 +77,11 @@ def _paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
     paint(everywhere, beyond < 0, LABELS["visceral_fat"])
 
     above = _above_diaphragm_mm(canvas, build, angle, share)
-    return BodyFrame(angle=angle, beyond_mm=beyond, inside=share, above_mm=above)
+    return BodyFrame(angle=angle, beyond_mm=beyond, above_mm=above)
 
 
 def _muscle_mm(build: Build, turn: np.ndarray) -> np.ndarray:
-    """Return the thickness of the muscle wall by the angle from posterior, in mm.
-
-    Args:
-        build: the subject's measures.
-        turn: radians from posterior, 0 to pi.
-    """
+    """Return the thickness of the muscle wall in mm, by radians from posterior."""
     wall = build.wall_mm
     muscle = wall * np.ones_like(turn)
     # Erector spinae at the back, the flatter rectus in front.
@@ -106,7 +96,7 @@ def _muscle_mm(build: Build, turn: np.ndarray) -> np.ndarray:
 def _subcutaneous_fat_mm(
     canvas: shapes.Canvas, build: Build, turn: np.ndarray
 ) -> np.ndarray:
-    """Return the thickness of the fat under the skin by the angle, in mm.
+    """Return the thickness of the fat under the skin in mm.
 
     It is thickest at the flanks and thinner over the ribs.
     """
@@ -125,10 +115,7 @@ def _subcutaneous_fat_mm(
 def _above_diaphragm_mm(
     canvas: shapes.Canvas, build: Build, angle: np.ndarray, share: np.ndarray
 ) -> np.ndarray:
-    """Return the height above the diaphragm in mm.
-
-    Its two domes fall towards the wall, most at the back.
-    """
+    """Return the height above the diaphragm, whose domes fall to the wall, in mm."""
     x, y = canvas.x, canvas.y
     drop = 36 + 14 * np.cos(angle)
     above = canvas.z - build.dome_mm + drop * np.minimum(share, 1) ** 3.5

@@ -65,11 +65,9 @@ class BodyFrame:
     Attributes:
         angle: radians from posterior, positive to the patient's left.
         beyond_mm: distance outwards from the cavity's surface, along the ray.
-        inside: radius relative to the cavity's, 1 on its surface.
         above_mm: height above the diaphragm.
     """
 
     angle: np.ndarray
     beyond_mm: np.ndarray
-    inside: np.ndarray
     above_mm: np.ndarray

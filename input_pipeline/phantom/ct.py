@@ -25,10 +25,7 @@ def marrow_hu(fat_fraction: float) -> float:
 def tissue_hu(
     rng: np.random.Generator, fat_fractions: dict[str, float], contrast: str
 ) -> np.ndarray:
-    """Return the HU of each label, (labels,) float32.
-
-    The strength of the enhancement differs between subjects.
-    """
+    """Return the HU of each label; the strength of enhancement is random."""
     plain = tissues.by_label("hu")
     enhancement = tissues.by_label("hu_enhanced") - plain
     plain[tissues.LABELS["liver"]] = liver_hu(fat_fractions["liver"])
@@ -49,18 +46,14 @@ def acquire(
     fat_fractions: dict[str, float],
     contrast: str,
 ) -> np.ndarray:
-    """Return one CT of an anatomy.
+    """Return one CT of an anatomy in HU, (slices, rows, columns) float32.
 
     Args:
-        rng: random number generator.
         labels: labels of sub-voxels, (z, y, x).
         factors: sub-voxels per voxel along each axis.
-        texture: texture of standard deviation 1, (slices, rows, columns).
-        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
+        texture: of standard deviation 1, (slices, rows, columns).
+        fat_fractions: the subject's, of 'liver' and 'marrow'.
         contrast: one of CONTRASTS.
-
-    Returns:
-        HU, (slices, rows, columns) float32.
     """
     hu = shapes.coarsen(tissue_hu(rng, fat_fractions, contrast)[labels], factors)
     grain = tissues.by_label("hu_texture").astype(np.float32)
@@ -79,10 +72,6 @@ def reconstruction_noise(
     The ramp filter removes the low frequencies, the reconstruction kernel the high ones
     (Riederer SJ et al., The noise power spectrum in computed X-ray tomography. Phys
     Med Biol 1978; 23:446-454). A difference of two Gaussians approximates both.
-
-    Args:
-        rng: random number generator.
-        shape: (slices, rows, columns).
     """
     white = rng.standard_normal(shape, dtype=np.float32)
     fine = scipy.ndimage.gaussian_filter(white, (0.35, 0.7, 0.7), mode="wrap")

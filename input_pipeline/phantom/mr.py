@@ -21,6 +21,7 @@ FAT_T1_MS, FAT_T2_MS = 343.0, 58.0
 FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
 FAT_SHARE = np.array([0.087, 0.694, 0.128, 0.004, 0.039, 0.048])
 LARMOR_MHZ = 63.87  # 42.577 MHz/T at 1.5 T
+COIL_MM = 170.0  # over which the coil's bias varies: chosen
 
 
 def fat_phasor(echo_ms: float) -> complex:
@@ -50,9 +51,6 @@ def spin_echo(t1_ms: np.ndarray | float, t2_ms: np.ndarray | float) -> np.ndarra
 
 def magnetisation(fat_fractions: dict[str, float]) -> dict[str, np.ndarray]:
     """Return the signals of each label before sub-voxels are summed.
-
-    Args:
-        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
 
     Returns:
         'in_water', 'in_fat', 'out_water' and 'out_fat' of the two gradient echoes, and
@@ -90,12 +88,11 @@ def acquire(
     afterwards. This gives the dark line around organs in the out-of-phase image.
 
     Args:
-        rng: random number generator.
         labels: labels of sub-voxels, (z, y, x).
         factors: sub-voxels per voxel along each axis.
         axes: positions (slice, row, column) of the voxels in mm.
-        texture: relative texture of standard deviation 1, (slices, rows, columns).
-        fat_fractions: the subject's fat fractions of 'liver' and 'marrow'.
+        texture: relative, of standard deviation 1, (slices, rows, columns).
+        fat_fractions: the subject's, of 'liver' and 'marrow'.
 
     Returns:
         In phase, out of phase and T2, (slices, rows, columns, 3) float32, in arbitrary
@@ -115,13 +112,15 @@ def acquire(
         images.append(np.hypot(water + phasor.real * fat, phasor.imag * fat))
     images.append(voxel["t2"])
 
-    bias = np.exp(np.float32(rng.uniform(0.08, 0.2)) * _bias(rng, axes))
-    t2_bias = bias * np.exp(np.float32(0.04) * _bias(rng, axes))
+    strength = np.float32(rng.uniform(0.08, 0.2))
+    bias = np.exp(strength * shapes.smooth_noise(rng, axes, COIL_MM))
+    t2_bias = bias * np.exp(np.float32(0.04) * shapes.smooth_noise(rng, axes, COIL_MM))
     gains = rng.uniform(600, 1400) * np.array([1.0, 1.0, rng.uniform(1.2, 1.8)])
     noise = rng.uniform(0.006, 0.012)
-    scans = []
-    for image, field, gain in zip(images, (bias, bias, t2_bias), gains, strict=True):
-        scans.append(gain * add_rician_noise(rng, image * field, noise))
+    scans = [
+        gain * add_rician_noise(rng, image * field, noise)
+        for image, field, gain in zip(images, (bias, bias, t2_bias), gains, strict=True)
+    ]
     return np.stack(scans, axis=-1).astype(np.float32)
 
 
@@ -131,17 +130,7 @@ def add_rician_noise(
     """Return the magnitude of a signal with Gaussian noise in both channels.
 
     Source: Gudbjartsson and Patz, Magn Reson Med 1995; 34:910-914.
-
-    Args:
-        rng: random number generator.
-        signal: noise-free magnitude, of any shape.
-        deviation: standard deviation of the noise in each channel.
     """
     real = signal + deviation * rng.standard_normal(signal.shape, dtype=np.float32)
     imaginary = deviation * rng.standard_normal(signal.shape, dtype=np.float32)
     return np.hypot(real, imaginary)
-
-
-def _bias(rng: np.random.Generator, axes: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Draw the logarithm of a coil's bias field, of standard deviation 1."""
-    return shapes.smooth_noise(rng, axes, 170.0)

@@ -18,17 +18,14 @@ def _paint(
     if shape is None:
         return
     box, depth = shape
-    labels = canvas.labels[box]
-    free = labels == LABELS[over[0]]
-    for name in over[1:]:
-        free |= labels == LABELS[name]
+    free = np.isin(canvas.labels[box], [LABELS[name] for name in over])
     if "visceral_fat" in over:
         free &= ~canvas.reserved[box]
     canvas.paint(box, (depth > 0) & free, LABELS[label])
 
 
 def _jitter(rng: np.random.Generator, point, deviation: float = 3.0) -> np.ndarray:
-    """Move a point by Gaussian noise of this standard deviation in mm."""
+    """Move a point in mm by Gaussian noise."""
     return np.asarray(point, float) + rng.normal(0, deviation, 3)
 
 

@@ -33,15 +33,8 @@ def smooth_noise(
     """Draw smooth Gaussian noise of standard deviation about 1 on a grid.
 
     The noise is a random cubic spline with a knot every `correlation_mm`. It is cheap,
-    twice differentiable, and does not depend on the spacing of the grid.
-
-    Args:
-        rng: random number generator.
-        axes: positions (z, y, x) of the grid in mm.
-        correlation_mm: distance of the knots.
-
-    Returns:
-        (z, y, x) float32.
+    twice differentiable, and does not depend on the spacing of the grid, whose
+    positions in mm are `axes`.
     """
     along_z, along_y, along_x = (_spline_matrix(a, correlation_mm) for a in axes)
     knots = along_z.shape[1], along_y.shape[1], along_x.shape[1]
@@ -81,13 +74,9 @@ class Canvas:
         self.margin_mm = 3.5 * deformation_mm
 
     def box(self, low, high) -> Box | None:
-        """Return the part of the grid with deformed coordinates from low to high.
+        """Return the part of the grid from corner `low` to `high` in deformed mm.
 
-        Args:
-            low, high: corners (z, y, x) in mm.
-
-        Returns:
-            The box, or None if it misses the grid.
+        None if it misses the grid.
         """
         ranges = []
         for axis, start, stop in zip(self.axes, low, high, strict=True):
@@ -112,7 +101,6 @@ class Canvas:
         return smooth_noise(self.rng, axes, correlation_mm)
 
     def paint(self, box: Box, where: np.ndarray, label: int) -> None:
-        """Set the label of the points of a box at which `where` is true."""
         self.labels[box][where] = label
 
     def blob(
@@ -124,16 +112,13 @@ class Canvas:
         rotation=(0.0, 0.0, 0.0),
         roughness: float = 0.05,
     ) -> Shape | None:
-        """Return a rotated superellipsoid with a wavy surface.
+        """Return a rotated superellipsoid with a wavy surface; None off the grid.
 
         Args:
             centre, radii: (z, y, x) in mm.
             power: 2 gives an ellipsoid, a higher power a boxier shape.
             rotation: radians about the z, y and x axis, in that order.
             roughness: standard deviation of the surface relative to the radius.
-
-        Returns:
-            The shape, or None if it misses the grid.
         """
         reach = float(max(radii)) * 1.25
         box = self.box([c - reach for c in centre], [c + reach for c in centre])
@@ -152,14 +137,11 @@ class Canvas:
         return box, (1 - radius) * float(np.min(radii))
 
     def tube(self, points, radii) -> Shape | None:
-        """Return a bent tube with round ends.
+        """Return a bent tube with round ends; None off the grid.
 
         Args:
             points: corners (z, y, x) of its middle line in mm, (n, 3).
             radii: radius at each corner in mm, or one radius.
-
-        Returns:
-            The shape, or None if it misses the grid.
         """
         points = np.asarray(points, np.float32)
         radii = np.broadcast_to(np.asarray(radii, np.float32), len(points))
@@ -195,18 +177,13 @@ class Canvas:
 
 
 def smooth_path(points, per_segment: int = 5) -> np.ndarray:
-    """Return a finer polyline through the corners, a Catmull-Rom spline.
-
-    Args:
-        points: corners, (n, 3).
-        per_segment: points per segment between corners.
-    """
+    """Return a finer polyline through the corners (n, 3), a Catmull-Rom spline."""
     points = np.asarray(points, np.float64)
     padded = np.concatenate([2 * points[:1] - points[1:2], points,
                              2 * points[-1:] - points[-2:-1]])  # fmt: skip
-    where = np.linspace(0, len(points) - 1, per_segment * (len(points) - 1) + 1)
-    i = np.minimum(where.astype(int), len(points) - 2)
-    t = (where - i)[:, None]
+    places = np.linspace(0, len(points) - 1, per_segment * (len(points) - 1) + 1)
+    i = np.minimum(places.astype(int), len(points) - 2)
+    t = (places - i)[:, None]
     a, b, c, d = (padded[i + k] for k in range(4))
     return 0.5 * (
         2 * b
@@ -229,32 +206,24 @@ def _rotation(angles) -> np.ndarray:
 
 
 def coarsen(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Return the mean over the sub-voxels of each voxel, the partial volume effect.
+    """Return the mean over the sub-voxels of each voxel, the partial volume effect."""
+    return blocks(fine, factors).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def blocks(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """View (z, y, x) sub-voxels as (slices, their z, rows, their y, columns, their x).
 
     Args:
-        fine: values of sub-voxels, (z, y, x).
         factors: sub-voxels per voxel along each axis.
-
-    Returns:
-        (slices, rows, columns) float32.
     """
-    shape = [n // f for n, f in zip(fine.shape, factors, strict=True)]
-    blocks = fine.reshape(
-        shape[0], factors[0], shape[1], factors[1], shape[2], factors[2]
-    )
-    return blocks.mean(axis=(1, 3, 5), dtype=np.float32)
+    sizes = zip(fine.shape, factors, strict=True)
+    return fine.reshape([size for n, f in sizes for size in (n // f, f)])
 
 
 def blurred_noise(
     rng: np.random.Generator, shape: tuple[int, ...], sigma: float
 ) -> np.ndarray:
-    """Draw white noise smoothed in plane, scaled to standard deviation 1.
-
-    Args:
-        rng: random number generator.
-        shape: (slices, rows, columns).
-        sigma: standard deviation of the Gaussian kernel in pixels.
-    """
+    """Draw noise of standard deviation 1, smoothed in plane by `sigma` pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = scipy.ndimage.gaussian_filter(noise, (0, sigma, sigma), mode="wrap")
     return noise / max(float(noise.std()), 1e-6)

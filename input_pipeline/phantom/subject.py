@@ -28,8 +28,6 @@ class PhantomSubject:
             rows, columns) uint8.
         affine: matrix from (column, row, slice, 1) to RAS mm, (4, 4) float64.
         liver_fat_fraction: proton density fat fraction of the liver, 0 to 1.
-        contrast: contrast phase of the CT, 'non_contrast' or 'portal_venous'.
-        seed: seed that the subject was drawn from.
     """
 
     ct_hu: np.ndarray
@@ -37,8 +35,6 @@ class PhantomSubject:
     labels: np.ndarray
     affine: np.ndarray
     liver_fat_fraction: float
-    contrast: str
-    seed: int
 
 
 def draw_subject(
@@ -56,15 +52,11 @@ def draw_subject(
     that cuts it off. Anatomy and MR do not depend on the contrast.
 
     Args:
-        seed: seed of all random numbers.
         size: rows and columns.
         spacing_mm: distance of rows and of columns.
         slices: number of slices.
         slice_mm: distance of slices.
         contrast: one of `ct.CONTRASTS`.
-
-    Raises:
-        ValueError: the contrast is unknown, or a size or spacing is not positive.
     """
     if contrast not in ct.CONTRASTS:
         raise ValueError(f"contrast is {contrast!r}, expected one of {ct.CONTRASTS}")
@@ -112,26 +104,19 @@ def draw_subject(
         labels=majority_label(fine, factors),
         affine=affine,
         liver_fat_fraction=build.liver_fat_fraction,
-        contrast=contrast,
-        seed=seed,
     )
 
 
 def majority_label(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Return the label of most sub-voxels of each voxel, the lowest of equals.
+    """Return the label of most sub-voxels of each voxel, the lowest of equals, uint8.
 
     Args:
         fine: labels of sub-voxels, (z, y, x).
         factors: sub-voxels per voxel along each axis.
-
-    Returns:
-        (slices, rows, columns) uint8.
     """
-    shape = [n // f for n, f in zip(fine.shape, factors, strict=True)]
-    sub_voxels = fine.reshape(
-        shape[0], factors[0], shape[1], factors[1], shape[2], factors[2]
-    )
-    sub_voxels = sub_voxels.transpose(1, 3, 5, 0, 2, 4).reshape(-1, *shape)
+    sub_voxels = shapes.blocks(fine, factors).transpose(1, 3, 5, 0, 2, 4)
+    shape = sub_voxels.shape[3:]
+    sub_voxels = sub_voxels.reshape(-1, *shape)
     best = np.zeros(shape, np.uint8)
     votes = np.zeros(shape, np.uint16)
     for label in range(len(tissues.TISSUES)):

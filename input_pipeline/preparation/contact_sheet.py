@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.intensity import MR_ONE
+from input_pipeline.preparation.jobs import StoredVolume
 
 _COLUMNS = 8
 _ROWS = 12
@@ -17,25 +18,20 @@ _INCH = 1.2
 
 def write_contact_sheet(
     path: Path,
-    volumes: Sequence[tuple[str, np.ndarray]],
+    volumes: Sequence[StoredVolume],
     *,
     modality: str,
     channels: Sequence[str],
 ) -> None:
-    """Draw a row of slices, inferior to superior, for each subject and channel.
+    """Draw a row of slices, inferior to superior, for each subject and channel, as PNG.
 
-    Args:
-        path: of the PNG.
-        volumes: captions, and (slices, rows, columns, channels) int16 as stored; an
-            even choice is shown if there are too many.
-        modality: 'MR' or 'CT'; chooses the window.
-        channels: names.
+    If there are too many subjects, an even choice is shown.
     """
     volumes = _even(volumes, max(1, _ROWS // len(channels)))
     rows = [
-        (caption, volume, channel)
-        for caption, volume in volumes
-        for channel in range(len(channels))
+        (volume, np.load(volume.path, mmap_mode="r")[..., channel], name)
+        for volume in volumes
+        for channel, name in enumerate(channels)
     ]
     if modality == "CT":
         low, high = SOFT_TISSUE.low, SOFT_TISSUE.high
@@ -60,19 +56,18 @@ def write_contact_sheet(
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for line, (caption, volume, channel) in zip(axes, rows, strict=True):
+    for line, (volume, images, name) in zip(axes, rows, strict=True):
         line[0].text(
             -0.06,
             0.5,
-            f"{caption}\n{channels[channel]}" if channel == 0 else channels[channel],
+            f"{volume.name}\n{volume.split}\n{name}" if name == channels[0] else name,
             transform=line[0].transAxes,
             ha="right",
             va="center",
             fontsize=7,
         )
-        chosen = _even(range(len(volume)), _COLUMNS)
-        for axis, index in zip(line, chosen, strict=False):
-            plane = np.asarray(volume[index, :, :, channel])
+        for axis, index in zip(line, _even(range(len(images)), _COLUMNS), strict=False):
+            plane = np.asarray(images[index])
             axis.imshow(plane, cmap="gray", vmin=low, vmax=high, interpolation="none")
             axis.text(
                 0.02,

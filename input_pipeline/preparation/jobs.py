@@ -19,15 +19,7 @@ from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan, Volume, t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceFormat:
-    """Properties that all slices of a data set have in common; fields of config.data.
-
-    Attributes:
-        size: rows and columns.
-        spacing_mm: of both.
-        mr_channels: names, in stored order.
-        mask_outside_body: replace air, couch and coil by air.
-        mr_percentile: of the body's MR values; it becomes MR_ONE.
-    """
+    """Fields of config.data that all slices of a data set have in common."""
 
     size: int
     spacing_mm: float
@@ -74,7 +66,7 @@ class Job(abc.ABC):
         """Write the subject's volumes, of one or more domains, to files in a folder.
 
         Raises:
-            UnusableScan, OSError: the subject cannot be used; says why.
+            UnusableScan, OSError: the subject cannot be used.
         """
 
 
@@ -99,11 +91,10 @@ def store_volume(
     scale: tuple[float, ...] = (),
     in_body: np.ndarray | None = None,
 ) -> StoredVolume:
-    """Save the slices of one domain, and the counts of their values.
+    """Save (slices, size, size, channels) int16, and counts of the values in the body.
 
     Args:
-        images: (slices, size, size, channels) int16.
-        in_body: (slices, size, size) bool, where values are counted; None: nowhere.
+        in_body: (slices, size, size) bool; None: no counts.
     """
     path = folder / f"{domain}-{job.name}.npy"
     np.save(path, images)
@@ -201,12 +192,8 @@ class PhantomJob(Job):
                 source=f"{self.name} ({source})",
             )
             # Drawn on the very pixels that are stored: labels must not be interpolated.
-            grid = grid_around(
-                volume,
-                slice_format.spacing_mm,
-                rows=slice_format.size,
-                columns=slice_format.size,
-            )
+            size = slice_format.size
+            grid = grid_around(volume, slice_format.spacing_mm, rows=size, columns=size)
             mask = body_mask(volume.voxels, volume.modality, volume.spacing_mm)
             stored.append(
                 _store_image(volume, grid, mask, slice_format, folder, **common)

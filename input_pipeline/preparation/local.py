@@ -1,11 +1,10 @@
 """The work of a preparation on one machine, by as many processes as it has cores."""
 
-import collections
 import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import logging
@@ -14,10 +13,6 @@ from input_pipeline.cpus import usable_cpus
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.jobs import Job, SliceFormat, store_subject
 from input_pipeline.preparation.outcome import PrepareOutcome
-
-# Results that wait for an earlier one, for each process: while a large scan is read,
-# the others go on, and memory does not grow with the number of scans.
-_AHEAD = 4
 
 
 def write(
@@ -35,7 +30,14 @@ def write(
         scratch: a folder for files that are not needed afterwards.
         workers: processes; None for one a core. The result does not depend on it.
     """
-    with _process_map(min(workers or len(usable_cpus()), len(jobs))) as ordered_map:
+    workers = min(workers or len(usable_cpus()), len(jobs))
+    with contextlib.ExitStack() as stack:
+        ordered_map = map
+        if workers > 1:
+            # Spawned, not forked: jax's threads may be running in this process.
+            spawn = multiprocessing.get_context("spawn")
+            pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn)
+            ordered_map = stack.enter_context(pool).map
         store = functools.partial(
             store_subject, slice_format=slice_format, folder=scratch
         )
@@ -55,30 +57,3 @@ def write(
         return PrepareOutcome(
             results=results, record_bytes=dict(zip(keys, sizes, strict=True))
         )
-
-
-@contextlib.contextmanager
-def _process_map(workers: int) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
-    """Yield a `map` whose calls are done by processes, with results in order."""
-    if workers <= 1:
-        yield map
-        return
-    # Spawned, not forked: jax's threads may be running in this process.
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-
-        def ordered_map(function: Callable, items: Iterable) -> Iterator:
-            waiting = collections.deque()
-            for item in items:
-                if len(waiting) == _AHEAD * workers:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(function, item))
-            while waiting:
-                yield waiting.popleft().result()
-
-        try:
-            yield ordered_map
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -10,9 +10,8 @@ from input_pipeline.preparation.jobs import StoredVolume
 class PrepareOutcome:
     """Results of all jobs and shards, without anything as large as an image.
 
-    The seam between `prepare` and those who do the work: `local`, on one machine, and
-    `beam`, on many. Both write the same files and return the same of them. Keys say
-    what each entry is about, so a job or shard that was done twice counts once.
+    Both `local`, on one machine, and `beam`, on many, return it to `prepare`. A job or
+    shard that was done twice counts once, by its key.
 
     Attributes:
         results: for each job, by its place: the volumes that it stored, or the reason

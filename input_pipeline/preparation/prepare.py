@@ -20,6 +20,7 @@ from absl import logging
 from input_pipeline.dataset import manifest, storage
 from input_pipeline.dataset.manifest import SPLITS, Domain, Manifest, Subject
 from input_pipeline.files import new_folder
+from input_pipeline.phantom import TISSUES
 from input_pipeline.preparation import local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume
@@ -42,14 +43,12 @@ def prepare(
     """Prepare a data set.
 
     Args:
-        config: the whole configuration; `data`, `seed` and for phantoms `phantom` and
-            `method` are read.
+        config: `data`, `seed` and for phantoms `phantom` and `method` are read.
         raw_dir: the scans, laid out as `layout` says; not used for phantoms.
         data_dir: must not exist, or be empty.
         jobs: subjects to prepare instead of those of `config.data.source`.
         workers: processes; None for one a core. The result does not depend on it.
-        write: does the work instead of `local.write`: takes the same arguments,
-            writes and returns the same.
+        write: does the work instead of `local.write`.
 
     Raises:
         FileExistsError: `data_dir` holds something.
@@ -61,8 +60,6 @@ def prepare(
     """
     write = write or functools.partial(local.write, workers=workers)
     slice_format = _slice_format(config.data)
-    data_dir = Path(os.path.abspath(data_dir))
-    _check_vacant(data_dir)
     warnings: list[str] = []
     if jobs is None:
         jobs = _jobs(config, raw_dir, warnings)
@@ -80,7 +77,7 @@ def prepare(
             mr_percentile=slice_format.mr_percentile,
             seed=int(config.seed),
             domains=domains,
-            label_names=_label_names() if "labels" in domains else (),
+            label_names=TISSUES if "labels" in domains else (),
             warnings=tuple(warnings),
         ).save(folder)
         shutil.rmtree(scratch)
@@ -143,32 +140,6 @@ def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[J
     return split.split_scans(scans, data.split, seed=config.seed, warnings=warnings)
 
 
-def _check_vacant(data_dir: Path) -> None:
-    """Raise FileExistsError if a folder holds something; names its content."""
-    if not data_dir.exists():
-        return
-    names = sorted(os.listdir(data_dir)) if data_dir.is_dir() else ["a file"]
-    if not names:
-        return
-    content = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    if manifest.FILE in names:
-        try:
-            old = manifest.read_manifest(data_dir)
-            content = f"a data set from {old.source}, {old.size} x {old.size} slices"
-        except ValueError:
-            pass
-    raise FileExistsError(
-        f"{data_dir} is not empty: {content}. Existing data are never overwritten: "
-        "remove them, or name another --data_dir"
-    )
-
-
-def _label_names() -> tuple[str, ...]:
-    from input_pipeline.phantom import TISSUES
-
-    return tuple(TISSUES)
-
-
 # --- the result -----------------------------------------------------------------------
 
 
@@ -229,10 +200,7 @@ def _describe(
         )
         if modality:
             write_contact_sheet(
-                folder / f"{name}.png",
-                _Pictures(volumes),
-                modality=modality,
-                channels=channels,
+                folder / f"{name}.png", volumes, modality=modality, channels=channels
             )
     return domains
 
@@ -241,29 +209,9 @@ def _statistics(
     volumes: Sequence[StoredVolume], slice_format: SliceFormat, modality: str
 ) -> dict:
     slices = sum(volume.slices for volume in volumes)
-    return statistics.summarise(
-        sum(np.load(volume.counts_path) for volume in volumes),
-        slices=slices,
-        pixels=slices * slice_format.size**2,
-        modality=modality,
-    )
-
-
-class _Pictures(Sequence):
-    """Captions and slices of volumes, opened on access.
-
-    A contact sheet shows few of them, and each open one is an open file.
-    """
-
-    def __init__(self, volumes: Sequence[StoredVolume]):
-        self._volumes = volumes
-
-    def __len__(self) -> int:
-        return len(self._volumes)
-
-    def __getitem__(self, place: int) -> tuple[str, np.ndarray]:
-        volume = self._volumes[place]
-        return f"{volume.name}\n{volume.split}", np.load(volume.path, mmap_mode="r")
+    counts = sum(np.load(volume.counts_path) for volume in volumes)
+    pixels = slices * slice_format.size**2
+    return statistics.summarise(counts, slices=slices, pixels=pixels, modality=modality)
 
 
 def _subject(volume: StoredVolume) -> Subject:

@@ -5,6 +5,7 @@ of one machine or Beam's workers on many, in whatever order, writes the same byt
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Shard:
     """Shard `number` (from 0) of `count` of a split of a domain.
 
     Attributes:
-        shape: of a slice: rows, columns, channels.
+        shape: rows, columns and channels of a slice.
         ranges: its slices, in order.
     """
 
@@ -49,8 +50,7 @@ class Shard:
 
     @property
     def slices(self) -> int:
-        """Number of slices."""
-        return sum(part.stop - part.first for part in self.ranges)
+        return sum(images.stop - images.first for images in self.ranges)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -69,9 +69,9 @@ def assign_shards(
 ) -> list[Shard]:
     """Return all shards of a data set, by domain and split.
 
-    The slices of a split are in the order of the volumes. A split has as many shards
-    as times SHARD_BYTES fits into its images, at least one and at most MOST_SHARDS.
-    Their numbers of slices differ by one at most.
+    The slices of a split are in the order of the volumes. A shard holds SHARD_BYTES of
+    images or a little more, unless there would be more than MOST_SHARDS. Numbers of
+    slices differ by one at most.
     """
     groups: dict[tuple[str, str], list[StoredVolume]] = {}
     for volume in volumes:
@@ -102,41 +102,29 @@ def _cut(
     volumes: Sequence[StoredVolume], starts: Sequence[int]
 ) -> Iterator[list[SliceRange]]:
     """Yield the slices between each two of `starts`, which count over all volumes."""
-    ranges: list[SliceRange] = []
-    ends = iter(starts[1:])
-    end = next(ends)
-    position = 0
-    for volume in volumes:
-        first = 0
-        while first < volume.slices:
-            stop = min(volume.slices, first + end - position)
-            ranges.append(
-                SliceRange(
-                    subject=volume.name, path=volume.path, first=first, stop=stop
-                )
+    offsets = list(itertools.accumulate((v.slices for v in volumes), initial=0))
+    for start, stop in itertools.pairwise(starts):
+        ranges = [
+            SliceRange(
+                subject=volume.name,
+                path=volume.path,
+                first=max(start - offset, 0),
+                stop=min(stop - offset, volume.slices),
             )
-            position += stop - first
-            first = stop
-            if position == end:
-                yield ranges
-                ranges = []
-                end = next(ends, end)
+            for volume, offset in zip(volumes, offsets, strict=False)
+        ]
+        yield [images for images in ranges if images.first < images.stop]
 
 
 def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) -> int:
-    """Write a shard to its place below DATA; it appears whole or not at all.
+    """Write a shard to its place below DATA; return the bytes of its records.
 
-    Written twice, by two workers perhaps, it is replaced by the same bytes.
+    It appears whole or not at all. Written twice, by two workers perhaps, it is
+    replaced by the same bytes.
 
     Args:
         scratch: where the unfinished shard lies, see `atomic_file`: what a killed
             worker leaves there is removed with it.
-
-    Returns:
-        Bytes of its records.
-
-    Raises:
-        OSError: a volume cannot be read, or the shard not be written.
     """
     path = storage.domain_dir(data_dir, shard.domain) / shard.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,12 +147,12 @@ def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) ->
 def _records(shard: Shard) -> Iterator[bytes]:
     features = storage.features(shard.shape)
     serializer = ExampleSerializer(features.get_serialized_info())
-    for part in shard.ranges:
-        images = np.load(part.path, mmap_mode="r")
-        for index in range(part.first, part.stop):
+    for volume in shard.ranges:
+        images = np.load(volume.path, mmap_mode="r")
+        for index in range(volume.first, volume.stop):
             example = {
                 "image": np.array(images[index]),
-                "subject": part.subject,
+                "subject": volume.subject,
                 "index": np.int32(index),
             }
             proto = serializer.get_tf_example(features.encode_example(example))

@@ -23,12 +23,8 @@ def split_subjects(
         ValueError: fractions that are negative, do not sum to 1, or leave no training.
     """
     fractions = tuple(fractions)
-    if (
-        len(fractions) != 3
-        or min(fractions) < 0
-        or fractions[0] == 0
-        or abs(sum(fractions) - 1) > 1e-6
-    ):
+    sensible = len(fractions) == 3 and min(fractions) >= 0 and fractions[0] > 0
+    if not sensible or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
             f"data.split is {fractions}, expected fractions for train, validation and "
             "test that sum to 1, train above 0"
@@ -44,8 +40,7 @@ def split_subjects(
     order = np.random.default_rng([seed, len(names)]).permutation(len(names))
     splits = ["test"] * sizes["test"] + ["validation"] * sizes["validation"]
     splits += ["train"] * (len(names) - len(splits))
-    by_place = dict(zip(order.tolist(), splits, strict=True))
-    return {name: by_place[place] for place, name in enumerate(names)}
+    return {names[place]: split for place, split in zip(order, splits, strict=True)}
 
 
 def split_scans(
@@ -108,23 +103,19 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
         (phantom.validation, "validation", everything),
         (phantom.test, "test", everything),
     )
-    jobs = []
-    number = -1
-    for count, split, domains in groups:
-        for _ in range(count):
-            number += 1
-            if not domains:
-                continue
-            drawn = np.random.SeedSequence([seed, number]).generate_state(1)
-            jobs.append(
-                PhantomJob(
-                    name=f"phantom_{number:04d}",
-                    split=split,
-                    domains=domains,
-                    seed=int(drawn[0]),
-                    slices=int(phantom.slices),
-                    slice_mm=float(phantom.slice_mm),
-                    contrast=phantom.contrast,
-                )
-            )
-    return jobs
+    people = [
+        (split, domains) for count, split, domains in groups for _ in range(count)
+    ]
+    return [
+        PhantomJob(
+            name=f"phantom_{number:04d}",
+            split=split,
+            domains=domains,
+            seed=int(np.random.SeedSequence([seed, number]).generate_state(1)[0]),
+            slices=int(phantom.slices),
+            slice_mm=float(phantom.slice_mm),
+            contrast=phantom.contrast,
+        )
+        for number, (split, domains) in enumerate(people)
+        if domains
+    ]
