@@ -6,11 +6,13 @@ name. Affines may be wrong, and NIfTI files name no patient, so `check_one_body`
 compares the outlines of the body. Another patient of the same build may pass.
 """
 
+import math
+
 import numpy as np
 import scipy.ndimage
 
 from input_pipeline.body import body_mask
-from input_pipeline.volume import UnusableScan, Volume, to_axial
+from input_pipeline.volume import Origin, UnusableScan, Volume, to_axial
 
 _LEAST_REACH = 0.5  # of the slices
 # Dice of the outlines. A CHAOS subject has 0.98 with its own T2, 0.79 with that 40 mm
@@ -19,12 +21,24 @@ _LEAST_OVERLAP = 0.85
 _OTHER_AXES = ((1, 2), (0, 2), (0, 1))
 
 
+def grids_apart_mm(grid: Origin, other: Origin) -> float:
+    """Return how far corners of two grids are apart along an axis; inf for two shapes.
+
+    Differences of their axes count as well, which may cancel at the corners.
+    """
+    if grid.shape != other.shape:
+        return math.inf
+    difference = grid.affine - other.affine
+    far = np.array([*grid.shape[::-1], 1]) - (1, 1, 1, 0)
+    corners = np.array([[0, 0, 0, 1], far]).T
+    return max(np.abs(difference @ corners).max(), np.abs(difference[:3, :3]).max())
+
+
 def onto_grid(
     values: np.ndarray,
     affine: np.ndarray,
+    grid: Origin,
     *,
-    shape: tuple[int, int, int],
-    grid_affine: np.ndarray,
     source: str,
     grid_source: str,
 ) -> np.ndarray:
@@ -33,28 +47,22 @@ def onto_grid(
     The outermost pixels keep their whole extent; beyond it the result is 0.
 
     Args:
-        values: (slices, rows, columns) float32.
-        affine: (4, 4), (column, row, slice, 1) of `values` to mm.
-        shape: (slices, rows, columns) of the grid.
-        grid_affine: (4, 4), of the grid.
+        values: (slices, rows, columns) float32, at (column, row, slice, 1) of `affine`.
         source, grid_source: names of both, for messages.
-
-    Returns:
-        `shape` float32.
 
     Raises:
         UnusableScan: `values` do not reach the middles of half of the grid's slices.
     """
     # (slice, row, column) of the grid to those of the values.
     flip = np.eye(4)[[2, 1, 0, 3]]
-    matrix = flip @ np.linalg.inv(affine) @ grid_affine @ flip
+    matrix = flip @ np.linalg.inv(affine) @ grid.affine @ flip
     rotation, offset = matrix[:3, :3], matrix[:3, 3, None, None]
     size = np.array(values.shape)[:, None, None]
 
     def inside(places: np.ndarray) -> np.ndarray:
         return ((places > -0.5 - 1e-6) & (places < size - 0.5 + 1e-6)).all(axis=0)
 
-    slices, rows, columns = shape
+    slices, rows, columns = grid.shape
     middles = np.zeros((3, slices, 1))
     middles[0, :, 0] = np.arange(slices)
     middles[1:] = np.array([rows - 1, columns - 1])[:, None, None] / 2
@@ -73,7 +81,7 @@ def onto_grid(
     if widths.max() > 0.05:
         values = scipy.ndimage.gaussian_filter(values, widths, mode="nearest")
     plane = np.stack(np.mgrid[:1, :rows, :columns][:, 0]).astype(np.float64)
-    result = np.zeros(shape, np.float32)
+    result = np.zeros(grid.shape, np.float32)
     for index in range(slices):
         plane[0] = index
         places = _map(rotation, plane) + offset

@@ -31,32 +31,22 @@ _OTHER_IMAGES = {"W", "WATER", "F", "FAT", "FF", "FAT_FRACTION"}
 _OTHER_IMAGES |= {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
 
 
-def echo_time_ms(frame: Frame) -> float | None:
-    """Return the echo time in ms, None if the header has none."""
-    return frame.number_or_none("EchoTime")
-
-
-def fat_water_turns(frame: Frame) -> float | None:
+def _fat_water_turns(frame: Frame) -> float | None:
     """Return the turns of fat against water at the echo, None if unknown."""
-    echo_ms = echo_time_ms(frame)
     tesla = frame.number_or_none("MagneticFieldStrength")
     if tesla and tesla > 100:  # some scanners write gauss
         tesla /= 10_000
-    mhz = (
-        tesla * PROTON_MHZ_PER_TESLA
-        if tesla
-        else frame.number_or_none("ImagingFrequency")
-    )
-    if not echo_ms or not mhz:
+    mhz = tesla and tesla * PROTON_MHZ_PER_TESLA
+    mhz = mhz or frame.number_or_none("ImagingFrequency")
+    if not frame.echo_ms or not mhz:
         return None
-    return echo_ms * 1e-3 * FAT_WATER_SHIFT_PPM * mhz
+    return frame.echo_ms * 1e-3 * FAT_WATER_SHIFT_PPM * mhz
 
 
 def contrast(frame: Frame, *, single_echo: bool) -> str | None:
     """Return 'in_phase', 'out_of_phase', 't2', or None for any other MR image.
 
     Args:
-        frame: one image.
         single_echo: its series has one echo time only.
 
     Raises:
@@ -74,23 +64,22 @@ def contrast(frame: Frame, *, single_echo: bool) -> str | None:
     if by_type and by_echo and by_type != by_echo:
         raise UnusableScan(
             f"{frame.path}: ImageType {'/'.join(frame.image_type())} says {by_type}, "
-            f"but EchoTime {echo_time_ms(frame)} ms is {by_echo} at "
+            f"but EchoTime {frame.echo_ms} ms is {by_echo} at "
             f"{frame.text('MagneticFieldStrength') or '?'} T; expected them to agree"
         )
     if by_type or by_echo:
         return by_type or by_echo
-    echo_ms = echo_time_ms(frame)
-    if single_echo and echo_ms and echo_ms > T2_ECHO_TIME_MS:
+    if single_echo and (frame.echo_ms or 0) > T2_ECHO_TIME_MS:
         return "t2"
     return None
 
 
 def _phase_by_echo(frame: Frame) -> str | None:
-    turns, echo_ms = fat_water_turns(frame), echo_time_ms(frame)
+    turns = _fat_water_turns(frame)
     # A spin echo brings fat and water back together whatever its echo time.
     sequence = frame.text("ScanningSequence")
     spin_echo = "SE" in sequence and "GR" not in sequence
-    if turns is None or echo_ms > _PHASE_ECHO_TIME_MS or spin_echo:
+    if turns is None or frame.echo_ms > _PHASE_ECHO_TIME_MS or spin_echo:
         return None
     if abs(turns - round(turns)) < _PHASE_TOLERANCE and round(turns) >= 1:
         return "in_phase"

@@ -95,11 +95,7 @@ class Frame:
             ) from None
 
     def numbers(self, keyword: str, count: int) -> np.ndarray:
-        """Return (count,) float64.
-
-        Raises:
-            UnusableScan: the element is absent or malformed.
-        """
+        """Return `count` finite values, float64; refuse any others."""
         value = self.get(keyword)
         if value is None or value == "":
             raise UnusableScan(f"{self.path}: has no {keyword}")
@@ -112,6 +108,11 @@ class Frame:
                 f"{self.path}: {keyword} is {value}, expected {count} numbers"
             )
         return numbers
+
+    @property
+    def echo_ms(self) -> float | None:
+        """Echo time, None if the header has none."""
+        return self.number_or_none("EchoTime")
 
     def image_type(self) -> tuple[str, ...]:
         """Return the values of ImageType in capitals; () if it is absent."""
@@ -197,8 +198,8 @@ def _check_not_cut(path: str, start: bytes) -> None:
     # An empty file, or nothing but the zeros that DICOM files begin with.
     blank = not suffix and not start.strip(b"\0")
     if named or blank:
-        what = "not a DICOM file" if start else "an empty file"
-        raise UnusableScan(f"{path}: {what}, expected a DICOM image")
+        problem = "not a DICOM file" if start else "an empty file"
+        raise UnusableScan(f"{path}: {problem}, expected a DICOM image")
 
 
 def _split(path: str, header: Dataset) -> list[Frame]:
@@ -244,8 +245,8 @@ def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
     """Decode the stored values of each frame, (rows, columns), before any rescaling.
 
     Raises:
-        UnusableScan: names the file that has no pixels, whose pixels are truncated
-            or damaged, or that needs a decoder which is not installed.
+        UnusableScan: names the file whose pixels are absent, truncated or damaged, or
+            need a decoder that is not installed.
     """
     stacks: dict[str, np.ndarray] = {}
     pixels = []
@@ -254,10 +255,9 @@ def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
             if frame.number is None:
                 stacks.clear()  # classic files are read once each
             stacks[frame.path] = _decode(frame.path)
-        stack = stacks[frame.path]
-        plane = stack
-        if frame.number is not None and stack.ndim == 3:
-            plane = stack[frame.number]
+        plane = stacks[frame.path]
+        if frame.number is not None and plane.ndim == 3:
+            plane = plane[frame.number]
         shape = (int(frame.header.get("Rows")), int(frame.header.get("Columns")))
         if plane.shape != shape:
             raise UnusableScan(

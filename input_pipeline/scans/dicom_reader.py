@@ -12,8 +12,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.scans.alignment import onto_grid
-from input_pipeline.scans.dicom_contrast import contrast, echo_time_ms
+from input_pipeline.scans.alignment import grids_apart_mm, onto_grid
+from input_pipeline.scans.dicom_contrast import contrast
 from input_pipeline.scans.dicom_frames import (
     Frame,
     find_frames,
@@ -52,17 +52,31 @@ class _Image:
 
     def __str__(self) -> str:
         first = self.frames[0]
-        parts = [f"{len(self.frames)} images in {os.path.dirname(first.path)}"]
-        if first.text("SeriesDescription"):
-            parts.append(repr(first.text("SeriesDescription")))
-        if echo_time_ms(first) is not None:
-            parts.append(f"TE {echo_time_ms(first):g} ms")
-        if first.text("MagneticFieldStrength"):
-            parts.append(f"{first.text('MagneticFieldStrength')} T")
-        parts.append("\\".join(first.image_type()))
-        parts.append(self.contrast or "")
-        parts.append(f"series {self.series}")
-        return ", ".join(part for part in parts if part)
+        description = first.text("SeriesDescription")
+        tesla = first.text("MagneticFieldStrength")
+        facts = (
+            f"{len(self.frames)} images in {os.path.dirname(first.path)}",
+            description and repr(description),
+            "" if first.echo_ms is None else f"TE {first.echo_ms:g} ms",
+            tesla and f"{tesla} T",
+            "\\".join(first.image_type()),
+            self.contrast,
+            f"series {self.series}",
+        )
+        return ", ".join(fact for fact in facts if fact)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stack:
+    """The sorted frames of one channel, and their grid."""
+
+    channel: str
+    frames: list[Frame]
+    grid: Origin
+
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.frames[0].path)
 
 
 def read_dicom(
@@ -78,19 +92,18 @@ def read_dicom(
     (`dicom_contrast`), never by folder names. Slices are sorted by position and
     rescaled one by one (MR without a rescale slope stays as it is). CT padding and
     values below AIR_HU become AIR_HU. A T2 image beside the phases is resampled onto
-    their grid (`alignment.onto_grid`) if both have the same frame of reference; it is 0
-    beyond its extent. All images must be of one patient, as far as headers name one.
+    their grid if both have the same frame of reference; it is 0 beyond its extent. All
+    images must be of one patient, as far as headers name one.
 
     Args:
         folder: a folder, or a single (multi-frame) file.
         modality: 'MR' or 'CT'; images of another modality are skipped.
-        channels: for MR, names out of in_phase, out_of_phase, t2, in the order wanted.
-            None takes both phases if there is one, and otherwise the only image, whose
-            channel is called 'mr' if it is none of these.
+        channels: for MR, in the order of the result. None takes both phases if there
+            is one, and otherwise the only image, called 'mr' if it is no T2 either.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        UnusableScan: names the file or folder, what was found and what was expected.
+        UnusableScan: names the file or folder, the value read and the expected.
         ValueError: an unknown modality or channel name.
     """
     folder = os.fspath(folder)
@@ -141,9 +154,8 @@ def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
             # Value 4 and on varies within the series of some scanners.
             key = (series, frame.image_type()[:3])
         else:
-            echo = echo_time_ms(frame)
-            echoes[series].add(echo)
-            key = (series, frame.image_type(), echo)
+            echoes[series].add(frame.echo_ms)
+            key = (series, frame.image_type(), frame.echo_ms)
         groups[key].append(frame)
     return [
         _Image(
@@ -160,9 +172,9 @@ def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
 def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
     if len(images) == 1:
         return images[0]
-    what = "several series"
+    problem = "several series"
     if len({image.series for image in images}) == 1:
-        what = "several images in one series"
+        problem = "several images in one series"
         first, *others = (image.frames[0] for image in images)
         for name, read in (
             ("orientations", orientation),
@@ -170,10 +182,10 @@ def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
             ("pixel spacings", spacing),
         ):
             if any(not np.allclose(read(first), read(f), atol=1e-3) for f in others):
-                what = f"mixed {name} in one series"
+                problem = f"mixed {name} in one series"
                 break
     listing = "".join(f"\n  {image}" for image in images)
-    raise UnusableScan(f"{folder}: {what}, expected {expected}:{listing}")
+    raise UnusableScan(f"{folder}: {problem}, expected {expected}:{listing}")
 
 
 def _choose(
@@ -204,45 +216,41 @@ def _choose(
 
 
 def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
-    reference, stacks = None, []
+    stacks = []
     for channel, image in chosen.items():
         for frame in image.frames:
             _check_plain(frame)
         frames, affine = stack_slices(image.frames)
-        if reference is None:
-            reference = (channel, frames, affine)
-        elif channel != "t2" and reference[0] != "t2":
-            _check_same_positions(reference, (channel, frames, affine))
-        stacks.append((channel, frames, affine))
+        grid = Origin(affine=affine, shape=(len(frames), *size(frames[0])))
+        stacks.append(_Stack(channel, frames, grid))
         _check_one_patient(stacks[0], stacks[-1])
     # The phases are the reference, wherever T2 stands in the order of channels.
-    reference = next((s for s in stacks if s[0] != "t2"), stacks[0])
+    reference = next((s for s in stacks if s.channel != "t2"), stacks[0])
     voxels, on_reference = [], []
-    for _, frames, affine in stacks:
-        values = _values(frames, modality)
-        if _same_grid(frames, affine, reference):
-            on_reference.append(frames)
+    for stack in stacks:
+        if stack.channel != "t2":
+            _check_same_positions(reference, stack)
+        values = _values(stack.frames, modality)
+        if _same_grid(reference.grid, stack.grid):
+            on_reference.append(stack.frames)
         else:
-            values = _onto_reference(values, frames, affine, reference)
+            values = _onto_reference(values, stack, reference)
         voxels.append(values)
-    _, headers, affine = reference
-    voxels = np.stack(voxels, axis=-1)
-    origin = DicomOrigin(
-        headers=tuple(frame.header for frame in headers),
-        sources=tuple(
-            tuple(_reference(frame) for frame in images)
-            for images in zip(*on_reference, strict=True)
-        ),
-        affine=affine,
-        shape=voxels.shape[:3],
-    )
     return Volume(
-        voxels=voxels,
-        affine=affine,
+        voxels=np.stack(voxels, axis=-1),
+        affine=reference.grid.affine,
         modality=modality,
         channels=tuple(chosen),
         source=folder,
-        origin=origin,
+        origin=DicomOrigin(
+            affine=reference.grid.affine,
+            shape=reference.grid.shape,
+            headers=tuple(frame.header for frame in reference.frames),
+            sources=tuple(
+                tuple(_reference(frame) for frame in images)
+                for images in zip(*on_reference, strict=True)
+            ),
+        ),
     )
 
 
@@ -268,9 +276,9 @@ def _reference(frame: Frame) -> tuple[str, str, int | None]:
     return frame.text("SOPClassUID"), frame.text("SOPInstanceUID"), number
 
 
-def _check_one_patient(reference, other) -> None:
+def _check_one_patient(reference: _Stack, other: _Stack) -> None:
     """Refuse images whose headers name two patients; absent elements pass."""
-    (name, (frame, *_), _), (other_name, (other_frame, *_), _) = reference, other
+    frame, other_frame = reference.frames[0], other.frames[0]
     keywords = list(_PERSON)
     frames_of_reference = {f.text("FrameOfReferenceUID") for f in (frame, other_frame)}
     if len(frames_of_reference) > 1 or "" in frames_of_reference:
@@ -279,39 +287,30 @@ def _check_one_patient(reference, other) -> None:
         value, other_value = frame.text(keyword), other_frame.text(keyword)
         if value and other_value and value != other_value:
             raise UnusableScan(
-                f"{os.path.dirname(other_frame.path)}: {keyword} of {other_name} is "
-                f"{other_value!r} and that of {name} is {value!r}; expected one "
-                "patient in one study"
+                f"{other.folder}: {keyword} of {other.channel} is {other_value!r} and "
+                f"that of {reference.channel} is {value!r}; expected one patient in "
+                "one study"
             )
 
 
-def _check_same_positions(reference, other) -> None:
-    (name, frames, affine), (other_name, other_frames, other_affine) = reference, other
-    folder = os.path.dirname(other_frames[0].path)
-    if len(frames) != len(other_frames):
+def _check_same_positions(reference: _Stack, other: _Stack) -> None:
+    if len(reference.frames) != len(other.frames):
         raise UnusableScan(
-            f"{folder}: {len(other_frames)} {other_name} slices and {len(frames)} "
-            f"{name} slices, expected as many of both at the same positions"
+            f"{other.folder}: {len(other.frames)} {other.channel} slices and "
+            f"{len(reference.frames)} {reference.channel} slices, expected as many of "
+            "both at the same positions"
         )
-    if not _same_grid(other_frames, other_affine, reference):
+    if not _same_grid(reference.grid, other.grid):
         raise UnusableScan(
-            f"{folder}: {other_name} and {name} are at different positions: "
-            f"{np.round(other_affine, 4).tolist()} and {np.round(affine, 4).tolist()}, "
-            "expected one grid"
+            f"{other.folder}: {other.channel} and {reference.channel} are at different "
+            f"positions: {np.round(other.grid.affine, 4).tolist()} and "
+            f"{np.round(reference.grid.affine, 4).tolist()}, expected one grid"
         )
 
 
-def _same_grid(frames: Sequence[Frame], affine: np.ndarray, reference) -> bool:
-    _, others, other_affine = reference
-    shape, other_shape = (
-        np.array((*size(stack[0])[::-1], len(stack))) for stack in (frames, others)
-    )
-    if not np.array_equal(shape, other_shape):
-        return False
-    # Far corners agree when all voxels do.
-    corners = np.array([[0, 0, 0, 1], [*(shape - 1), 1]]).T
-    return np.abs((affine - other_affine) @ corners).max() < _SAME_POSITION_MM and (
-        np.abs(affine - other_affine).max() < 1e-3
+def _same_grid(grid: Origin, other: Origin) -> bool:
+    return grids_apart_mm(grid, other) < _SAME_POSITION_MM and (
+        np.abs(grid.affine - other.affine).max() < 1e-3
     )
 
 
@@ -352,22 +351,19 @@ def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
     return (stored >= min(padding, limit)) & (stored <= max(padding, limit))
 
 
-def _onto_reference(values, frames, affine, reference) -> np.ndarray:
+def _onto_reference(values: np.ndarray, t2: _Stack, reference: _Stack) -> np.ndarray:
     """Resample T2 (slices, rows, columns) onto the phases' grid."""
-    name, others, other_affine = reference
-    folder = os.path.dirname(frames[0].path)
-    uids = [stack[0].text("FrameOfReferenceUID") for stack in (frames, others)]
+    uids = [s.frames[0].text("FrameOfReferenceUID") for s in (t2, reference)]
     if not uids[0] or uids[0] != uids[1]:
         raise UnusableScan(
-            f"{folder}: its frame of reference is {uids[0] or 'absent'} and that of "
-            f"{name} is {uids[1] or 'absent'}; expected the same, or images on the "
-            "same grid"
+            f"{t2.folder}: its frame of reference is {uids[0] or 'absent'} and that of "
+            f"{reference.channel} is {uids[1] or 'absent'}; expected the same, or "
+            "images on the same grid"
         )
     return onto_grid(
         values,
-        affine,
-        shape=(len(others), *size(others[0])),
-        grid_affine=other_affine,
-        source=folder,
-        grid_source=name,
+        t2.grid.affine,
+        reference.grid,
+        source=t2.folder,
+        grid_source=reference.channel,
     )

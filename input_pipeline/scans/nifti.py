@@ -10,7 +10,7 @@ import numpy as np
 
 from input_pipeline.files import atomic_file
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.scans.alignment import onto_grid
+from input_pipeline.scans.alignment import grids_apart_mm, onto_grid
 from input_pipeline.volume import Origin, UnusableScan, Volume, from_axial
 
 _SAME_GRID_MM = 1e-4
@@ -31,8 +31,7 @@ def read_nifti(
     """Read one file a channel, as stored: array axes i, j, k are column, row, slice.
 
     Values are scaled as the header says. CT below AIR_HU becomes AIR_HU. T2 beside the
-    phases may lie on another grid, and is resampled onto theirs
-    (`alignment.onto_grid`).
+    phases may lie on another grid, and is resampled onto theirs.
 
     Raises:
         FileNotFoundError: names the file.
@@ -47,7 +46,7 @@ def read_nifti(
             f"{len(paths)} file{'s' if len(paths) != 1 else ''} given, "
             f"{len(channels)} channels expected: {', '.join(channels)}"
         )
-    read = [_read_one(path) for path in paths]
+    read = [_read_file(path) for path in paths]
     # The phases are the reference, wherever T2 stands in the order of channels.
     first = next((i for i, channel in enumerate(channels) if channel != "t2"), 0)
     _, origin = read[first]
@@ -55,14 +54,9 @@ def read_nifti(
     for path, channel, (values, other) in zip(paths, channels, read, strict=True):
         if modality == "CT":
             values = np.maximum(values, AIR_HU)
-        elif channel == "t2" and not _same_grid(origin, other):
+        elif channel == "t2" and grids_apart_mm(origin, other) > _SAME_GRID_MM:
             values = onto_grid(
-                values,
-                other.affine,
-                shape=origin.shape,
-                grid_affine=origin.affine,
-                source=path,
-                grid_source=paths[first],
+                values, other.affine, origin, source=path, grid_source=paths[first]
             )
         else:
             _check_same_grid(paths[first], origin, path, other)
@@ -77,7 +71,7 @@ def read_nifti(
     )
 
 
-def _read_one(path: str) -> tuple[np.ndarray, NiftiOrigin]:
+def _read_file(path: str) -> tuple[np.ndarray, NiftiOrigin]:
     """Read (slices, rows, columns) float32, and its position."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file")
@@ -171,29 +165,18 @@ def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
     return affine, space
 
 
-def _check_same_grid(path, origin, other_path, other) -> None:
+def _check_same_grid(path: str, origin: Origin, other_path: str, other: Origin) -> None:
     if origin.shape != other.shape:
         raise UnusableScan(
             f"{path} has (slices, rows, columns) {origin.shape} and {other_path} has "
             f"{other.shape}, expected one grid"
         )
-    if not _same_grid(origin, other):
+    apart_mm = grids_apart_mm(origin, other)
+    if apart_mm > _SAME_GRID_MM:
         raise UnusableScan(
-            f"{path} and {other_path} lie up to {_apart(origin, other):.4f} mm apart, "
-            f"expected one grid to {_SAME_GRID_MM} mm"
+            f"{path} and {other_path} lie up to {apart_mm:.4f} mm apart, expected one "
+            f"grid to {_SAME_GRID_MM} mm"
         )
-
-
-def _same_grid(origin: NiftiOrigin, other: NiftiOrigin) -> bool:
-    return origin.shape == other.shape and _apart(origin, other) <= _SAME_GRID_MM
-
-
-def _apart(origin: NiftiOrigin, other: NiftiOrigin) -> float:
-    """Return the largest distance of corners along an axis, or of affines."""
-    far = np.array([*origin.shape[::-1], 1])
-    corners = np.array([[0, 0, 0, 1], far]).T
-    difference = origin.affine - other.affine
-    return max(np.abs(difference @ corners).max(), np.abs(difference[:3, :3]).max())
 
 
 def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> None:

@@ -8,7 +8,7 @@ from fake_dicom import rotation
 from input_pipeline.scans.alignment import check_one_body, onto_grid
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import read_scan
-from input_pipeline.volume import UnusableScan, Volume
+from input_pipeline.volume import Origin, UnusableScan, Volume
 
 GRID = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 25], [0, 0, 5.0, -40], [0, 0, 0, 1.0]])
 SHAPE = (9, 26, 31)  # slices, rows, columns
@@ -23,9 +23,9 @@ def ramp(shape, affine, weights=(3.0, 1.5, 2.0)):
     return np.tensordot(np.array(weights), places, axes=1).astype(np.float32)
 
 
-def brought(values, affine, **more):
-    arguments = dict(shape=SHAPE, grid_affine=GRID, source="t2", grid_source="in_phase")
-    return onto_grid(values, affine, **(arguments | more))
+def brought(values, affine):
+    grid = Origin(affine=GRID, shape=SHAPE)
+    return onto_grid(values, affine, grid, source="t2", grid_source="in_phase")
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (9, -6, 14)])
