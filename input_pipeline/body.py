@@ -66,7 +66,7 @@ def body_mask(
     cross = _disc(1)[None]
     wide = scipy.ndimage.binary_dilation(body, cross)
     core = scipy.ndimage.binary_erosion(body, cross, border_value=1)
-    wide, core = (_expand(part, step, image.shape) for part in (wide, core))
+    wide, core = (_expand(mask, step, image.shape) for mask in (wide, core))
     return _fill(core | (wide & (image > level)))
 
 
@@ -96,9 +96,9 @@ def _noise(coarse: np.ndarray) -> float:
     """Return the mean of Rician noise, in the image's corners, where no patient is."""
     rows, columns = (max(1, n // 12) for n in coarse.shape[1:])
     corners = [
-        coarse[:, part_r, part_c].mean()
-        for part_r in (slice(None, rows), slice(-rows, None))
-        for part_c in (slice(None, columns), slice(-columns, None))
+        band[..., side].mean()
+        for band in (coarse[:, :rows], coarse[:, -rows:])
+        for side in (slice(None, columns), slice(-columns, None))
     ]
     return float(np.median(corners))  # an arm may reach into one
 
@@ -140,12 +140,12 @@ def _close(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    parts, count = scipy.ndimage.label(mask, np.ones((3, 3, 3)))
+    objects, count = scipy.ndimage.label(mask, np.ones((3, 3, 3)))
     if not count:
         return mask
-    sizes = np.bincount(parts.ravel())
+    sizes = np.bincount(objects.ravel())
     sizes[0] = 0
-    return parts == sizes.argmax()
+    return objects == sizes.argmax()
 
 
 def _enclosed(mask: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def _fill(mask: np.ndarray) -> np.ndarray:
         return mask
     box = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     air = np.pad(~mask[box], [(0, 0), (1, 1), (1, 1)], constant_values=True)
-    parts, _ = scipy.ndimage.label(air, _disc(1)[None] * _SLICE)
+    regions, _ = scipy.ndimage.label(air, _disc(1)[None] * _SLICE)
     filled = mask.copy()
-    filled[box] = (parts != parts[:, :1, :1])[:, 1:-1, 1:-1]
+    filled[box] = (regions != regions[:, :1, :1])[:, 1:-1, 1:-1]
     return filled

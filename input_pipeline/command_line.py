@@ -31,11 +31,7 @@ def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str
 
 
 def _describe_unknown_field(argv: Sequence[str], reason: str) -> str:
-    """Return a message with the override as it was written, and a similar field.
-
-    Args:
-        reason: the message of ml_collections.
-    """
+    """Describe an unknown field: the override as written, and a similar field."""
     name = re.search(r"\w+", reason)
     overrides = [
         argument.split("=")[0]

@@ -4,24 +4,17 @@ from typing import NamedTuple
 
 
 class Window(NamedTuple):
-    """A range of HU that is shown from black to white.
-
-    Attributes:
-        level: HU in the middle of the range.
-        width: HU from black to white.
-    """
+    """HU in the middle of the range shown from black to white, and its width."""
 
     level: float
     width: float
 
     @property
     def low(self) -> float:
-        """HU that is shown black."""
         return self.level - self.width / 2
 
     @property
     def high(self) -> float:
-        """HU that is shown white."""
         return self.level + self.width / 2
 
 

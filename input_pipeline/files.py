@@ -47,9 +47,7 @@ def check_vacant(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(target: str | Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `target` in the end.
-
-    Parents are made as needed.
+    """Yield an empty folder that becomes `target` in the end, below new parents.
 
     Raises:
         FileExistsError: `target` is a file or holds something, at the start or in the
@@ -67,15 +65,12 @@ def new_folder(target: str | Path) -> Iterator[Path]:
 
 
 def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
-    """Check that a folder holds nothing but files that may be replaced.
+    """Raise ValueError for a folder that holds more than files to be replaced.
 
     Args:
         folder: need not exist.
         own: names of the files that may be replaced.
         what: their writer, for messages: 'evaluation'.
-
-    Raises:
-        ValueError: it is a file, or holds something else.
     """
     if not folder.exists():
         return

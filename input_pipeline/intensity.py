@@ -30,12 +30,7 @@ _PHASES = ("in_phase", "out_of_phase")
 
 
 def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
-    """Return the HU and the values of the knots, two float64 vectors.
-
-    Raises:
-        ValueError: fewer than two knots, not strictly increasing in both, or not from
-            -1 to 1.
-    """
+    """Return the HU and the values of the knots; refuse those without an inverse."""
     table = np.asarray(knots, np.float64)
     if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] != 2:
         raise ValueError(
@@ -56,14 +51,12 @@ def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
 
 def hu_to_unit(hu: np.ndarray, knots: Knots) -> np.ndarray:
     """Map HU of any shape to float32 in [-1, 1]; clipped beyond the outer knots."""
-    x, y = check_knots(knots)
-    return np.interp(hu, x, y).astype(np.float32)
+    return np.interp(hu, *check_knots(knots)).astype(np.float32)
 
 
 def unit_to_hu(unit: np.ndarray, knots: Knots) -> np.ndarray:
     """Map [-1, 1] of any shape to float32 HU: the inverse of `hu_to_unit`."""
-    x, y = check_knots(knots)
-    return np.interp(unit, y, x).astype(np.float32)
+    return np.interp(unit, *check_knots(knots)[::-1]).astype(np.float32)
 
 
 def mr_scale(
@@ -78,8 +71,7 @@ def mr_scale(
     Args:
         voxels: (slices, rows, columns, channels), scanner units.
         mask: (slices, rows, columns) bool, the body.
-        channels: their names; in_phase gives the scale of out_of_phase too.
-        percentile: of the body's voxels, in percent.
+        channels: names; in_phase gives the scale of out_of_phase too.
 
     Returns:
         (channels,) float32, above 0.

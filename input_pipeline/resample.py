@@ -17,8 +17,6 @@ class Grid:
     right), from the centre of the volume's own pixel (0, 0).
 
     Attributes:
-        rows, columns: size.
-        spacing_mm: of both axes.
         row_start_mm, column_start_mm: centre of the grid's pixel (0, 0).
     """
 
@@ -37,16 +35,7 @@ def grid_around(
     columns: int,
     centre_mm: tuple[float, float] | None = None,
 ) -> Grid:
-    """Return a grid of a given size, centred on (row, column) mm or the field of view.
-
-    Raises:
-        ValueError: a size or spacing that is not above 0.
-    """
-    if not spacing_mm > 0 or rows < 1 or columns < 1:
-        raise ValueError(
-            f"a grid of {rows} x {columns} pixels of {spacing_mm} mm: expected sizes "
-            "and a spacing above 0"
-        )
+    """Return a grid centred on (row, column) mm, or on the field of view."""
     if centre_mm is None:
         _, row_mm, column_mm = volume.spacing_mm
         centre_mm = (
@@ -170,18 +159,12 @@ def resample_from_grid(
 
     Args:
         voxels: (slices, grid.rows, grid.columns, channels).
-        grid: where they lie in the plane of `volume`.
         volume: gives the pixels to fill; its voxels are not read.
         fill: value of the volume's pixels that the grid does not reach.
 
     Returns:
         (slices, rows, columns, channels) float32.
     """
-    if voxels.ndim != 4 or voxels.shape[1:3] != (grid.rows, grid.columns):
-        raise ValueError(
-            f"voxels of shape {voxels.shape}, expected (slices, {grid.rows}, "
-            f"{grid.columns}, channels) on this grid"
-        )
     _, row_mm, column_mm = volume.spacing_mm
     _, rows, columns, _ = volume.voxels.shape
     rows_mm = row_mm * np.arange(rows) - grid.row_start_mm

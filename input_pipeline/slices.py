@@ -25,7 +25,6 @@ def to_slices(
 
     Args:
         volume: in axial order (`to_axial`).
-        grid: the pixels of the result.
         mask: (slices, rows, columns) bool, the body.
         mask_outside: replace everything outside the body by air.
         mr_percentile: percentile of the body's MR that becomes MR_ONE.
@@ -70,8 +69,6 @@ def grid_of_body(
     Args:
         volume: in axial order.
         mask: (slices, rows, columns) bool, the body.
-        size: pixels of the square's sides.
-        spacing_mm: of the pixels.
         grow_by: enlarge the square by a multiple of this many pixels if the body does
             not fit; None: refuse the scan.
 
@@ -105,16 +102,9 @@ def grid_of_body(
 
 
 def grid_affine(volume: Volume, grid: Grid, *, first_slice: int = 0) -> np.ndarray:
-    """Return the affine of slices on a grid.
-
-    Returns:
-        (4, 4) float64, (column, row, slice, 1) to RAS mm.
-    """
+    """Return the (4, 4) affine of slices on a grid, (column, row, slice, 1) to RAS."""
     _, row_mm, column_mm = volume.spacing_mm
     to_pixels = np.diag([grid.spacing_mm / column_mm, grid.spacing_mm / row_mm, 1, 1])
-    to_pixels[:3, 3] = (
-        grid.column_start_mm / column_mm,
-        grid.row_start_mm / row_mm,
-        first_slice,
-    )
+    start = grid.column_start_mm / column_mm, grid.row_start_mm / row_mm, first_slice
+    to_pixels[:3, 3] = start
     return volume.affine @ to_pixels

@@ -75,15 +75,10 @@ class Augmentation:
 
 
 def place(image: np.ndarray, placement: Placement, *, fill: float) -> np.ndarray:
-    """Move a slice to a placement.
+    """Move a square slice (rows, columns, channels) to a placement, float32.
 
     Args:
-        image: (rows, columns, channels), square.
-        placement: used for all channels.
         fill: value of pixels outside the source.
-
-    Returns:
-        (placement.size, placement.size, channels) float32.
     """
     size = placement.size
     if not placement.moved:

@@ -17,7 +17,6 @@ class Subject:
 
     Attributes:
         name: the same in all domains for one person.
-        split: train, validation or test.
         slices: number of stored slices, from inferior to superior.
         affine: 4 x 4, (column, row, slice, 1) of the stored slices to RAS mm.
         scale: for MR, the divisor of each channel; empty otherwise.
@@ -69,11 +68,7 @@ class Manifest:
     """Origin, geometry, subjects and statistics of a prepared data set.
 
     Attributes:
-        source: chaos, folder, chaos_noncontrast or phantom.
-        size: rows and columns of a slice.
-        spacing_mm: pixel spacing, of both axes.
-        mask_outside_body: air, couch and coil were replaced by air.
-        mr_percentile: percentile of the body that gave the scale of MR.
+        source, size, spacing_mm, mask_outside_body, mr_percentile: of `config.data`.
         seed: drew the split, and the phantoms.
         domains: 'mr', 'ct', and 'labels' where the tissues are known.
         label_names: tissue names of label values 0, 1, ...; empty without labels.

@@ -43,8 +43,7 @@ def write_metadata(
     """Make a TFDS data set of the shards of a domain, which exist already.
 
     Args:
-        data_dir: the root, DATA.
-        shape: of a slice: rows, columns, channels.
+        shape: rows, columns and channels of a slice.
         shard_slices: number of slices in each shard of a split; splits in the order
             in which TFDS lists them.
         record_bytes: bytes of all records of a split.
@@ -77,12 +76,7 @@ def domain_dir(data_dir: str | Path, domain: str) -> Path:
 
 
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
-    """Return random access to the slices of a split: image, subject, index.
-
-    Raises:
-        FileNotFoundError: there is no such domain.
-        ValueError: it has no such split.
-    """
+    """Return random access to the slices of a split: image, subject, index."""
     folder = domain_dir(data_dir, domain)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, so there is no {domain}")

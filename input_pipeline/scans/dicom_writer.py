@@ -96,7 +96,6 @@ class CtSeries:
         """Check the arguments; nothing is written yet.
 
         Args:
-            folder: does not exist yet.
             volume: the MR that the synthetic CT is made of, in axial order.
             series_description: 'synthetic CT' is put in front if it is not in it.
             software: name and version of the program.
@@ -269,7 +268,13 @@ def _series(
         f"not measured with X-rays{remark and '; '}{remark}"
     )
     image.BurnedInAnnotation = "NO"
-    image.ContributingEquipmentSequence = Sequence([_equipment(software, now)])
+    equipment = Dataset()
+    equipment.PurposeOfReferenceCodeSequence = _code("109102", "Processing Equipment")
+    equipment.Manufacturer = equipment.ManufacturerModelName = _NAME
+    equipment.SoftwareVersions = software[:64]
+    equipment.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    equipment.ContributionDescription = "MR to synthetic CT"
+    image.ContributingEquipmentSequence = Sequence([equipment])
     # Nothing was measured: required to be there, left empty.
     image.KVP = image.AcquisitionNumber = None
     image.PixelSpacing = first.PixelSpacing
@@ -291,23 +296,11 @@ def _series(
     return image
 
 
-def _equipment(software: str, now: datetime.datetime) -> Dataset:
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = Sequence(
-        [_code("109102", "Processing Equipment")]
-    )
-    item.Manufacturer = item.ManufacturerModelName = _NAME
-    item.SoftwareVersions = software[:64]
-    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
-    item.ContributionDescription = "MR to synthetic CT"
-    return item
-
-
-def _code(value: str, meaning: str) -> Dataset:
+def _code(value: str, meaning: str) -> Sequence:
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator = value, "DCM"
     code.CodeMeaning = meaning
-    return code
+    return Sequence([code])
 
 
 def _image(
@@ -336,8 +329,8 @@ def _image(
         if frame is not None:
             item.ReferencedFrameNumber = frame
         item.SpatialLocationsPreserved = "YES"
-        item.PurposeOfReferenceCodeSequence = Sequence(
-            [_code("121322", "Source image for image processing operation")]
+        item.PurposeOfReferenceCodeSequence = _code(
+            "121322", "Source image for image processing operation"
         )
         sources.append(item)
     if sources:

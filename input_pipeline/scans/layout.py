@@ -53,21 +53,15 @@ def find_scans(raw_dir: Path, source: str) -> list[ScanPath]:
         case "chaos_noncontrast":
             return _find_chaos(raw_dir, "mr") + _find_noncontrast(raw_dir)
         case _:
-            return _find_folder(raw_dir)
+            return _find_folder(raw_dir, "mr") + _find_folder(raw_dir, "ct")
 
 
-def _find_folder(raw_dir: Path) -> list[ScanPath]:
-    scans = []
-    for domain in ("mr", "ct"):
-        folder = raw_dir / domain
-        subjects = _folders(folder)
-        if not subjects:
-            raise FileNotFoundError(
-                f"{folder}: {_problem(folder)}, expected one folder for each subject "
-                f"({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
-            )
-        scans += [ScanPath(name=s.name, domain=domain, path=s) for s in subjects]
-    return scans
+def _find_folder(raw_dir: Path, domain: str) -> list[ScanPath]:
+    hint = f" ({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
+    return [
+        ScanPath(name=folder.name, domain=domain, path=folder)
+        for folder in _subjects([raw_dir / domain], hint)
+    ]
 
 
 def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
@@ -75,38 +69,31 @@ def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
     sets = [folder for folder in sets if folder.is_dir()] or [raw_dir]
     # Ground holds masks; the MR reader passes over files that are not DICOM.
     below = "DICOM_anon" if domain == "ct" else ""
-    subjects = [s for folder in sets for s in _folders(folder / domain.upper())]
-    if not subjects:
-        folder = sets[0] / domain.upper()
-        raise FileNotFoundError(
-            f"{folder}: {_problem(folder)}, expected one folder for each subject "
-            "(the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
-        )
+    hint = " (the CHAOS layout: Train_Sets/{MR,CT}/ID/...)"
     return [
         ScanPath(name=f"chaos_{domain}_{s.name}", domain=domain, path=s / below)
-        for s in subjects
+        for s in _subjects([folder / domain.upper() for folder in sets], hint)
     ]
 
 
 def _find_noncontrast(raw_dir: Path) -> list[ScanPath]:
-    folder = raw_dir / NONCONTRAST
-    subjects = _folders(folder)
-    if not subjects:
-        raise FileNotFoundError(
-            f"{folder}: {_problem(folder)}, expected one folder for each subject, with "
-            "its CT without contrast medium"
-        )
+    hint = ", with its CT without contrast medium"
     return [
-        ScanPath(name=f"noncontrast_ct_{s.name}", domain="ct", path=s) for s in subjects
+        ScanPath(name=f"noncontrast_ct_{s.name}", domain="ct", path=s)
+        for s in _subjects([raw_dir / NONCONTRAST], hint)
     ]
 
 
-def _folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    folders = [f for f in folder.iterdir() if f.is_dir() and f.name[0] != "."]
-    return sorted(folders, key=lambda f: (len(f.name), f.name))
-
-
-def _problem(folder: Path) -> str:
-    return "no folders in it" if folder.is_dir() else "no such folder"
+def _subjects(folders: list[Path], hint: str) -> list[Path]:
+    """List the folders in some folders, by number or name."""
+    subjects = []
+    for folder in folders:
+        below = folder.iterdir() if folder.is_dir() else ()
+        visible = [f for f in below if f.is_dir() and f.name[0] != "."]
+        subjects += sorted(visible, key=lambda f: (len(f.name), f.name))
+    if not subjects:
+        problem = "no folders in it" if folders[0].is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"{folders[0]}: {problem}, expected one folder for each subject{hint}"
+        )
+    return subjects
