@@ -346,4 +346,4 @@ def group(metric: str) -> str:
     for name, metrics in _GROUPS.items():
         if metric in metrics:
             return name
-    raise KeyError(metric)
+    raise KeyError(f"unknown metric {metric}")

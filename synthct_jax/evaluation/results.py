@@ -248,7 +248,7 @@ def read_json(path: Path) -> Results:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is of another format; names the file.
+        ValueError: it is of another format or has unknown metrics; names the file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; evaluate first")
@@ -260,6 +260,8 @@ def read_json(path: Path) -> Results:
             raise ValueError(f"expected columns {', '.join(Row._fields)}")
         rows = [Row(*row) for row in fields.pop("rows")]
         rows = [r._replace(value=math.nan) if r.value is None else r for r in rows]
+        for metric in {row.metric for row in rows}:
+            named(metric)
         return Results(rows=rows, **fields)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -275,6 +275,13 @@ def test_json_and_csv_hold_the_same_numbers(shifted_evaluation):
     assert {row["subject"] for row in rows} == {"", "person_4", "person_5", "person_6"}
 
 
+def test_results_with_an_unknown_metric_are_refused(shifted_evaluation, tmp_path):
+    text = (shifted_evaluation.folder / "metrics.json").read_text()
+    (tmp_path / "metrics.json").write_text(text.replace('"mae"', '"old"'))
+    with pytest.raises(ValueError, match="metrics.json: .*unknown metric old"):
+        results.read_json(tmp_path / "metrics.json")
+
+
 def test_mean_over_subjects_has_an_interval_within_the_limits(tmp_path):
     data, perfect = made_up_data()
     evaluated = run(
