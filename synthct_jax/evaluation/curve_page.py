@@ -2,7 +2,7 @@
 
 from synthct_jax.evaluation.curve import OUTSIDE, Curve, named
 from synthct_jax.evaluation.report.charts import Scale
-from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
+from synthct_jax.evaluation.report.formatting import count_noun, few_subjects_notes
 from synthct_jax.evaluation.report.rendering import render_page
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 312.0, 10.0, 150.0
@@ -49,12 +49,7 @@ def _notes(curve: Curve, subjects: int) -> list[str]:
             "The best of several steps is partly the best by chance on these subjects: "
             f"{advice}."
         )
-    if subjects < FEW_SUBJECTS:
-        notes.append(
-            f"There are only {count_noun(subjects, 'subject')}: confidence intervals "
-            "are wide, and other patients may give other numbers."
-        )
-    return notes
+    return notes + few_subjects_notes(subjects)
 
 
 def _value_scale(curve: Curve, name: str) -> Scale:

@@ -50,25 +50,10 @@ def make_sampler(
         synthetic_mr = translator.translate_back(local["to_mr"], hu)
         cycled_mr = translator.translate_back(local["to_mr"], synthetic_ct)
         cycled_ct = translator.translate_input(local["to_ct"], synthetic_mr)
-        return _draw(
-            [
-                (mr, to_unit(synthetic_ct), cycled_mr),
-                (to_unit(hu), synthetic_mr, to_unit(cycled_ct)),
-            ]
-        )
+        from_mr = (mr, to_unit(synthetic_ct), cycled_mr)
+        return _draw([from_mr, (to_unit(hu), synthetic_mr, to_unit(cycled_ct))])
 
     return sample
-
-
-def _draw(lines: list[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """Draw the lines of each slice, a panel for each channel of each image."""
-    return _tile(
-        [
-            [image[i, ..., c] for image in line for c in range(image.shape[-1])]
-            for i in range(len(lines[0][0]))
-            for line in lines
-        ]
-    )
 
 
 def _middle_slices(dataset: Dataset, domain: str) -> np.ndarray:
@@ -83,16 +68,22 @@ def _middle_slices(dataset: Dataset, domain: str) -> np.ndarray:
     return np.stack([volume.stored[len(volume.stored) // 2] for volume in volumes])
 
 
-def _tile(lines: list[list[np.ndarray]]) -> np.ndarray:
-    """Put lines of (rows, columns) images in [-1, 1] into one picture."""
-    rows, columns = lines[0][0].shape
-    wide = max(map(len, lines))
-    picture = np.full(
-        (len(lines) * (rows + _GAP) - _GAP, wide * (columns + _GAP) - _GAP),
-        _GREY,
-        np.uint8,
-    )
-    for i, line in enumerate(lines):
+def _draw(lines: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Draw the lines of each slice, a panel for each channel of each image.
+
+    Args:
+        lines: images in [-1, 1], (slices, rows, columns, channels).
+    """
+    slices, rows, columns, _ = lines[0][0].shape
+    panels = [
+        [image[i, ..., c] for image in line for c in range(image.shape[-1])]
+        for i in range(slices)
+        for line in lines
+    ]
+    height = len(panels) * (rows + _GAP) - _GAP
+    width = max(map(len, panels)) * (columns + _GAP) - _GAP
+    picture = np.full((height, width), _GREY, np.uint8)
+    for i, line in enumerate(panels):
         for j, image in enumerate(line):
             top, left = i * (rows + _GAP), j * (columns + _GAP)
             grey = np.clip((image + 1) * 127.5, 0, 255).astype(np.uint8)

@@ -65,21 +65,20 @@ class Table:
 def runs(comparison: Comparison) -> Table:
     """Return a row for each evaluation: what was trained, on what it was evaluated."""
     rows = []
-    for group in comparison.groups:
-        for run in group.runs:
-            data, provenance = run.results.data, run.results.provenance
-            config = provenance.get("config") or {}
-            channels = (config.get("data") or {}).get("mr_channels") or ()
-            texts = (
-                group.title,
-                _text(run.step),
-                str(config.get("method", "")),
-                ", ".join(channels).replace("_", " "),
-                f"{data['split']}, {count_noun(len(data['mr_subjects']), 'subject')}",
-                run.results.made[:16].replace("T", " "),
-                str(run.folder.resolve()),
-            )
-            rows.append(tuple(map(Cell, texts)))
+    for group, run in ((g, run) for g in comparison.groups for run in g.runs):
+        data = run.results.data
+        config = run.results.provenance.get("config") or {}
+        channels = (config.get("data") or {}).get("mr_channels") or ()
+        texts = (
+            group.title,
+            _text(run.step),
+            str(config.get("method", "")),
+            ", ".join(channels).replace("_", " "),
+            f"{data['split']}, {count_noun(len(data['mr_subjects']), 'subject')}",
+            run.results.made[:16].replace("T", " "),
+            str(run.folder.resolve()),
+        )
+        rows.append(tuple(map(Cell, texts)))
     head = ["", "Step", "Method", "MR channels", "Data", "Evaluated", "Folder"]
     return Table(tuple(map(Cell, head)), tuple(rows))
 
@@ -123,13 +122,13 @@ def pairwise(comparison: Comparison) -> Table:
 
 def configuration(comparison: Comparison) -> Table:
     """Return the fields of the configuration that differ between groups."""
-    return Table(
-        (Cell("Field"), *(Cell(group.title) for group in comparison.groups)),
-        tuple(
-            (Cell(field), *(Cell(_text(values[g.name])) for g in comparison.groups))
-            for field, values in comparison.configuration.items()
-        ),
-    )
+    groups = comparison.groups
+    rows = [
+        [field, *(_text(values[group.name]) for group in groups)]
+        for field, values in comparison.configuration.items()
+    ]
+    head = ["Field", *(group.title for group in groups)]
+    return Table(tuple(map(Cell, head)), tuple(tuple(map(Cell, r)) for r in rows))
 
 
 def pair_title(pair: Pair) -> str:
@@ -239,12 +238,8 @@ def notes(comparison: Comparison) -> list[str]:
             "A group with one seed is one training: its interval does not cover how "
             "another seed would have turned out (--mode=sweep trains several)."
         )
-    judged = [
-        difference.verdict
-        for measure in comparison.measures
-        for difference in measure.differences.values()
-        if difference.verdict in (BETTER, WORSE, SAME, DIFFERENT)
-    ]
+    verdicts = [d.verdict for m in comparison.measures for d in m.differences.values()]
+    judged = [v for v in verdicts if v in (BETTER, WORSE, SAME, DIFFERENT)]
     if judged:
         significant = len(judged) - judged.count(SAME)
         sentences.append(
@@ -259,11 +254,8 @@ def notes(comparison: Comparison) -> list[str]:
         )
     slope = comparison.measure("hu_slope", LIVER)
     if slope is not None:
-        reference = [
-            pairs[:, 0].mean()
-            for each in slope.values.values()
-            for pairs in each.values()
-        ]
+        subjects = [s for each in slope.values.values() for s in each.values()]
+        reference = [pairs[:, 0].mean() for pairs in subjects]
         low, high = (format_number(end, 0) for end in (min(reference), max(reference)))
         sentences.append(
             "Slope and correlation are over subjects, of the liver's mean HU in the "

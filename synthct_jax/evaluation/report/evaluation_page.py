@@ -15,8 +15,8 @@ from synthct_jax.evaluation.metric_definitions import (
 from synthct_jax.evaluation.report import charts, figures, slice_figure
 from synthct_jax.evaluation.report.example_slices import Slice
 from synthct_jax.evaluation.report.formatting import (
-    FEW_SUBJECTS,
     count_noun,
+    few_subjects_notes,
     format_number,
     list_names,
 )
@@ -50,7 +50,7 @@ def render(
         name
         for name in results.metrics("distribution")
         # Without a value or a range there were too few subjects.
-        if results.reference_range(name) or _is_number(results.interval(name).value)
+        if results.reference_range(name) or math.isfinite(results.interval(name).value)
     ]
     return render_page(
         "evaluation.html",
@@ -83,7 +83,9 @@ def render(
         error_hu=slice_figure.ERROR_HU,
         residual_percent=slice_figure.RESIDUAL_PERCENT,
         facts=_facts(results),
-        config=_config_text(results),
+        config=json.dumps(
+            results.provenance.get("config"), indent=1, ensure_ascii=False
+        ),
     )
 
 
@@ -92,42 +94,31 @@ def render(
 
 def _subtitle(results: Results) -> str:
     data, step = results.data, results.provenance.get("step")
-    parts = [
+    facts = [
         f"{data['source']} data, {data['split']} split",
         f"MR of {count_noun(len(data['mr_subjects']), 'subject')}",
         "" if step is None else f"checkpoint of step {step}",
         results.made[:10],
     ]
-    return " · ".join(filter(None, parts))
+    return " · ".join(filter(None, facts))
 
 
 def _notes(results: Results) -> list[str]:
     """Return the warnings that a reader must see first."""
     data = results.data
     real = len(data["ct_subjects"])
-    n = min(len(data["mr_subjects"]), real)
-    notes = []
-    if n == 1:
-        notes.append(
-            "There is only 1 subject: no confidence interval can be given, and other "
-            "patients may give other numbers."
-        )
-    elif n < FEW_SUBJECTS:
-        notes.append(
-            f"There are only {n} subjects: confidence intervals are wide, and other "
-            "patients may give other numbers."
-        )
+    notes = few_subjects_notes(min(len(data["mr_subjects"]), real))
     if data["split"] == "train":
         notes.append(
             "The network was trained on these subjects: expect larger errors on others."
         )
     if data["real_ct_split"] != data["split"]:
-        seen = " The network was trained on them."
         notes.append(
             f"The {data['split']} split has no CT. Real CT are those of the "
             f"{data['real_ct_split']} split."
-            + (seen if data["real_ct_split"] == "train" else "")
         )
+        if data["real_ct_split"] == "train":
+            notes[-1] += " The network was trained on them."
     if real < 2:
         notes.append(
             "There is a single real CT: how much real CT differ from each other is "
@@ -166,6 +157,8 @@ def _facts(results: Results) -> dict[str, str]:
     config = provenance.get("config") or {}
     people = {"all": "the same subjects", "some": "some of the same subjects"}
     channels = (config.get("data") or {}).get("mr_channels")
+    channels = channels or data["stored_mr_channels"]
+    versions = (provenance.get("versions") or {}).items()
     step = provenance.get("step")
     checkpoint = [None if step is None else f"step {step}", provenance.get("workdir")]
     facts = {
@@ -175,17 +168,12 @@ def _facts(results: Results) -> dict[str, str]:
         + f" ({people.get(results.people_in_common(), 'other subjects')})",
         "Slices": f"{data['size']} x {data['size']} pixels of "
         f"{data['spacing_mm']:g} mm",
-        "MR channels": ", ".join(channels or data["stored_mr_channels"]).replace(
-            "_", " "
-        ),
+        "MR channels": ", ".join(c.replace("_", " ") for c in channels),
         "Method": config.get("method", ""),
         "Checkpoint": ", ".join(filter(None, checkpoint)),
         "Trained on": provenance.get("trained_on", ""),
         "Inception weights": provenance.get("inception", ""),
-        "Versions": ", ".join(
-            f"{name} {version}"
-            for name, version in (provenance.get("versions") or {}).items()
-        ),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions),
         "Evaluated": results.made.replace("T", " ").replace("+00:00", " UTC"),
     }
     return {name: text for name, text in facts.items() if text}
@@ -196,16 +184,7 @@ def _volumes(slices: Mapping[str, int]) -> str:
     return f"{subjects}, {sum(slices.values())} slices: {list_names(slices)}"
 
 
-def _config_text(results: Results) -> str:
-    config = results.provenance.get("config")
-    return json.dumps(config, indent=1, ensure_ascii=False) if config else ""
-
-
 # --- numbers --------------------------------------------------------------------------
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _mae_chart(results: Results) -> charts.DotChart | None:
@@ -236,7 +215,8 @@ def _best_method(results: Results, metric: str) -> str | None:
         method: interval.value
         for method in results.methods
         if not (method == "bulk" and metric in _COPIED_FROM_REFERENCE)
-        if (interval := results.interval(metric, method)) and _is_number(interval.value)
+        if (interval := results.interval(metric, method))
+        and math.isfinite(interval.value)
     }
     choose = min if better == "lower" else max
     return choose(means, key=means.get) if means else None

@@ -7,6 +7,16 @@ FEW_SUBJECTS = 10
 """With fewer subjects a report warns that other patients may give other numbers."""
 
 
+def few_subjects_notes(n: int) -> list[str]:
+    """Return a warning of few subjects, or nothing."""
+    if n >= FEW_SUBJECTS:
+        return []
+    only, intervals = f"are only {n} subjects", "confidence intervals are wide"
+    if n == 1:
+        only, intervals = "is only 1 subject", "no confidence interval can be given"
+    return [f"There {only}: {intervals}, and other patients may give other numbers."]
+
+
 def format_number(
     value: float | None, digits: int | None = None, *, signed: bool = False
 ) -> str:
