@@ -104,10 +104,7 @@ def _noise(coarse: np.ndarray) -> float:
 
 
 def _fall_off(coarse: np.ndarray) -> np.ndarray:
-    """Return the brightness of each slice relative to most, (slices,), 0.5 to 1.
-
-    Slices at the end of the coil's reach are darker.
-    """
+    """Return the brightness of each slice, 0.5 to 1: the coil's reach ends."""
     bright = np.percentile(coarse, 95, axis=(1, 2))
     return np.clip(bright / max(float(np.median(bright)), 1e-6), 0.5, 1)
 
@@ -162,10 +159,10 @@ def _enclosed(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill(mask: np.ndarray) -> np.ndarray:
-    """Fill the holes of each slice: everything but the air connected to its corner.
+    """Fill the holes of each slice: all but the air connected to its corner.
 
-    The same as SciPy's binary_fill_holes of every slice, in a fifth of its time. Only
-    the bounding box of the mask can have holes.
+    SciPy's binary_fill_holes takes five times as long. Only the bounding box of the
+    mask can have holes.
     """
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if not len(rows):

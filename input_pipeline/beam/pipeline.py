@@ -139,10 +139,7 @@ def _write_shard(
 
 
 def _report(gathered: tuple[int, dict[str, Iterable]], path: Path) -> None:
-    """Write the outcome for the process that started the pipeline.
-
-    Beam returns nothing to it.
-    """
+    """Write the outcome for the process that started Beam, which returns nothing."""
     _, inputs = gathered
     (results,) = inputs["results"]
     outcome = PrepareOutcome(results=dict(results), record_bytes=dict(inputs["sizes"]))

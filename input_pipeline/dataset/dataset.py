@@ -186,8 +186,8 @@ class Dataset:
         """Read whole volumes one at a time, in the order of the manifest.
 
         Raises:
-            FileNotFoundError, ValueError: there is no such domain or split, or the
-                shards are not what the manifest says.
+            ValueError: there is no such domain or split, or the shards are not what
+                the manifest says.
         """
         domains = self.manifest.domains
         if domain not in domains:

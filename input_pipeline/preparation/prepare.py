@@ -144,8 +144,7 @@ def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[J
 
 
 def _check_usable(outcome: PrepareOutcome, jobs: Sequence[Job]) -> None:
-    refused = outcome.refused
-    if not refused:
+    if not (refused := outcome.refused):
         return
     listing = "".join(
         f"\n  {jobs[place].name}: {reason}" for place, reason in refused.items()
@@ -160,58 +159,46 @@ def _describe(
     outcome: PrepareOutcome, slice_format: SliceFormat, folder: Path
 ) -> dict[str, Domain]:
     """Write TFDS's metadata and contact sheets; return the manifest's domains."""
-    shards_of = collections.defaultdict(list)
-    for shard in shards.assign_shards(outcome.volumes, slice_format):
-        shards_of[shard.domain, shard.split].append(shard)
+    plan = shards.assign_shards(outcome.volumes, slice_format)
     domains = {}
-    for name in sorted({domain for domain, _ in shards_of}):
-        channels = slice_format.channels(name)
-        shards_by_split = {
-            split: shards_of[name, split]
-            for split in SPLITS
-            if (name, split) in shards_of
-        }
+    for name in sorted({shard.domain for shard in plan}):
+        channels, modality = slice_format.channels(name), MODALITY.get(name)
+        by_split = {split: [] for split in SPLITS}
+        for shard in plan:
+            if shard.domain == name:
+                by_split[shard.split].append(shard)
+        by_split = {split: members for split, members in by_split.items() if members}
         storage.write_metadata(
             folder,
             name,
             shape=(slice_format.size, slice_format.size, len(channels)),
-            shard_slices={
-                split: [shard.slices for shard in members]
-                for split, members in shards_by_split.items()
-            },
+            shard_slices={k: [s.slices for s in v] for k, v in by_split.items()},
             record_bytes={
                 split: sum(outcome.record_bytes[shard.key] for shard in members)
-                for split, members in shards_by_split.items()
+                for split, members in by_split.items()
             },
         )
         volumes = [volume for volume in outcome.volumes if volume.domain == name]
         volumes.sort(key=lambda volume: SPLITS.index(volume.split))
-        modality = MODALITY.get(name)
-        domains[name] = Domain(
-            channels=channels,
-            subjects=tuple(_subject(volume) for volume in volumes),
-            statistics={
-                split: _statistics(
-                    [v for v in volumes if v.split == split], slice_format, modality
-                )
-                for split in shards_by_split
-                if modality
-            },
-        )
+        summaries = {}
         if modality:
+            for split in by_split:
+                members = [volume for volume in volumes if volume.split == split]
+                slices = sum(volume.slices for volume in members)
+                summaries[split] = statistics.summarise(
+                    sum(np.load(volume.counts_path) for volume in members),
+                    slices=slices,
+                    pixels=slices * slice_format.size**2,
+                    modality=modality,
+                )
             write_contact_sheet(
                 folder / f"{name}.png", volumes, modality=modality, channels=channels
             )
+        subjects = tuple(_subject(volume) for volume in volumes)
+        domains[name] = Domain(
+            channels=channels, subjects=subjects, statistics=summaries
+        )
     return domains
-
-
-def _statistics(
-    volumes: Sequence[StoredVolume], slice_format: SliceFormat, modality: str
-) -> dict:
-    slices = sum(volume.slices for volume in volumes)
-    counts = sum(np.load(volume.counts_path) for volume in volumes)
-    pixels = slices * slice_format.size**2
-    return statistics.summarise(counts, slices=slices, pixels=pixels, modality=modality)
 
 
 def _subject(volume: StoredVolume) -> Subject:
@@ -219,7 +206,7 @@ def _subject(volume: StoredVolume) -> Subject:
         name=volume.name,
         split=volume.split,
         slices=volume.slices,
-        affine=tuple(tuple(float(x) for x in row) for row in volume.affine),
+        affine=tuple(map(tuple, volume.affine.tolist())),
         scale=volume.scale,
         source=volume.source,
     )

@@ -22,7 +22,6 @@ def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) ->
     Args:
         counts: (channels, 65536), of all its volumes.
         slices, pixels: numbers of all its volumes, body or not.
-        modality: 'MR' or 'CT'; CT has a histogram.
     """
     body = int(counts[0].sum())
     values = np.arange(_VALUES) - _OFFSET

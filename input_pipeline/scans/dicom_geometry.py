@@ -54,15 +54,13 @@ def size(frame: Frame) -> tuple[int, int]:
 
 
 def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
-    """Sort the frames of one image along their normal.
+    """Sort the frames of one image along their normal, rows x columns.
 
     Returns:
-        The frames in the direction of rows x columns, and the (4, 4) float64 affine
-        from (column, row, slice) to RAS mm.
+        The frames, and the (4, 4) affine from (column, row, slice, 1) to RAS mm.
 
     Raises:
-        UnusableScan: the frames are not one regular stack; names the file, the value
-            found and the expected.
+        UnusableScan: the frames are not one regular stack.
     """
     folder = os.path.dirname(frames[0].path)
     if len(frames) < 2:
@@ -108,7 +106,7 @@ def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
 def _check_same(frames: Sequence[Frame]) -> None:
     first = frames[0]
     for frame in frames[1:]:
-        for what, read, tolerance in (
+        for property_, read, tolerance in (
             ("image sizes", size, 0),
             ("orientations", orientation, _COSINE_TOLERANCE),
             ("pixel spacings", spacing, 1e-4),
@@ -116,7 +114,7 @@ def _check_same(frames: Sequence[Frame]) -> None:
             expected, value = np.array(read(first)), np.array(read(frame))
             if np.abs(expected - value).max() > tolerance:
                 raise UnusableScan(
-                    f"mixed {what}: {first.path} has "
+                    f"mixed {property_}: {first.path} has "
                     f"{np.round(expected, 4).ravel().tolist()} and {frame.path} has "
                     f"{np.round(value, 4).ravel().tolist()}, expected one"
                 )

@@ -14,7 +14,7 @@ from input_pipeline.scans.alignment import grids_apart_mm, onto_grid
 from input_pipeline.volume import Origin, UnusableScan, Volume, from_axial
 
 _SAME_GRID_MM = 1e-4
-_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = (".nii", ".nii.gz")
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
@@ -136,12 +136,13 @@ def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
         raise UnusableScan(
             f"{path}: {name} is {affine.tolist()}, expected finite axes above 0"
         )
-    cosines = (affine[:3, :3] / lengths).T @ (affine[:3, :3] / lengths)
-    if np.abs(cosines - np.eye(3)).max() > 1e-3:
+    directions = affine[:3, :3] / lengths
+    shear = np.abs(directions.T @ directions - np.eye(3)).max()
+    if shear > 1e-3:
         raise UnusableScan(
             f"{path}: {name} is sheared, its axes are up to "
-            f"{np.degrees(np.arcsin(np.abs(cosines - np.eye(3)).max())):.1f} degrees "
-            "off perpendicular; expected an orthogonal grid"
+            f"{np.degrees(np.arcsin(shear)):.1f} degrees off perpendicular; expected "
+            "an orthogonal grid"
         )
     sizes = np.abs(np.array(header["pixdim"][1:4], np.float64))
     if not np.allclose(lengths, sizes, rtol=0.01):
@@ -149,8 +150,7 @@ def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
             f"{path}: {name} has a spacing of {np.round(lengths, 4).tolist()} and "
             f"pixdim {np.round(sizes, 4).tolist()}, expected the same"
         )
-    same_space = int(sform_code) == int(qform_code)
-    if sform is not None and qform is not None and same_space:
+    if sform is not None and qform is not None and sform_code == qform_code:
         corner = np.array([*np.array(image.shape[:3]) - 1, 1])
         apart = np.abs((sform - qform) @ np.array([[0, 0, 0, 1], corner]).T).max()
         if apart > 0.1 * sizes.min():
@@ -195,7 +195,7 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
         ValueError: another shape or grid, suffix, or integers beyond 16 bits.
     """
     path = os.fspath(path)
-    if not path.endswith(_SUFFIXES):
+    if not path.endswith(SUFFIXES):
         raise ValueError(f"{path}: expected a name that ends with .nii or .nii.gz")
     if os.path.exists(path):
         raise FileExistsError(f"{path} exists already")

@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from input_pipeline.scans.alignment import check_one_body
 from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
 from input_pipeline.scans.dicom_reader import read_dicom
-from input_pipeline.scans.nifti import read_nifti
+from input_pipeline.scans.nifti import SUFFIXES, read_nifti
 from input_pipeline.volume import CHANNELS, UnusableScan, Volume, check_channels
-
-_NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
 def read_scan(
-    scan: str | os.PathLike,
-    *,
-    modality: str,
-    channels: Sequence[str] | None = None,
+    scan: str | os.PathLike, *, modality: str, channels: Sequence[str] | None = None
 ) -> Volume:
     """Read a scan as it is stored; `volume.to_axial` brings it to the canonical order.
 
@@ -76,7 +71,7 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
 
 
 def _is_nifti(path: str) -> bool:
-    return path.lower().endswith(_NIFTI_SUFFIXES)
+    return path.lower().endswith(SUFFIXES)
 
 
 def _channel_files(

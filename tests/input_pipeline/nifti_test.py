@@ -244,26 +244,7 @@ def test_written_voxels_lie_on_the_grid_of_the_input(tmp_path, dtype, signs):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz"]
 
 
-def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    volume = Volume(
-        voxels=np.zeros((2, 3, 4, 1), np.float32),
-        affine=AFFINE,
-        modality="MR",
-        channels=("t2",),
-    )
-
-    def fail(image, path):
-        path_ = tmp_path / path
-        path_.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(nibabel, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_nifti(tmp_path / "a.nii", volume.voxels[..., 0], volume)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_values_and_names_that_nifti_cannot_hold_are_refused(tmp_path):
+def test_bad_values_and_names_and_failed_writes_leave_nothing(tmp_path, monkeypatch):
     volume = Volume(
         voxels=np.zeros((2, 3, 4, 1), np.float32),
         affine=AFFINE,
@@ -276,6 +257,15 @@ def test_values_and_names_that_nifti_cannot_hold_are_refused(tmp_path):
         write_nifti(tmp_path / "a.nii", np.zeros((2, 3, 5)), volume)
     with pytest.raises(ValueError, match="expected 16 bits"):
         write_nifti(tmp_path / "a.nii", np.full((2, 3, 4), 40_000), volume)
+
+    def fail(image, path):
+        (tmp_path / path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk full"):
+        patched.setattr(nibabel, "save", fail)
+        write_nifti(tmp_path / "a.nii", volume.voxels[..., 0], volume)
+    assert list(tmp_path.iterdir()) == []
     write_nifti(tmp_path / "a.nii", volume.voxels[..., 0], volume)
     with pytest.raises(FileExistsError, match="a.nii exists"):
         write_nifti(tmp_path / "a.nii", volume.voxels[..., 0], volume)
