@@ -141,13 +141,13 @@ def synthesise(
         axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
     )
     body = body_mask(axial.voxels, "MR", axial.spacing_mm)
-    spacing_mm, stride = data["spacing_mm"], model.method.stride
+    spacing_mm, multiple = data["spacing_mm"], model.method.size_multiple
     if data["mask_outside_body"]:  # only air is outside of this square
         grid = slices.grid_of_body(
-            axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=stride
+            axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=multiple
         )
     else:
-        grid = grid_covering(axial, spacing_mm, multiple=stride)
+        grid = grid_covering(axial, spacing_mm, multiple=multiple)
     stored, _ = slices.to_slices(
         axial,
         grid,

@@ -69,7 +69,7 @@ class CycleGan:
             to_mr=make_generator(model, channels, ops),
             discriminator=PatchDiscriminator(
                 width=model.discriminator_width,
-                layers=model.discriminator_layers,
+                strided_layers=model.discriminator_layers,
                 dtype=jnp.dtype(model.dtype),
                 ops=ops,
             ),
@@ -88,7 +88,7 @@ class CycleGan:
         )
 
     @property
-    def stride(self) -> int:
+    def size_multiple(self) -> int:
         """Number that divides the rows and columns of every image."""
         return 2**self.to_ct.downsamplings
 

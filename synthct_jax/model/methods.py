@@ -28,7 +28,7 @@ class Method(Protocol):
     translate_back: Callable[[Params, jax.Array], jax.Array] | None
 
     @property
-    def stride(self) -> int:
+    def size_multiple(self) -> int:
         """Number that divides the rows and columns of every image."""
 
     def init(self, key: jax.Array, *, batch: int, size: int) -> TrainState:

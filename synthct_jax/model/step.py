@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -14,6 +15,24 @@ from synthct_jax.parallel import sharding
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
+def image_size(config: ConfigDict) -> int:
+    """Return the side of the images that training sees, in pixels."""
+    return config.data.crop or config.data.size
+
+
+def abstract_batch(config: ConfigDict, method: Method, mesh: Mesh) -> Batch:
+    """Return shapes and shardings of a global batch."""
+    size = image_size(config)
+    return {
+        domain: jax.ShapeDtypeStruct(
+            (config.train.global_batch, size, size, channels),
+            jnp.float32,
+            sharding=sharding.batch_sharding(mesh),
+        )
+        for domain, channels in (("mr", method.mr_channels), ("ct", 1))
+    }
+
+
 def make_init(
     method: Method, config: ConfigDict, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
@@ -23,9 +42,8 @@ def make_init(
     """
 
     def init(key: jax.Array) -> TrainState:
-        # Pools hold what the discriminators see, which is crops if there are any.
-        size = config.data.crop or config.data.size
-        return method.init(key, batch=config.train.global_batch, size=size)
+        batch, size = config.train.global_batch, image_size(config)
+        return method.init(key, batch=batch, size=size)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     shardings = state_sharding(mesh, shapes)
@@ -59,24 +77,22 @@ def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     return onednn.dispatch_without_mark(step.lower(state, batch).compile())
 
 
-def check_sizes(config: ConfigDict, method: Method) -> None:
-    """Raise ValueError for numbers that no network or schedule can be made of."""
-    for field in ("width", "blocks", "discriminator_width", "discriminator_layers"):
-        if config.model[field] < 1:
-            raise ValueError(f"model.{field} is {config.model[field]}, expected >= 1")
-    for field in ("size", "crop"):
-        if config.data[field] % method.stride:
-            raise ValueError(
-                f"data.{field} is {config.data[field]}, expected a multiple of "
-                f"{method.stride}: model.downsamplings is {config.model.downsamplings}"
-            )
-    if config.train.watchdog_seconds < 0:
-        raise ValueError(
-            f"train.watchdog_seconds is {config.train.watchdog_seconds}, expected 0 "
-            "(never) or more"
-        )
-    if not 0 <= config.train.decay_start <= 1:
-        raise ValueError(
-            f"train.decay_start is {config.train.decay_start}, expected a fraction of "
-            "the steps, 0 to 1"
-        )
+def check_ranges(config: ConfigDict, method: Method) -> None:
+    """Raise ValueError for a number that no network or schedule can be made of."""
+    multiple = method.size_multiple
+
+    def require(field: str, is_allowed: Callable[[float], bool], expected: str) -> None:
+        section, _, name = field.partition(".")
+        value = config[section][name]
+        if not is_allowed(value):
+            raise ValueError(f"{field} is {value}, expected {expected}")
+
+    for name in ("width", "blocks", "discriminator_width", "discriminator_layers"):
+        require(f"model.{name}", lambda count: count >= 1, ">= 1")
+    expected = f"a multiple of {multiple}: model.downsamplings is "
+    expected += str(config.model.downsamplings)
+    for name in ("size", "crop"):
+        require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
+    require("train.watchdog_seconds", lambda s: s >= 0, "0 (never) or more")
+    fraction = "a fraction of the steps, 0 to 1"
+    require("train.decay_start", lambda start: 0 <= start <= 1, fraction)

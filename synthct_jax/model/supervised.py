@@ -52,7 +52,7 @@ class Supervised:
         )
 
     @property
-    def stride(self) -> int:
+    def size_multiple(self) -> int:
         """Number that divides the rows and columns of every image."""
         return 2**self.to_ct.downsamplings
 

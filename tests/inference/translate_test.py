@@ -30,7 +30,7 @@ CHANNELS = ("in_phase", "out_of_phase")
 
 
 def phantom_volume():
-    """A subject that nobody trained on, 30 x 30 pixels: no multiple of the stride."""
+    """A subject that nobody trained on, 30 x 30 pixels: not the `size_multiple`."""
     subject = draw_subject(77, size=30, spacing_mm=13.0, slices=4, slice_mm=20.0)
     return Volume(
         voxels=subject.mr[..., :2],

@@ -163,15 +163,11 @@ def test_plan_has_memory_and_collectives_of_the_step():
 def test_times_of_a_plan_add_computation_and_collectives():
     chip = chips.CHIPS["v5e"]
     plan = StepPlan(
+        config=tiny_config(global_batch=4),
         devices=2,
         kind=chip.kind,
         chip=chip,
         mesh={"data": 2, "fsdp": 1, "space": 1},
-        size=64,
-        global_batch=4,
-        accumulate=1,
-        dtype="float32",
-        remat=False,
         memory=Memory(arguments=3, outputs=2, aliased=1, arrays=4, program=5),
         flops=197 * 10**9,
         collectives=(

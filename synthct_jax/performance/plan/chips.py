@@ -31,9 +31,8 @@ class Chip:
         links: number of ICI links of a chip.
         clock: cycles per second, to convert the compiler's estimates; None: not
             published.
-        dimensions: of the network, which is the number of sides of a topology.
         source: where the figures are published.
-        example: a topology.
+        example: a topology, with as many sides as the chips' network.
         options: further arguments that libtpu needs to describe a topology.
     """
 
@@ -43,7 +42,6 @@ class Chip:
     link_rate: float
     links: int
     clock: float | None
-    dimensions: int
     source: str
     example: str
     options: tuple[tuple[str, str], ...] = ()
@@ -57,7 +55,6 @@ CHIPS = {
         link_rate=50e9,
         links=6,
         clock=1.05e9,
-        dimensions=3,
         source=f"{_GOOGLE}v4; links and clock: {_JOUPPI}",
         example="v4:2x2x1",
         options=(("chip_config_name", "megacore"),),  # two cores as one device
@@ -69,7 +66,6 @@ CHIPS = {
         link_rate=50e9,
         links=4,
         clock=1.5e9,
-        dimensions=2,
         source=f"{_GOOGLE}v5e; clock: {_BOOK}/tpus",
         example="v5e:4x4",
     ),
@@ -80,7 +76,6 @@ CHIPS = {
         link_rate=100e9,
         links=6,
         clock=459e12 / (2 * 4 * 2 * 128**2),
-        dimensions=3,
         source=f"{_GOOGLE}v5p; clock: the peak over two cores of four 128x128 units",
         example="v5p:2x2x1",
     ),
@@ -91,7 +86,6 @@ CHIPS = {
         link_rate=100e9,
         links=4,
         clock=None,
-        dimensions=2,
         source=f"{_GOOGLE}v6e",
         example="v6e:2x2",
     ),
@@ -109,28 +103,22 @@ def make_devices(topology: str) -> list[jax.Device]:
         ValueError: the topology is unknown, or libtpu is not installed.
     """
     name, _, shape = topology.partition(":")
-    sides = [int(side) for side in shape.split("x") if side.isdigit()]
-    known = [chip.example for chip in CHIPS.values()] + ["cpu:8"]
-    dimensions = CHIPS[name].dimensions if name in CHIPS else 1
-    if name not in (*CHIPS, "cpu") or not re.fullmatch(r"\d+(x\d+)*", shape):
+    examples = {name: chip.example for name, chip in CHIPS.items()} | {"cpu": "cpu:8"}
+    if name not in examples or not re.fullmatch(r"\d+(x\d+)*", shape):
         raise ValueError(
             f"--topology={topology} is unknown, expected for example: "
-            f"{', '.join(known)}"
+            f"{', '.join(examples.values())}"
         )
+    sides, dimensions = list(map(int, shape.split("x"))), examples[name].count("x") + 1
     if len(sides) != dimensions or 0 in sides:
         raise ValueError(
             f"--topology={topology} has {len(sides)} sides, expected {dimensions} of "
-            f"at least 1, such as {'cpu:8' if name == 'cpu' else CHIPS[name].example}"
+            f"at least 1, such as {examples[name]}"
         )
     jax.config.update("jax_platforms", "cpu")
     if name == "cpu":
         return _virtual_cpus(sides[0])
     return _described_tpus(topology, sides, CHIPS[name])
-
-
-def find_chip(kind: str) -> Chip | None:
-    """Return the published figures of a kind of device, or None."""
-    return next((chip for chip in CHIPS.values() if chip.kind == kind), None)
 
 
 def _virtual_cpus(count: int) -> list[jax.Device]:

@@ -33,7 +33,6 @@ class Collective:
         arrays: operands or results of one device, whichever are larger.
         bytes: of `arrays`, for one run.
         count: runs in a step, those of loops by their trip counts.
-        scope: place in the traced program.
     """
 
     kind: str
@@ -42,7 +41,6 @@ class Collective:
     arrays: tuple[Array, ...]
     bytes: int
     count: int
-    scope: str = ""
 
 
 def find_collectives(program: Program, mesh: Mesh) -> tuple[Collective, ...]:
@@ -66,11 +64,10 @@ def find_collectives(program: Program, mesh: Mesh) -> tuple[Collective, ...]:
         collective = Collective(
             kind=kind,
             axes=_axes(groups, mesh),
-            group_size=max(len(group) for group in groups) if groups else 1,
+            group_size=max(map(len, groups), default=1),
             arrays=arrays,
             bytes=_total_bytes(arrays),
             count=1,
-            scope=_scope(instruction),
         )
         counts[collective] += times
     merged = [dataclasses.replace(c, count=count) for c, count in counts.items()]
@@ -140,11 +137,6 @@ def _axes(groups: list[list[int]], mesh: Mesh) -> tuple[str, ...]:
     for group in groups:
         differ |= np.ptp(positions[group], axis=0) > 0
     return tuple(np.array(mesh.axis_names)[differ].tolist())
-
-
-def _scope(instruction: Instruction) -> str:
-    name = re.search(r'op_name="([^"]*)"', instruction.attributes)
-    return name[1] if name else ""
 
 
 def least_seconds(collective: Collective, chip: Chip) -> float:

@@ -29,7 +29,10 @@ class Array:
 
     @property
     def bytes(self) -> int:
-        return -(-math.prod(self.shape) * _bits(self.dtype) // 8)
+        bits = _BITS.get(self.dtype)
+        if bits is None:
+            bits = int(re.match(r"[a-z]+(\d+)", self.dtype)[1])
+        return -(-math.prod(self.shape) * bits // 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,35 +71,27 @@ class Program:
     computations: Mapping[str, Mapping[str, Instruction]]
 
     def walk(
-        self, *, into_fusions: bool = False
+        self, name: str = "", times: int = 1, *, into_fusions: bool = False
     ) -> Iterator[tuple[Instruction, Mapping[str, Instruction], int]]:
         """Yield each executed instruction, its computation, and how often it runs.
 
         All branches of a conditional count.
 
         Args:
+            name: computation to begin with; the program's entry by default.
+            times: number of times that this computation runs.
             into_fusions: also yield the instructions inside fusions.
         """
-        yield from self._walk(self.entry, 1, into_fusions)
-
-    def _walk(
-        self, name: str, times: int, into_fusions: bool
-    ) -> Iterator[tuple[Instruction, Mapping[str, Instruction], int]]:
-        computation = self.computations[name]
+        computation = self.computations[name or self.entry]
+        callers = {"while", "call", "conditional", "async-start"}
+        callers |= {"fusion"} if into_fusions else set()
         for instruction in computation.values():
             yield instruction, computation, times
-            inner = times
-            match instruction.opcode:
-                case "while":
-                    inner *= self.trip_count(instruction)
-                case "call" | "conditional" | "async-start":
-                    pass
-                case "fusion" if into_fusions:
-                    pass
-                case _:
-                    continue
-            for called in instruction.called:
-                yield from self._walk(called, inner, into_fusions)
+            if instruction.opcode in callers:
+                is_loop = instruction.opcode == "while"
+                runs = times * (self.trip_count(instruction) if is_loop else 1)
+                for called in instruction.called:
+                    yield from self.walk(called, runs, into_fusions=into_fusions)
 
     def trip_count(self, loop: Instruction) -> int:
         """Return how often the body of a `while` runs, as `jax.lax.scan` writes it.
@@ -115,21 +110,13 @@ class Program:
             if instruction.opcode == "constant"
             and instruction.results[0].dtype.startswith(("s", "u"))
         ]
-        tests = [i.attributes for c in self._reachable(name) for i in c.values()]
+        tests = [i.attributes for i, _, _ in self.walk(name, into_fusions=True)]
         if len(bounds) == 1 and any("direction=LT" in test for test in tests):
             return bounds[0]
         raise ValueError(
             f"the compiled program has a loop, {loop.name}, without a trip count that "
             "can be read, expected known_trip_count or a comparison with one constant"
         )
-
-    def _reachable(self, name: str) -> Iterator[Mapping[str, Instruction]]:
-        """Yield a computation and all that it calls."""
-        computation = self.computations[name]
-        yield computation
-        for instruction in computation.values():
-            for called in instruction.called:
-                yield from self._reachable(called)
 
 
 def parse(text: str) -> Program:
@@ -148,21 +135,17 @@ def parse(text: str) -> Program:
 
 def _parse_instruction(name: str, text: str) -> Instruction:
     end = _closing(text) if text.startswith("(") else text.index(" ")
-    shape, rest = text[:end], text[end:].strip()
+    shape, rest = text[:end], text[end:].strip()  # (f32[2,3]{1,0}, s32[]), for example
+    results = tuple(
+        Array(dtype, tuple(int(n) for n in lengths.split(",") if n))
+        for dtype, lengths in _ARRAY.findall(shape)
+    )
     opcode, _, rest = rest.partition("(")
     end = _closing("(" + rest) - 2
     operands = tuple(re.findall(r"%([\w.\-]+)", rest[:end]))
     # The value of a constant stands where other instructions have operands.
     attributes = rest if opcode in ("constant", "parameter") else rest[end + 1 :]
-    return Instruction(name, opcode, _parse_arrays(shape), operands, attributes)
-
-
-def _parse_arrays(text: str) -> tuple[Array, ...]:
-    """Parse the arrays of a printed shape, such as `(f32[2,3]{1,0}, s32[])`."""
-    return tuple(
-        Array(dtype, tuple(int(n) for n in shape.split(",") if n))
-        for dtype, shape in _ARRAY.findall(text)
-    )
+    return Instruction(name, opcode, results, operands, attributes)
 
 
 def _closing(text: str) -> int:
@@ -173,9 +156,3 @@ def _closing(text: str) -> int:
         if depth == 0:
             return place + 1
     raise ValueError(f"a bracket is not closed: {text[:80]}")
-
-
-def _bits(dtype: str) -> int:
-    if dtype in _BITS:
-        return _BITS[dtype]
-    return int(re.match(r"[a-z]+(\d+)", dtype)[1])

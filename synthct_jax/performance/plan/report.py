@@ -1,7 +1,9 @@
 """Text report of a plan, for a terminal."""
 
+import math
 from collections import Counter
 
+from synthct_jax.model.step import image_size
 from synthct_jax.performance.plan.chips import HOP_SECONDS, HOP_SOURCE
 from synthct_jax.performance.plan.collectives import Collective
 from synthct_jax.performance.plan.step_plan import StepPlan
@@ -9,53 +11,52 @@ from synthct_jax.performance.plan.step_plan import StepPlan
 
 def format_report(plan: StepPlan) -> str:
     """Return memory, work, collectives and times of a step, and what times assume."""
-    return "\n".join(
+    sections = [
+        _head(plan),
+        _memory(plan),
         [
-            *_head(plan),
-            "",
-            *_memory(plan),
-            "",
             "work of a device",
             f"  {'convolutions, matrix products, TFLOP':38}{plan.flops / 1e12:9.3f}",
-            "",
-            *_collectives(plan.collectives),
-            "",
-            *(_times(plan) if plan.chip else _no_times(plan)),
-        ]
-    )
+        ],
+        _collectives(plan.collectives),
+        _times(plan),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections)
 
 
 def _head(plan: StepPlan) -> list[str]:
+    train, model = plan.config.train, plan.config.model
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
-    used = plan.mesh["data"] * plan.mesh["fsdp"] * plan.mesh["space"]
+    used = math.prod(plan.mesh.values())
     of = "" if used == plan.devices else f" of {plan.devices}"
-    microbatches = f" in {plan.accumulate} microbatches" if plan.accumulate > 1 else ""
-    remat = ", residual blocks recomputed for gradients" if plan.remat else ""
+    microbatches = f" in {train.accumulate} microbatches" * (train.accumulate > 1)
+    remat = ", residual blocks recomputed for gradients" * model.remat
+    size = image_size(plan.config)
     return [
         f"{used}{of} devices ({plan.kind}), mesh: {mesh}",
-        f"{plan.size} x {plan.size} pixels, {plan.dtype}{remat}",
-        f"{plan.global_batch} images of each domain a step{microbatches}: "
+        f"{size} x {size} pixels, {model.dtype}{remat}",
+        f"{train.global_batch} images of each domain a step{microbatches}: "
         f"{plan.microbatch} at a time on a device"
-        + (" and its neighbours along space" if plan.mesh["space"] > 1 else ""),
+        + " and its neighbours along space"
+        * (plan.mesh["space"] > 1),
         f"compiled in {plan.compile_seconds:.0f} s",
     ]
 
 
 def _memory(plan: StepPlan) -> list[str]:
     memory = plan.memory
-    rows = [
-        ("arguments: state and batch", memory.arguments),
-        ("outputs: state and losses", memory.outputs),
-        ("outputs in place of arguments", -memory.aliased),
-        ("peak of all arrays", memory.arrays),
-        ("program", memory.program),
-        ("peak", memory.peak),
-    ]
-    of = f"  of {plan.chip.memory_bytes / 2**30:.0f}" if plan.chip else ""
-    return ["memory of a device, GiB"] + [
-        f"  {name:38}{size / 2**30:9.3f}{of if name == 'peak' else ''}"
-        for name, size in rows
-    ]
+    rows = {
+        "arguments: state and batch": memory.arguments,
+        "outputs: state and losses": memory.outputs,
+        "outputs in place of arguments": -memory.aliased,
+        "peak of all arrays": memory.arrays,
+        "program": memory.program,
+        "peak": memory.peak,
+    }
+    lines = [f"  {name:38}{size / 2**30:9.3f}" for name, size in rows.items()]
+    if plan.chip:
+        lines[-1] += f"  of {plan.chip.memory_bytes / 2**30:.0f}"
+    return ["memory of a device, GiB", *lines]
 
 
 def _collectives(collectives: tuple[Collective, ...]) -> list[str]:
@@ -82,21 +83,23 @@ def _collectives(collectives: tuple[Collective, ...]) -> list[str]:
 
 def _times(plan: StepPlan) -> list[str]:
     chip = plan.chip
-    rows = [
-        ("computation at the published peak", plan.compute_seconds),
-        ("collectives", plan.collective_seconds),
-        ("least: both, one after the other", plan.least_seconds),
-        ("expected: the compiler's cycles", plan.expected_seconds),
-    ]
-    lines = []
-    for name, seconds in rows:
+    if chip is None:
+        return [f"times: unknown, no figures are published of {plan.kind} devices"]
+    rows = {
+        "computation at the published peak": plan.compute_seconds,
+        "collectives": plan.collective_seconds,
+        "least: both, one after the other": plan.least_seconds,
+        "expected: the compiler's cycles": plan.expected_seconds,
+    }
+    lines = ["time of a step, ms"]
+    for name, seconds in rows.items():
         if seconds is not None:
             lines.append(f"  {name:38}{seconds * 1e3:9.2f}")
             if name.startswith(("least", "expected")):
-                lines[-1] += f"  {plan.global_batch / seconds:.1f} slices/s"
+                rate = plan.config.train.global_batch / seconds
+                lines[-1] += f"  {rate:.1f} slices/s"
     clock = f", {chip.clock / 1e9:.2f} GHz" if chip.clock else ""
     return [
-        "time of a step, ms",
         *lines,
         "",
         f"assumed: {chip.peak_flops / 1e12:.0f} TFLOP/s in bfloat16, to which "
@@ -105,7 +108,3 @@ def _times(plan: StepPlan) -> list[str]:
         f"  source: {chip.source}",
         f"  {HOP_SECONDS * 1e6:.0f} us a hop: {HOP_SOURCE}",
     ]
-
-
-def _no_times(plan: StepPlan) -> list[str]:
-    return [f"times: unknown, no figures are published of {plan.kind} devices"]

@@ -11,16 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from synthct_jax.model import methods
-from synthct_jax.model.step import check_sizes, make_init, make_step
-from synthct_jax.parallel import sharding
+from synthct_jax.model.step import abstract_batch, check_ranges, make_init, make_step
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.flops import count_flops
-from synthct_jax.performance.plan import chips, hlo
-from synthct_jax.performance.plan.chips import Chip
+from synthct_jax.performance.plan import hlo
+from synthct_jax.performance.plan.chips import CHIPS, Chip
 from synthct_jax.performance.plan.collectives import (
     Collective,
     find_collectives,
@@ -61,11 +59,11 @@ class StepPlan:
     """Cost of one training step on one topology. All figures are of one device.
 
     Attributes:
+        config: the configuration that was compiled.
         devices: number of devices of the topology; the mesh may have fewer.
         kind: JAX's name of the devices.
         chip: their published figures; None: there are none.
         mesh: sizes of the mesh axes.
-        size: side of the images, pixels.
         flops: of convolutions and matrix products, with what is recomputed for
             gradients.
         cycles: the compiler's estimate of all operations but collectives; None: this
@@ -73,15 +71,11 @@ class StepPlan:
         compile_seconds: on this machine.
     """
 
+    config: ConfigDict
     devices: int
     kind: str
     chip: Chip | None
     mesh: Mapping[str, int]
-    size: int
-    global_batch: int
-    accumulate: int
-    dtype: str
-    remat: bool
     memory: Memory
     flops: int
     collectives: tuple[Collective, ...]
@@ -91,9 +85,8 @@ class StepPlan:
     @property
     def microbatch(self) -> int:
         """Images of each domain at a time, per device or group that shares rows."""
-        return self.global_batch // (
-            self.accumulate * self.mesh["data"] * self.mesh["fsdp"]
-        )
+        train, shards = self.config.train, self.mesh["data"] * self.mesh["fsdp"]
+        return train.global_batch // (train.accumulate * shards)
 
     @property
     def compute_seconds(self) -> float:
@@ -121,7 +114,6 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
     """Compile the training step of `config` for `devices`, and read off its cost.
 
     Args:
-        config: see configs/default.py.
         devices: real ones, or those of `chips.make_devices`.
 
     Raises:
@@ -130,36 +122,25 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
     """
     mesh = choose_mesh(config, devices)
     method = methods.from_config(config, mesh=mesh)
-    check_sizes(config, method)
+    check_ranges(config, method)
     _, state = make_init(method, config, mesh)
-    size = config.data.crop or config.data.size
-    batch = {
-        domain: jax.ShapeDtypeStruct(
-            (config.train.global_batch, size, size, channels),
-            jnp.float32,
-            sharding=sharding.batch_sharding(mesh),
-        )
-        for domain, channels in (("mr", method.mr_channels), ("ct", 1))
-    }
-    traced = make_step(method, mesh, state).trace(state, batch)
+    step = make_step(method, mesh, state)
+    traced = step.trace(state, abstract_batch(config, method, mesh))
     began = time.monotonic()
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         raise _explain(error) from error
     compile_seconds = time.monotonic() - began
-    program = hlo.parse(compiled.as_text())
+    program, kind = hlo.parse(compiled.as_text()), devices[0].device_kind
+    on_cpu = devices[0].platform == "cpu"
     return StepPlan(
+        config=config,
         devices=len(devices),
-        kind=devices[0].device_kind,
-        chip=chips.find_chip(devices[0].device_kind),
+        kind=kind,
+        chip=next((chip for chip in CHIPS.values() if chip.kind == kind), None),
         mesh=dict(mesh.shape),
-        size=size,
-        global_batch=config.train.global_batch,
-        accumulate=config.train.accumulate,
-        dtype=config.model.dtype,
-        remat=config.model.remat,
-        memory=_memory(compiled.memory_analysis(), on_cpu=devices[0].platform == "cpu"),
+        memory=_memory(compiled.memory_analysis(), on_cpu=on_cpu),
         flops=count_flops(traced.jaxpr),
         collectives=find_collectives(program, mesh),
         cycles=estimated_cycles(program),
@@ -169,18 +150,16 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
 
 def estimated_cycles(program: hlo.Program) -> int | None:
     """Add up the cycles that a TPU's compiler notes at its operations, or None."""
-    return (
-        sum(
-            times * int(match[1])
-            for instruction, _, times in program.walk()
-            if (match := _CYCLES.search(instruction.attributes))
-        )
-        or None
+    cycles = sum(
+        times * int(match[1])
+        for instruction, _, times in program.walk()
+        if (match := _CYCLES.search(instruction.attributes))
     )
+    return cycles or None
 
 
 def _memory(analysis: Any, *, on_cpu: bool) -> Memory:
-    """Convert the compiler's analysis of a program.
+    """Read the compiler's analysis of a program.
 
     A TPU's temporaries include arrays that stay on the chip and arrays that are never
     held together; there the compiler compares its peak with the memory. A CPU's peak
