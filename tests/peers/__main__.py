@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from input_pipeline.cpus import usable_cpus
-from synthct_jax.runtime import cpu_memory
+from synthct_jax.runtime import environment
 from tests.peers.programs import BATCH, OURS, PROGRAMS, SLOW
 
 
@@ -38,7 +38,7 @@ class Worker:
                 **os.environ,
                 "OMP_NUM_THREADS": str(threads),
                 # main.py sets it for our program; other programs run as installed.
-                **(cpu_memory.huge_page_environment() if name in OURS else {}),
+                **(environment.huge_page_environment() if name in OURS else {}),
             },
         )
         self.rounds: list[dict[str, Any]] = []

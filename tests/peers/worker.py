@@ -40,7 +40,7 @@ def main() -> None:
             times.append(time.perf_counter() - began)
         result = {
             "seconds": statistics.median(times),
-            "peak_bytes": measure.process_memory_bytes("VmHWM"),
+            "peak_bytes": measure.process_peak_bytes(),
         }
         print(json.dumps(result), file=results, flush=True)
 

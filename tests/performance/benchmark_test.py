@@ -6,20 +6,23 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
+from absl import flags
 from tiny_run import tiny_config
 
 from input_pipeline.dataset.dataset import Dataset
-from synthct_jax.performance.benchmark import data_loading, measure, profiling, suite
+from synthct_jax.performance.benchmark import measure, suite, workloads
 from synthct_jax.performance.benchmark.noise import prepare_noise
 from synthct_jax.runtime import cpu_memory
 
 
 @pytest.mark.slow
 def test_benchmark_measures_every_part_and_writes_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_loading, "SECONDS", 0.2)
+    monkeypatch.setattr(workloads, "SECONDS", 0.2)
     quick = functools.partial(measure.time_calls, seconds=0.1)
     monkeypatch.setattr(measure, "time_calls", quick)
     monkeypatch.setattr(measure, "_MATMUL_SIDES", (256,))
+    if not flags.FLAGS.is_parsed():  # grain's worker processes read them
+        flags.FLAGS.mark_as_parsed()
     caching = jax.config.jax_enable_compilation_cache
     try:
         results = suite.run_benchmark(tiny_config(), tmp_path / "benchmark.json")
@@ -36,12 +39,10 @@ def test_benchmark_measures_every_part_and_writes_it(tmp_path, monkeypatch):
         step["program_flops"] / step["median_seconds"] / results["matrix_product_flops"]
     )
     assert 0 <= step["input_wait_share"] < 1
-    assert sum(step["share_by_kind"].values()) == pytest.approx(1)
     start = results["start"]
     assert 0 < start["with_cache_seconds"] < start["without_cache_seconds"]
     assert results["translation"]["slices"] == 32
-    assert results["input"][0]["cores"] == 1
-    assert all(rate["pairs_per_second"] > 0 for rate in results["input"])
+    assert all(rate > 0 for rate in results["input"]["pairs_per_second"].values())
     assert results["checkpoint"]["bytes"] > 10_000
     text = suite.format_table(results)
     assert f" {step['slices_per_second']:.2f} |" in text
@@ -56,10 +57,10 @@ def test_times_leave_out_the_warm_up_calls():
         return jnp.zeros(())
 
     times = measure.time_calls(call, warm_up=2, rounds=5, seconds=0)
-    assert len(calls) == 7 and len(times.seconds) == 5
-    assert measure.Times((3.0, 1.0, 2.0)).median == 2.0
-    assert measure.Times((1.0, 2.0, 3.0)).quartiles == (1.5, 2.5)
-    assert measure.Times((4.0,)).quartiles == (4.0, 4.0)
+    assert len(calls) == 7 and len(times) == 5
+    summary = measure.summarise([3.0, 1.0, 2.0])
+    assert summary["median_seconds"] == 2.0
+    assert summary["quartiles_seconds"] == (1.5, 2.5)
 
 
 def test_peak_memory_begins_anew_after_a_reset():
@@ -76,34 +77,6 @@ def test_peak_memory_begins_anew_after_a_reset():
     cpu_memory.return_freed_memory()
     measure.reset_peak_memory()
     assert measure.peak_memory_bytes() < high
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("dot_general.12", "matrix products"),
-        ("ffi_call.7__onednn$matmul", "matrix products"),
-        ("convolution.3", "convolutions"),
-        ("convert_power_fusion", "arithmetic"),
-        ("multiply_bitcast_fusion.1", "arithmetic"),
-        ("slice_concatenate_fusion", "moving data"),
-        ("all-reduce.2", "arithmetic"),
-        ("custom-call", "other"),
-    ],
-)
-def test_kind_of_an_operation_follows_from_its_name(name, kind):
-    assert profiling.kind_of(name) == kind
-
-
-def test_program_of_matrix_products_spends_most_time_on_them():
-    product = jax.jit(lambda a: (a @ a) @ (a + 1))
-    a = jnp.ones((512, 512))
-    jax.block_until_ready(product(a))
-    shares = profiling.time_shares(lambda: product(a))
-    if shares is None:
-        pytest.skip("the profiler has no operations of this device")
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares["matrix products"] > 0.5
 
 
 def test_noise_can_be_read_as_prepared_data(tmp_path):

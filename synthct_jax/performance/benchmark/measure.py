@@ -1,8 +1,5 @@
 """Time and memory of calls, and the best rate of matrix products on a device."""
 
-import dataclasses
-import os
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,40 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _MATMUL_SIDES = (1024, 2048, 4096)
 
 
-@dataclasses.dataclass(frozen=True)
-class Times:
-    """Seconds of each round."""
-
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        """First and third quartile in seconds; the median if there is one time only."""
-        if len(self.seconds) < 2:
-            return self.median, self.median
-        first, _, third = statistics.quantiles(self.seconds, method="inclusive")
-        return first, third
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "median_seconds": self.median,
-            "quartiles_seconds": self.quartiles,
-            "rounds": len(self.seconds),
-        }
-
-
 def time_calls(
     call: Callable[[], Any], *, warm_up: int = 1, rounds: int = 3, seconds: float = 10.0
-) -> Times:
-    """Time calls, each until the arrays that it returns are computed.
+) -> list[float]:
+    """Return the seconds of calls, each until the arrays that it returns are computed.
 
     Args:
         warm_up: calls that do not count, before the others.
@@ -56,17 +28,26 @@ def time_calls(
         began = time.perf_counter()
         jax.block_until_ready(call())
         times.append(time.perf_counter() - began)
-    return Times(tuple(times))
+    return times
+
+
+def summarise(times: list[float]) -> dict[str, Any]:
+    """Return the median and the quartiles of times, for a report."""
+    first, median, third = np.quantile(times, (0.25, 0.5, 0.75)).tolist()
+    return {
+        "median_seconds": median,
+        "quartiles_seconds": (first, third),
+        "rounds": len(times),
+    }
 
 
 def matmul_flops_per_second(dtype: jnp.dtype) -> float:
     """Return the best rate of square matrix products, in operations per second."""
-    best = 0.0
+    product, best = jax.jit(jnp.matmul), 0.0
     for side in _MATMUL_SIDES:
         a = jnp.ones((side, side), dtype)
-        product = jax.jit(jnp.matmul)
-        times = time_calls(lambda product=product, a=a: product(a, a), seconds=0.5)
-        best = max(best, 2 * side**3 / min(times.seconds))
+        times = time_calls(lambda a=a: product(a, a), seconds=0.5)
+        best = max(best, 2 * side**3 / min(times))
     return best
 
 
@@ -86,14 +67,14 @@ def peak_memory_bytes() -> int | None:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("peak_bytes_in_use")
-    return process_memory_bytes("VmHWM")
+    return process_peak_bytes()
 
 
-def process_memory_bytes(field: str, pid: int | None = None) -> int | None:
-    """Return a process' VmHWM (peak) or VmRSS (now) in bytes; None if not on Linux."""
+def process_peak_bytes() -> int | None:
+    """Return the peak memory of this process, None if not on Linux."""
     try:
-        lines = Path(f"/proc/{pid or os.getpid()}/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
-    sizes = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    sizes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(sizes[0]) * 1024 if sizes else None

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -23,7 +22,9 @@ def get_config():
 _ROOT = Path(__file__).parents[3]
 
 
-def measure_startup(config: ConfigDict, data_dir: Path, folder: Path) -> dict[str, Any]:
+def measure_startup(
+    config: ConfigDict, data_dir: Path, folder: Path
+) -> dict[str, float]:
     """Train one step in a new process, twice with the same compilation cache.
 
     Call it before this process uses the accelerator, whose memory it takes.
@@ -32,28 +33,24 @@ def measure_startup(config: ConfigDict, data_dir: Path, folder: Path) -> dict[st
     config.train.update(steps=1, log_every=1, evaluate_every=0)
     path = folder / "one_step.py"
     path.write_text(_CONFIG_FILE.format(json.dumps(config.to_dict())))
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
-    return {
-        name: _seconds(path, data_dir, folder / name, cache)
-        for name in ("without_cache_seconds", "with_cache_seconds")
-    }
-
-
-def _seconds(
-    config: Path, data_dir: Path, workdir: Path, environment: dict[str, str]
-) -> float:
-    arguments = [f"--config={config}", f"--data_dir={data_dir}", f"--workdir={workdir}"]
-    path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", "synthct_jax.main", *arguments],
-        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if done.returncode:
-        raise ValueError(
-            f"a training of one step ended with status {done.returncode}, expected 0: "
-            f"{done.stderr.strip()}"
+    command = [sys.executable, "-m", "synthct_jax.main", f"--config={path}"]
+    python_path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    seconds = {}
+    for name in ("without_cache_seconds", "with_cache_seconds"):
+        workdir = folder / name
+        done = subprocess.run(
+            [*command, f"--data_dir={data_dir}", f"--workdir={workdir}"],
+            env={**os.environ, **environment, "PYTHONPATH": python_path},
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    spent = goodput.summarise(read_rows(workdir / goodput.FILE))
-    return sum(spent[part] for part in ("start", "compile", "input_wait", "step"))
+        if done.returncode:
+            raise ValueError(
+                f"a training of one step ended with status {done.returncode}, "
+                f"expected 0: {done.stderr.strip()}"
+            )
+        spent = goodput.summarise(read_rows(workdir / goodput.FILE))
+        until_first_step = ("start", "compile", "input_wait", "step")
+        seconds[name] = sum(spent[bucket] for bucket in until_first_step)
+    return seconds

@@ -16,14 +16,7 @@ from input_pipeline import files
 from input_pipeline.cpus import usable_cpus
 from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.parallel.mesh import choose_mesh
-from synthct_jax.performance.benchmark import (
-    checkpointing,
-    data_loading,
-    measure,
-    startup,
-    step,
-    translation,
-)
+from synthct_jax.performance.benchmark import measure, startup, step, workloads
 from synthct_jax.performance.benchmark.noise import prepare_noise
 
 OUTPUT = "benchmark.json"
@@ -50,17 +43,16 @@ def run_benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
         mesh = choose_mesh(config)
         results |= {"machine": describe_machine(), "config": config.to_dict()}
         logging.info("Input")
-        results["input"] = data_loading.measure_data_loading(config, data_dir)
+        results["input"] = workloads.measure_data_loading(config, data_dir)
         rate = measure.matmul_flops_per_second(jnp.dtype(config.model.dtype))
         results["matrix_product_flops"] = rate
         logging.info("Training step")
         results["step"] = step.measure_step(config, mesh, data_dir, matmul_rate=rate)
         logging.info("Translation")
-        results["translation"] = translation.measure_translation(config)
+        results["translation"] = workloads.measure_translation(config)
         logging.info("Checkpoint")
-        results["checkpoint"] = checkpointing.measure_checkpoint(
-            config, mesh, Path(folder) / "run"
-        )
+        run = Path(folder) / "run"
+        results["checkpoint"] = workloads.measure_checkpoint(config, mesh, run)
     files.write_file(output, json.dumps(results, indent=1) + "\n")
     return results
 
@@ -91,7 +83,7 @@ def _processor() -> str:
 def format_table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table that is also aligned for a terminal."""
     s, t, c = results["step"], results["translation"], results["checkpoint"]
-    start = results["start"]
+    start, rates = results["start"], results["input"]["pairs_per_second"]
     rows = [
         ("start to first step, s", f"{start['without_cache_seconds']:.1f}"),
         ("the same with cached programs, s", f"{start['with_cache_seconds']:.1f}"),
@@ -104,24 +96,14 @@ def format_table(results: dict[str, Any]) -> str:
         ("rate of the step as computed", f"{s['share_of_peak']:.0%}"),
         ("rate of the step as defined", f"{s['method_share_of_peak']:.0%}"),
         ("peak memory of the step, GiB", _gib(s["peak_bytes"])),
-        *(
-            (f"time of the step: {kind}", f"{share:.0%}")
-            for kind, share in (s["share_by_kind"] or {}).items()
-            if share
-        ),
         ("step with its input, mean, s", f"{s['loop_mean_seconds']:.4g}"),
         ("time waiting for input", f"{s['input_wait_share']:.1%}"),
         (f"translating {t['slices']} slices, s", _median_and_quartiles(t)),
         ("compiling the translation, s", f"{t['compile_seconds']:.1f}"),
         ("slices translated a second", f"{t['slices_per_second']:.1f}"),
         ("peak memory of translation, GiB", _gib(t["peak_bytes"])),
-        *(
-            (
-                f"pairs read a second, {i['cores']} cores, {i['workers']} workers",
-                f"{i['pairs_per_second']:.0f}",
-            )
-            for i in results["input"]
-        ),
+        ("pairs read a second by threads", f"{rates['threads']:.0f}"),
+        ("pairs read a second by processes", f"{rates['processes']:.0f}"),
         ("a save stops training for, s", f"{c['stops_training_seconds']:.2f}"),
         ("save, s", f"{c['save_seconds']:.2f}"),
         ("restore, s", f"{c['restore_seconds']:.2f}"),
