@@ -35,43 +35,60 @@ class Checkpoints:
 
     Saving happens in the background: the state may be donated to the next step as soon
     as `save` returns. `close`, or leaving the `with` block, waits for it.
+
+    Whatever reads a step raises FileNotFoundError if there is no such checkpoint, and
+    DamagedCheckpoint if it cannot be read or its contents have changed.
     """
 
     def __init__(
-        self, workdir: Path, *, keep_latest: int = 3, best_metric: str | None = None
+        self,
+        workdir: Path,
+        *,
+        keep_latest: int = 3,
+        best_metric: str | None = None,
+        read_only: bool = False,
     ):
-        """Open the checkpoints of `workdir` to save and to restore.
+        """Open the checkpoints of `workdir`.
 
         Args:
             keep_latest: how many of the latest are kept.
             best_metric: also keep the one with the lowest value of this metric.
+            read_only: change nothing: another process may be saving.
         """
-        options = dict(preservation_policy=checkpoint_managers.LatestN(keep_latest))
+        self._workdir = workdir.resolve()
+        self._folder = metadata.checkpoints_folder(self._workdir)
+        self._tracks_metrics = best_metric is not None
+        several = jax.process_count() > 1
+        policy, best = checkpoint_managers.LatestN(keep_latest), {}
         if best_metric is not None:
 
             def metric(metrics: Mapping[str, float] | None) -> float:
                 value = (metrics or {}).get(best_metric)
                 return math.inf if value is None or math.isnan(value) else value
 
-            best = checkpoint_managers.BestN(get_metric_fn=metric, reverse=True, n=1)
-            options = dict(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                    [options["preservation_policy"], best]
-                ),
-                best_fn=metric,
-                best_mode="min",
+            policy = checkpoint_managers.AnyPreservationPolicy(
+                [
+                    policy,
+                    checkpoint_managers.BestN(get_metric_fn=metric, reverse=True, n=1),
+                ]
             )
-        self._open(
-            workdir,
-            ocp.CheckpointManagerOptions(
-                cleanup_tmp_directories=True,
+            best = dict(best_fn=metric, best_mode="min")
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
                 # All processes resume from the same step, however old a host's view of
                 # the folder is.
-                single_host_load_and_broadcast=jax.process_count() > 1,
-                **options,
+                single_host_load_and_broadcast=several and not read_only,
+                preservation_policy=policy,
+                **best,
             ),
+            item_handlers={
+                "config": ocp.JsonCheckpointHandler(),
+                **{name: ocp.StandardCheckpointHandler() for name in _ARRAY_ITEMS},
+            },
         )
-        self._tracks_metrics = best_metric is not None
 
     @classmethod
     def of_run(cls, workdir: Path) -> "Checkpoints":
@@ -81,21 +98,7 @@ class Checkpoints:
             FileNotFoundError: the run has no checkpoint.
         """
         metadata.require_checkpoints(workdir)
-        self = cls.__new__(cls)
-        self._open(workdir, ocp.CheckpointManagerOptions(create=False))
-        return self
-
-    def _open(self, workdir: Path, options: ocp.CheckpointManagerOptions) -> None:
-        self._workdir = workdir.resolve()
-        self._folder = metadata.checkpoints_folder(self._workdir)
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=options,
-            item_handlers={
-                "config": ocp.JsonCheckpointHandler(),
-                **{name: ocp.StandardCheckpointHandler() for name in _ARRAY_ITEMS},
-            },
-        )
+        return cls(workdir, read_only=True)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -158,37 +161,24 @@ class Checkpoints:
         Args:
             abstract: `jax.ShapeDtypeStruct`s with the shardings to restore onto, which
                 may differ from those of the saved state.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            DamagedCheckpoint: it cannot be read, or its contents have changed.
         """
         arrays = self._read(step, "state", state_to_arrays(abstract))
-        return _arrays_to_state(arrays, abstract)
+        leaves = [arrays[name] for name in name_leaves(abstract)]
+        state = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+        return state.replace(rng=jax.random.wrap_key_data(state.rng))
 
     def restore_generator(self, step: int) -> Params:
-        """Return the weights that translate MR to CT, on one device of this process.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            DamagedCheckpoint: it cannot be read, or its contents have changed.
-        """
+        """Return the weights that translate MR to CT, on one device of this process."""
         return self._read_on_one_device(step, "generator")
 
     def restore_inverse_generator(self, step: int) -> Params | None:
-        """Return the weights that translate CT to MR, None for a supervised network.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            DamagedCheckpoint: it cannot be read, or its contents have changed.
-        """
-        if "inverse_generator" in self.metadata(step).digests:
+        """Return the weights that translate CT to MR, None for a supervised network."""
+        digests = self.metadata(step).digests
+        if "inverse_generator" in digests:
             return self._read_on_one_device(step, "inverse_generator")
         # Earlier versions saved it only as a part of the state.
-        names = self._shapes_on_one_device(step, "state")
-        prefixes = [f"{weights}/to_mr/" for weights in ("ema", "generators")]
-        for prefix in prefixes:
-            if any(name.startswith(prefix) for name in names):
+        for prefix in ("ema/to_mr/", "generators/to_mr/"):
+            if any(name.startswith(prefix) for name in digests["state"]):
                 arrays = self._read_on_one_device(step, "state")
                 flat = {
                     name.removeprefix(prefix): array
@@ -199,20 +189,8 @@ class Checkpoints:
         return None
 
     def metadata(self, step: int) -> CheckpointMetadata:
-        """Return the metadata of a checkpoint.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint.
-            DamagedCheckpoint: it cannot be read.
-        """
+        """Return the metadata of a checkpoint."""
         return metadata.read_metadata(self._workdir, step)
-
-    def choose(self, step: int | None) -> int:
-        """Return `step`, or by default the best step or the latest.
-
-        Errors are those of `metadata.choose_step`.
-        """
-        return metadata.choose_step(self._workdir, step)
 
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""
@@ -246,20 +224,18 @@ class Checkpoints:
         return tree
 
     def _read_on_one_device(self, step: int, item: str) -> dict[str, Any]:
-        return self._read(step, item, self._shapes_on_one_device(step, item))
-
-    def _shapes_on_one_device(self, step: int, item: str) -> dict[str, Any]:
-        """Return the shapes of an item as it was saved, on a device of this process."""
+        """Restore an item with the shapes that were saved, onto a device of ours."""
         self.metadata(step)  # raises where there is no such checkpoint
         try:
             saved = self._manager.item_metadata(step)[item]
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            return jax.tree.map(
+            target = jax.tree.map(
                 lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding),
                 dict(saved),
             )
         except Exception as error:  # of any kind, if a file is damaged
             raise metadata.damaged(self._folder / str(step) / item, error) from error
+        return self._read(step, item, target)
 
 
 def state_to_arrays(state: TrainState) -> dict[str, Any]:
@@ -273,11 +249,3 @@ def state_to_arrays(state: TrainState) -> dict[str, Any]:
     else:
         bits = jax.random.key_data(state.rng)
     return name_leaves(state.replace(rng=bits))
-
-
-def _arrays_to_state(
-    arrays: Mapping[str, jax.Array], abstract: TrainState
-) -> TrainState:
-    leaves = [arrays[name] for name in name_leaves(abstract)]
-    state = jax.tree.unflatten(jax.tree.structure(abstract), leaves)
-    return state.replace(rng=jax.random.wrap_key_data(state.rng))

@@ -63,7 +63,7 @@ class CheckpointMetadata:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON, in which NaN and infinity are null."""
-        return _to_json({f.name: getattr(self, f.name) for f in _FIELDS})
+        return _to_json(vars(self))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
@@ -72,11 +72,8 @@ class CheckpointMetadata:
         Raises:
             KeyError: a field is missing.
         """
-        fields = {f.name: values[f.name] for f in _FIELDS}
+        fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
         return cls(**fields | {"config": _lists_to_tuples(values["config"])})
-
-
-_FIELDS = dataclasses.fields(CheckpointMetadata)
 
 
 def checkpoints_folder(workdir: Path) -> Path:

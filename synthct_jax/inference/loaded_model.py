@@ -9,7 +9,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint.manager import Checkpoints
-from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
+from synthct_jax.checkpoint.metadata import (
+    CheckpointMetadata,
+    choose_step,
+    library_versions,
+)
 from synthct_jax.model import methods
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Params
@@ -63,7 +67,7 @@ def load_model(
         DamagedCheckpoint: it differs from what was saved.
     """
     with Checkpoints.of_run(workdir) as checkpoints:
-        step = checkpoints.choose(step)
+        step = choose_step(workdir, step)
         metadata = checkpoints.metadata(step)
         params = checkpoints.restore_generator(step)
         inverse_params = (

@@ -10,7 +10,7 @@ import pytest
 from saved_states import make_metadata, make_state
 
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
-from synthct_jax.checkpoint.metadata import DamagedCheckpoint
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint, choose_step
 from synthct_jax.model.train_state import state_sharding
 from synthct_jax.parallel import sharding
 
@@ -141,21 +141,13 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
             checkpoints.save(make_state(step), make_metadata(**values))
     with Checkpoints.of_run(tmp_path) as checkpoints:
         assert checkpoints.steps == [2, 5, 6]
-        assert checkpoints.choose(None) == 2
-        assert checkpoints.choose(5) == 5
+    assert choose_step(tmp_path) == 2
+    assert choose_step(tmp_path, 5) == 5
     # Also when the run was interrupted in between.
     with Checkpoints(tmp_path, keep_latest=1, best_metric="mae") as checkpoints:
         checkpoints.save(make_state(7), make_metadata(mae=3.0))
     with Checkpoints.of_run(tmp_path) as checkpoints:
         assert checkpoints.steps == [2, 7]
-
-
-def test_latest_step_is_chosen_without_validation(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        for step in (1, 2):
-            checkpoints.save(make_state(step), make_metadata())
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        assert checkpoints.choose(None) == 2
 
 
 def flip_a_bit(folder):
@@ -211,7 +203,7 @@ def test_missing_runs_and_steps_are_named(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(4), make_metadata())
     with Checkpoints.of_run(tmp_path) as checkpoints:
-        for read in (checkpoints.choose, checkpoints.metadata):
+        for read in (checkpoints.restore_generator, checkpoints.metadata):
             with pytest.raises(FileNotFoundError, match="step 5, it has: 4"):
                 read(5)
 
