@@ -5,8 +5,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from absl import logging
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, check_resumable
+from synthct_jax.model.optim import schedule
 from synthct_jax.model.train_state import Params, TrainState
 from synthct_jax.runtime import cpu_memory, processes
 from synthct_jax.runtime.goodput import Goodput
@@ -38,11 +38,12 @@ class Due(NamedTuple):
     last: bool
 
 
-class Run:
+class Run(contextlib.ExitStack):
     """A training run in its folder: lock, clock, signals, watchdog, logs, checkpoints.
 
-    Call in this order: `restore`, `begin`, `start_loop`; then for each step `log` and
-    `due`, and if something is due `fetch_losses`, `validate`, `save` and `finish`.
+    Call in this order: `guard`, `restore`, `open_logs`, `start_loop`; then for each
+    step `log` and `due`, and if something is due `fetch_losses`, `validate`, `save` and
+    `finish`. What is entered by `enter_context` is left with the run.
 
     Attributes:
         primary: this process writes the files; one of several does.
@@ -51,9 +52,8 @@ class Run:
     """
 
     def __init__(self, config: ConfigDict, workdir: Path):
-        self._train, self._workdir = config.train, workdir
-        self._hparams = config.to_dict()
-        self._contexts = contextlib.ExitStack()
+        super().__init__()
+        self._config, self._train, self._workdir = config, config.train, workdir
         # Pauses with and without validation: the first of each may compile.
         self._pauses_done: set[bool] = set()
         self._logged = False
@@ -61,33 +61,39 @@ class Run:
         self.start = 0
 
     def __enter__(self) -> "Run":
-        with contextlib.ExitStack() as contexts:  # left again if one cannot be entered
-            if self.primary:
-                contexts.enter_context(_lock(self._workdir))
-            folder = self._workdir if self.primary else None
-            self.goodput = contexts.enter_context(Goodput(folder))
-            self._contexts = contexts.pop_all()
+        if self.primary:
+            self.enter_context(_lock(self._workdir))
+        self.goodput = self.enter_context(Goodput(self._folder))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._contexts.__exit__(kind, error, trace)
+    @property
+    def _folder(self) -> Path | None:
+        """The folder to write to, None in all processes but one."""
+        return self._workdir if self.primary else None
 
-    def enter(self, context: contextlib.AbstractContextManager) -> Any:
-        """Enter a context that is left with the run; return what it returns."""
-        return self._contexts.enter_context(context)
+    def guard(self) -> None:
+        """Guard the state that there will be from now on, and find where to resume.
+
+        Signals are remembered for the loop, and the watchdog waits for its first sign
+        of life.
+        """
+        # Entered first and left last: a second signal must not end the last save.
+        self._preemption = self.enter_context(Preemption())
+        self._watchdog = self.enter_context(Watchdog(self._train.watchdog_seconds))
+        validates = self._train.evaluate_every > 0
+        self._checkpoints = self.enter_context(
+            Checkpoints(
+                self._workdir,
+                keep_latest=self._train.keep_latest,
+                best_metric=self._train.best_metric if validates else None,
+            )
+        )
+        self.start = self._checkpoints.latest_step or 0
 
     def restore(
         self, abstract: TrainState, metadata: CheckpointMetadata
     ) -> TrainState | None:
         """Return the state of the latest checkpoint, None if there is none.
-
-        From now on signals are remembered for the loop, and the watchdog waits for its
-        first sign of life.
 
         Args:
             abstract: see `Checkpoints.restore`.
@@ -96,51 +102,32 @@ class Run:
         Raises:
             ValueError: it is another experiment.
         """
-        # Entered first and left last: a second signal must not end the last save.
-        self._preemption = self.enter(Preemption())
-        self._watchdog = self.enter(Watchdog(self._train.watchdog_seconds))
-        validates = self._train.evaluate_every > 0
-        self._checkpoints = self.enter(
-            Checkpoints(
-                self._workdir,
-                keep_latest=self._train.keep_latest,
-                best_metric=self._train.best_metric if validates else None,
-            )
-        )
-        self.start = self._checkpoints.latest_step or 0
         if not self.start:
             return None
         saved = self._checkpoints.metadata(self.start)
         check_resumable(saved, metadata, self._workdir)
         with self.goodput.measure("restore"):
-            state = jax.block_until_ready(
-                self._checkpoints.restore(abstract, self.start)
-            )
+            state = self._checkpoints.restore(abstract, self.start)
+            jax.block_until_ready(state)
         logging.info("Goes on after step %d", self.start)
         return state
 
-    def begin(self, learning_rate: Callable[[int], jax.Array]) -> None:
-        """Open the logs, now that there is a state and steps are left to do.
-
-        Args:
-            learning_rate: the schedule, for the log.
-        """
+    def open_logs(self) -> None:
+        """Open the logs, now that there is a state and steps are left to do."""
         self.goodput.write(resumed=self.start, step=self.start)
-        self.writer = MetricWriter(
-            self._workdir if self.primary else None, resumed_at=self.start
-        )
-        self.enter(contextlib.closing(self.writer))
-        self.writer.write_hparams(self._hparams)
+        self.writer = MetricWriter(self._folder, resumed_at=self.start)
+        self.callback(self.writer.close)
+        self.writer.write_hparams(self._config.to_dict())
         self._progress = Progress(
             self._train.steps, start=self.start, shown=self.primary
         )
-        self._contexts.callback(self._progress.finish)
+        self.callback(self._progress.finish)
         self._losses = LossLog(
             self.writer,
             self._progress,
             every=self._train.log_every,
             last_step=self._train.steps,
-            learning_rate=learning_rate,
+            learning_rate=schedule(self._train),
         )
 
     def start_loop(self) -> None:

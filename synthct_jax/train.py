@@ -7,7 +7,6 @@ stopped goes on from there, a killed one from its last checkpoint, on the same d
 bit for bit (GPUs: see launch/README.md).
 """
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -22,8 +21,7 @@ from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
-from synthct_jax.model.optim import constant_then_linear
-from synthct_jax.model.step import check_sizes, compiled, make_init, make_step
+from synthct_jax.model.step import check_ranges, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.run import Run
@@ -49,7 +47,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     """
     mesh = choose_mesh(config)
     method = methods.from_config(config, mesh=mesh)
-    check_sizes(config, method)
+    check_ranges(config, method)
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
@@ -65,6 +63,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         )
 
         # State: from the run's latest checkpoint, or new; made where it stays.
+        run.guard()
         init, abstract = make_init(method, config, mesh)
         state = run.restore(abstract, metadata)
         if state is None:
@@ -78,11 +77,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
         if run.start >= config.train.steps:
             logging.info("All %d steps are done already", config.train.steps)
             return True
-        run.begin(
-            constant_then_linear(
-                config.train.learning_rate, config.train.steps, config.train.decay_start
-            )
-        )
+        run.open_logs()
 
         # The step, compiled once, for the shapes of a batch.
         share, shares = sharding.share_of_process(mesh)
@@ -95,7 +90,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             process_index=share,
             process_count=shares,
         )
-        run.enter(contextlib.closing(batches))
+        run.callback(batches.close)
         validate = validation.make_validator(
             methods.from_config(config), config.data, dataset
         )
@@ -114,8 +109,9 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 state, losses = train_step(state, batch)
                 # While the devices compute, the next batch is copied to them; then the
                 # losses of the step before are waited for.
-                with run.goodput.measure("input_wait"):
-                    batch = sharding.to_global(next(batches), mesh)
+                if step < config.train.steps:
+                    with run.goodput.measure("input_wait"):
+                        batch = sharding.to_global(next(batches), mesh)
                 run.log(step, losses)
             if (due := run.due(step)) is not None:
                 run.fetch_losses(due)

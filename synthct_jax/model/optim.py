@@ -8,21 +8,16 @@ import optax
 
 
 def adam(train: Any, *, rate_ratio: float = 1.0) -> optax.GradientTransformation:
-    """Return Adam with the schedule of `config.train`.
+    """Return Adam with the schedule of `config.train`, its rates times `rate_ratio`."""
+    rates = schedule(train, rate_ratio=rate_ratio)
+    return optax.adam(rates, b1=train.beta1, b2=train.beta2)
 
-    Args:
-        train: `config.train`.
-        rate_ratio: factor on the learning rate.
-    """
+
+def schedule(train: Any, *, rate_ratio: float = 1.0) -> optax.Schedule:
+    """Return the learning rate: constant up to `decay_start`, then linearly to zero."""
     rate = train.learning_rate * rate_ratio
-    schedule = constant_then_linear(rate, train.steps, train.decay_start)
-    return optax.adam(schedule, b1=train.beta1, b2=train.beta2)
-
-
-def constant_then_linear(rate: float, steps: int, decay_start: float) -> optax.Schedule:
-    """Return `rate` for the first `decay_start` of all steps, then linearly to zero."""
-    constant = int(steps * decay_start)
-    decay = optax.linear_schedule(rate, 0.0, max(steps - constant, 1))
+    constant = int(train.steps * train.decay_start)
+    decay = optax.linear_schedule(rate, 0.0, max(train.steps - constant, 1))
     return optax.join_schedules([optax.constant_schedule(rate), decay], [constant])
 
 

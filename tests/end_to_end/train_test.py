@@ -16,6 +16,7 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import run, train
 from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint.metadata import choose_step
 from synthct_jax.evaluation import validation
 from synthct_jax.runtime import watchdog
 from synthct_jax.runtime.jsonl import read_rows
@@ -42,8 +43,8 @@ def test_run_leaves_checkpoints_losses_and_samples():
     with Checkpoints.of_run(tiny.workdir) as checkpoints:
         assert checkpoints.steps == [4, STEPS]
         assert set(checkpoints.metadata(4).metrics) >= {"mae"}
-        assert checkpoints.choose(None) == 4  # the one that was validated
         metadata = checkpoints.metadata(STEPS)
+    assert choose_step(tiny.workdir) == 4  # the one that was validated
     assert metadata.config == tiny.config.to_dict()
     assert metadata.data_dir == str(tiny.data_dir.resolve())
 

@@ -125,7 +125,8 @@ def test_moving_average_follows_and_forgets_the_initial_weights():
 
 
 def test_learning_rate_is_constant_and_then_falls_linearly_to_zero():
-    schedule = optim.constant_then_linear(1.0, 100, 0.5)
+    train = tiny_config(learning_rate=1.0, steps=100, decay_start=0.5).train
+    schedule = optim.schedule(train)
     rates = [float(schedule(step)) for step in (0, 49, 50, 75, 100)]
     assert rates == pytest.approx([1, 1, 1, 0.5, 0])
 
