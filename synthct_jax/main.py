@@ -23,7 +23,7 @@ from absl import app
 
 from input_pipeline.command_line import EX_USAGE, parse_flags
 from synthct_jax import flags
-from synthct_jax.runtime import messages, processes, tuning
+from synthct_jax.runtime import environment, messages, processes
 
 
 def main(argv: list[str]) -> int:
@@ -116,5 +116,5 @@ def run_mode() -> int:
 
 
 if __name__ == "__main__":
-    tuning.tune_process(sys.argv[1:])
+    environment.tune_process(sys.argv[1:])
     app.run(main, flags_parser=parse_flags)

@@ -1,8 +1,8 @@
-"""Environment variables that JAX and XLA read when they start.
+"""Environment variables that tune a process: of glibc, JAX and XLA.
 
-What the user has set stays. For each platform:
+They are read when a program starts. What the user has set stays. For each platform:
 
-CPU   three XLA flags.
+CPU   three XLA flags; on Linux huge pages.
 GPU   one XLA flag. Not set because it costs speed: --xla_gpu_deterministic_ops=true,
       without which two runs on GPUs are not equal bit for bit.
 TPU   nothing. libtpu overlaps collectives with computation by itself and its flags are
@@ -13,6 +13,8 @@ TPU   nothing. libtpu overlaps collectives with computation by itself and its fl
 import importlib.metadata
 import importlib.util
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from input_pipeline.cpus import usable_cpus
@@ -32,16 +34,61 @@ CPU_FLAGS = (
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
 _TESTED_RELEASES = ("0.10.",)
 _TUNE = "SYNTHCT_TUNE"  # inherited by the processes that this one starts
+_SWITCHES_OFF = ("--notune", "--tune=false", "--tune=f", "--tune=0")
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def forbid_tuning() -> None:
-    """Make `is_tuning_allowed` False in this process and in those that it starts."""
-    os.environ[_TUNE] = "0"
+def tune_process(arguments: Sequence[str]) -> None:
+    """Tune this process: huge pages, flags of XLA, the cache of compiled programs.
+
+    Call it before jax is imported. The process may start anew, by `exec`, once. What
+    has to wait for a later moment asks `is_tuning_allowed`:
+    `cpu_memory.keep_freed_memory` after compiling, and `layers.cpu.onednn`.
+
+    Args:
+        arguments: the command line, of which absl parses the flags later. With
+            `--notune` nothing of all this is done, nor in child processes.
+    """
+    if any("--" + a.lower().lstrip("-") in _SWITCHES_OFF for a in arguments):
+        os.environ[_TUNE] = "0"
+    if is_tuning_allowed():
+        restart_with_huge_pages()
+        set_environment()
 
 
 def is_tuning_allowed() -> bool:
     """Return whether this process may use what JAX and XLA do not promise."""
     return os.environ.get(_TUNE) != "0"
+
+
+def restart_with_huge_pages() -> None:
+    """Replace this process by the same program with huge pages, at most once.
+
+    XLA allocates a step's temporary arrays in one piece and frees it again, gigabytes
+    each time. With pages of 4 kB every page costs a fault: a third of a step's time on
+    a CPU. glibc reads its settings when a program starts, hence `exec`; the arguments
+    and the process id stay.
+    """
+    if settings := huge_page_environment():
+        os.environ.update(settings)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def huge_page_environment() -> dict[str, str]:
+    """Return the variables that make glibc use transparent huge pages.
+
+    Empty if the user has set GLIBC_TUNABLES, if glibc is too old (before 2.35), or
+    if the kernel gives huge pages to everybody or to nobody.
+    """
+    try:
+        policy = _HUGE_PAGES.read_text()
+        name, _, version = os.confstr("CS_GNU_LIBC_VERSION").partition(" ")
+    except (OSError, ValueError, AttributeError):  # no Linux, or another C library
+        return {}
+    known = name == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+    if not known or "[madvise]" not in policy or "GLIBC_TUNABLES" in os.environ:
+        return {}
+    return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def set_environment() -> None:

@@ -1,6 +1,8 @@
-"""Environment variables for each platform."""
+"""Environment variables for each platform, huge pages, and the switch of all that."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from programs import run_program
@@ -9,94 +11,57 @@ from synthct_jax.runtime import environment
 from synthct_jax.runtime.environment import CPU_FLAGS, GPU_OVERLAP_FLAG
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # recommended in the documentation
+OF_THE_USER = "--xla_gpu_enable_latency_hiding_scheduler=false"
+FUSION_OF_THE_USER = f"{CPU_FLAGS[0]}LIBRARY_FUSION_TYPE_REDUCE"
+PLUGIN = "jax_cuda13_plugin"
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Return a function that makes packages of these names importable.
-
-    XLA_FLAGS is not set; other variables are the user's.
-    """
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-
-    def install(*names):
-        for name in names:
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "__init__.py").write_text("")
-        monkeypatch.syspath_prepend(tmp_path)
-
-    return install
-
-
-def xla_flags() -> set[str]:
-    environment.set_environment()
-    return set(os.environ.get("XLA_FLAGS", "").split())
-
-
-def test_machine_without_accelerators_gets_the_cpu_flags(install):
-    assert xla_flags() == {*CPU_FLAGS}
-
-
-@pytest.mark.parametrize("plugin", ["jax_cuda13_plugin", "jax_cuda12_plugin"])
-@pytest.mark.parametrize("platforms", [None, "cuda", "gpu,cpu"])
-def test_gpus_overlap_communication_with_computation(
-    install, monkeypatch, plugin, platforms
+@pytest.mark.parametrize(
+    ("package", "platforms", "before", "expected"),
+    [
+        (None, "", "", {*CPU_FLAGS}),
+        *(
+            (plugin, platforms, "", {*CPU_FLAGS, GPU_OVERLAP_FLAG})
+            for plugin in (PLUGIN, "jax_cuda12_plugin")
+            for platforms in ("", "cuda", "gpu,cpu")
+        ),
+        (PLUGIN, "cpu", "", {*CPU_FLAGS}),
+        (PLUGIN, "", OF_THE_USER, {OF_THE_USER, *CPU_FLAGS}),
+        (None, "", FUSION_OF_THE_USER, {FUSION_OF_THE_USER, *CPU_FLAGS[1:]}),
+        ("libtpu", "", "", set()),  # it would read them
+    ],
+)
+def test_flags_of_xla_are_those_of_the_platform_and_of_the_user(
+    package, platforms, before, expected, tmp_path, monkeypatch
 ):
-    install(plugin)
-    if platforms:
-        monkeypatch.setenv("JAX_PLATFORMS", platforms)
-    assert xla_flags() == {*CPU_FLAGS, GPU_OVERLAP_FLAG}
-
-
-def test_gpu_flag_is_not_set_if_jax_is_told_to_use_the_cpu(install, monkeypatch):
-    install("jax_cuda13_plugin")
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert xla_flags() == {*CPU_FLAGS}
-
-
-def test_flags_of_the_user_are_kept_and_added_to(install, monkeypatch):
-    install("jax_cuda13_plugin")
-    mine = "--xla_gpu_enable_latency_hiding_scheduler=false"
-    monkeypatch.setenv("XLA_FLAGS", mine)
-    assert xla_flags() == {mine, *CPU_FLAGS}
-
-
-def test_no_flag_is_set_where_libtpu_would_read_it(install):
-    install("libtpu")
-    before = os.environ.get("LIBTPU_INIT_ARGS")
-    assert xla_flags() == set()
-    assert os.environ.get("LIBTPU_INIT_ARGS") == before
-
-
-def test_environment_is_the_same_when_set_twice(monkeypatch):
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    for _ in range(2):
+    if package:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, value in {
+        "XLA_FLAGS": before,
+        "JAX_PLATFORMS": platforms,
+        "JAX_COMPILATION_CACHE_DIR": "/mine",
+        "LIBTPU_INIT_ARGS": "mine",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):  # the same when it is set twice
         environment.set_environment()
-        assert os.environ["XLA_FLAGS"].split() == [*CPU_FLAGS]
-    assert ".cache/synthct_jax/xla/" in os.environ["JAX_COMPILATION_CACHE_DIR"]
+        assert set(os.environ["XLA_FLAGS"].split()) == expected
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/mine"
+    assert os.environ["LIBTPU_INIT_ARGS"] == "mine"
 
 
 def test_programs_for_different_numbers_of_cpus_are_cached_apart(monkeypatch):
     folders = []
+    monkeypatch.setenv("XLA_FLAGS", "")
     for cpus in ({0}, {0, 1}):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, c=cpus: c, raising=False)
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
         environment.set_environment()
         folders.append(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    assert all(".cache/synthct_jax/xla/" in folder for folder in folders)
     assert len(set(folders)) == 2
-
-
-def test_variables_of_the_user_are_kept(monkeypatch):
-    mine = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE"
-    monkeypatch.setenv("XLA_FLAGS", mine)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
-    environment.set_environment()
-    assert os.environ["XLA_FLAGS"].split() == [mine, *CPU_FLAGS[1:]]
-    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/mine"
 
 
 def test_untested_jaxlib_gets_no_flag_that_could_abort_it(monkeypatch):
@@ -125,3 +90,124 @@ def test_installed_xla_knows_every_flag():
     assert (done.returncode, done.stdout, done.stderr) == (0, "2.0\n", "")
     refused = run_program(program, XLA_FLAGS=f"{flags} --xla_gpu_no_such_flag=1")
     assert refused.returncode != 0 and "Unknown flag" in refused.stderr
+
+
+# --- huge pages -----------------------------------------------------------------------
+
+MADVISE = "always [madvise] never\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "libc", "tunables", "expected"),
+    [
+        (MADVISE, "glibc 2.36", None, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+        ("[always] madvise never\n", "glibc 2.36", None, {}),
+        ("always madvise [never]\n", "glibc 2.36", None, {}),
+        (None, "glibc 2.36", None, {}),  # no Linux
+        (MADVISE, "glibc 2.31", None, {}),  # too old
+        (MADVISE, "musl 1.2", None, {}),
+        (MADVISE, "glibc 2.36", "glibc.malloc.check=1", {}),
+    ],
+)
+def test_huge_pages_are_requested_where_kernel_and_glibc_need_a_request(
+    tmp_path, monkeypatch, policy, libc, tunables, expected
+):
+    if policy:
+        (tmp_path / "enabled").write_text(policy)
+    monkeypatch.setattr(environment, "_HUGE_PAGES", tmp_path / "enabled")
+    monkeypatch.setattr(os, "confstr", lambda name: libc)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if tunables:
+        monkeypatch.setenv("GLIBC_TUNABLES", tunables)
+    assert environment.huge_page_environment() == expected
+
+
+def run_file(path, program, *arguments):
+    """Run a program that is not tuned yet."""
+    path.write_text(program)
+    ours = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "GLIBC_TUNABLES", "SYNTHCT_TUNE")
+    variables = {name: v for name, v in os.environ.items() if name not in ours}
+    done = subprocess.run(
+        [sys.executable, path, *arguments],
+        env={**variables, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_program_restarts_once_with_its_arguments_and_process_id(tmp_path):
+    (tmp_path / "enabled").write_text(MADVISE)
+    program = f"""
+import os, pathlib, sys
+from synthct_jax.runtime import environment
+print("start", os.getpid(), flush=True)
+environment._HUGE_PAGES = pathlib.Path({str(tmp_path / "enabled")!r})
+os.confstr = lambda name: "glibc 2.36"
+environment.restart_with_huge_pages()
+print(os.environ["GLIBC_TUNABLES"], sys.argv[1:], __name__)
+"""
+    output = run_file(tmp_path / "program.py", program, "a b", "--c=d")
+    first, second, last = output.splitlines()
+    assert first == second  # the same process
+    assert last == "glibc.malloc.hugetlb=1 ['a b', '--c=d'] __main__"
+
+
+@pytest.mark.skipif(
+    not environment.huge_page_environment(), reason="no huge pages on request"
+)
+def test_huge_pages_save_page_faults_of_large_arrays():
+    program = """
+import resource
+import jax, jax.numpy as jnp
+
+@jax.jit
+def step(x):  # a temporary array of 256 MiB
+    y = jax.lax.optimization_barrier(jnp.tile(x, (64, 1024)))
+    return (y @ y.T).sum()
+
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    jax.block_until_ready(step(jnp.ones((16, 64))))
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+    plain, huge = (
+        run_program(program, **more)
+        for more in ({}, environment.huge_page_environment())
+    )
+    assert int(plain.stdout) > 20_000, plain.stderr
+    assert int(huge.stdout) < 5_000, huge.stderr
+
+
+# --- the switch -----------------------------------------------------------------------
+
+TUNES = """
+import os, sys
+from synthct_jax.runtime import environment
+environment.tune_process(sys.argv[1:])
+import numpy as np
+from synthct_jax.layers.cpu import onednn
+print(
+    *(name in os.environ for name in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")),
+    "GLIBC_TUNABLES" in os.environ,
+    onednn.computes(onednn.LEAST_FLOPS, np.dtype("float32")),
+    onednn.available(),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "tuned"),
+    [("--config=x", True), ("--notune", False), ("-notune", False)],
+)
+def test_one_flag_switches_off_everything_that_tunes_the_process(
+    tmp_path, argument, tuned
+):
+    output = run_file(tmp_path / "program.py", TUNES, argument)
+    flags, cache, huge_pages, uses_onednn, has_onednn = output.split()
+    assert flags == cache == str(tuned)
+    assert uses_onednn == (has_onednn if tuned else "False")
+    if not tuned:
+        assert huge_pages == "False"
