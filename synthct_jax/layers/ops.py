@@ -111,7 +111,7 @@ class Ops:
         """
         return jnp.mean(self.shard.without(cropped_rows).rescale(scores))
 
-    def scan(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
+    def repeat(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
         """Return a function that applies `length` blocks of a kind one after another.
 
         Their weights are stacked in one array each. `block(self)` takes and returns

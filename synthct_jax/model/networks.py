@@ -22,13 +22,11 @@ UPSAMPLE = ("transposed", "resize")
 DTYPES = ("float32", "bfloat16")
 RELU_SLOPE = 0.0  # for negative values
 LEAKY_SLOPE = 0.2
+INITIAL_WEIGHTS = nn.initializers.normal(0.02)
 
 
 class Conv(nn.Module):
-    """A convolution with the reference's initial weights, N(0, 0.02).
-
-    A transposed one is 3x3 with stride 2; `stride` and `padding` are not read.
-    """
+    """A convolution with the reference's initial weights."""
 
     ops: Ops
     features: int
@@ -36,21 +34,31 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 0
     bias: bool = False
-    transposed: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolve images (n, h, w, i) to (n, h', w', features)."""
         shape = (self.size, self.size, self.ops.channels(x), self.features)
-        kernel = self.param("kernel", nn.initializers.normal(0.02), shape)
-        if self.transposed:
-            x = self.ops.conv_transposed(x, kernel)
-        else:
-            x = self.ops.conv(x, kernel, stride=self.stride, padding=self.padding)
+        kernel = self.param("kernel", INITIAL_WEIGHTS, shape)
+        x = self.ops.conv(x, kernel, stride=self.stride, padding=self.padding)
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = x + bias.astype(x.dtype)
         return x
+
+
+class TransposedConv(nn.Module):
+    """A transposed 3x3 convolution of stride 2, see `Ops.conv_transposed`."""
+
+    ops: Ops
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Upsample images (n, h, w, i) to (n, 2 h, 2 w, features)."""
+        shape = (3, 3, self.ops.channels(x), self.features)
+        kernel = self.param("kernel", INITIAL_WEIGHTS, shape)
+        return self.ops.conv_transposed(x, kernel)
 
 
 class ResidualBlock(nn.Module):
@@ -61,8 +69,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
         """Map images (n, h, w, c) to images of the same shape."""
-        ops = self.ops
-        conv = partial(Conv, ops, x.shape[-1], 3)
+        ops, conv = self.ops, partial(Conv, self.ops, x.shape[-1], 3)
         y = conv(name="conv_0")(ops.pad_reflect(x, 1))
         y = ops.instance_norm(y, RELU_SLOPE)
         y = conv(name="conv_1")(ops.pad_reflect(y, 1))
@@ -96,11 +103,11 @@ class ResNetGenerator(nn.Module):
             features = self.width * 2 ** (i + 1)
             x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
             x = ops.instance_norm(x, RELU_SLOPE)
-        x = ops.scan(ResidualBlock, self.blocks, name="blocks")(x)
+        x = ops.repeat(ResidualBlock, self.blocks, name="blocks")(x)
         for i in reversed(range(self.downsamplings)):
             features = self.width * 2**i
             if self.upsample == "transposed":
-                x = conv(features, 3, transposed=True, name=f"up_{i}")(x)
+                x = TransposedConv(ops, features, name=f"up_{i}")(x)
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
                 x = conv(features, 3, name=f"up_{i}")(ops.pad_reflect(x, 1))
@@ -112,12 +119,12 @@ class ResNetGenerator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """A map of scores, each for one patch of the image.
 
-    `layers` of stride 2 are followed by two of stride 1. With three of them a score
-    sees 70x70 pixels, with two 34, with one 16.
+    `strided_layers` of stride 2 are followed by two of stride 1. With three of them a
+    score sees 70x70 pixels, with two 34, with one 16.
     """
 
     width: int = 64
-    layers: int = 3
+    strided_layers: int = 3
     dtype: jnp.dtype = jnp.float32
     ops: Ops = Ops()
 
@@ -128,15 +135,14 @@ class PatchDiscriminator(nn.Module):
         x = x.astype(self.dtype)
         x = conv(self.width, stride=2, bias=True, name="conv_0")(x)
         x = nn.leaky_relu(x, LEAKY_SLOPE)
-        for i in range(1, self.layers):
+        for i in range(1, self.strided_layers):
             x = conv(self.width * min(2**i, 8), stride=2, name=f"conv_{i}")(x)
             x = ops.instance_norm(x, LEAKY_SLOPE)
         # A 4x4 convolution with stride 1 and padding 1 crops a row and a column.
-        features = self.width * min(2**self.layers, 8)
-        x = conv(features, name=f"conv_{self.layers}")(x)
+        features = self.width * min(2**self.strided_layers, 8)
+        x = conv(features, name=f"conv_{self.strided_layers}")(x)
         x = ops.instance_norm(x, LEAKY_SLOPE, cropped_rows=1)
-        x = conv(1, bias=True, name=f"conv_{self.layers + 1}")(x)
-        return _promote(x)
+        return _promote(conv(1, bias=True, name=f"conv_{self.strided_layers + 1}")(x))
 
     def mean(self, scores: jax.Array) -> jax.Array:
         """Return this device's share of the mean over all patches, see `Ops.mean`."""
@@ -144,11 +150,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
-    """Return the generator of `config.model` that makes images of `channels`.
-
-    Raises:
-        ValueError: a field has a value that nothing is defined for.
-    """
+    """Return the generator of `config.model` that makes images of `channels`."""
     expect("config.model.upsample", model.upsample, UPSAMPLE)
     expect("config.model.dtype", model.dtype, DTYPES)
     return ResNetGenerator(

@@ -42,10 +42,10 @@ def gradients(
         Gradients, metrics, and images (n, ...) in the order of the batch.
     """
     if mesh is None or mesh.size == 1:  # the mean over one device would be a copy
-        return _accumulate(loss, params, constants, batch, microbatches)
+        return _differentiate(loss, params, constants, batch, microbatches)
 
     def on_device(params: Any, constants: Any, batch: Any) -> Any:
-        *means, images = _accumulate(loss, params, constants, batch, microbatches)
+        *means, images = _differentiate(loss, params, constants, batch, microbatches)
         return *jax.lax.pmean(means, sharding.AXES), images
 
     everywhere, split = PartitionSpec(), sharding.batch_sharding(mesh).spec
@@ -60,7 +60,7 @@ def gradients(
     )(params, constants, batch)
 
 
-def _accumulate(
+def _differentiate(
     loss: Loss, params: Any, constants: Any, batch: Any, microbatches: int
 ) -> tuple[Any, dict[str, jax.Array], Any]:
     """Return gradients, metrics and images of a batch, one microbatch at a time."""

@@ -102,6 +102,8 @@ def test_compiled_program_is_dispatched_as_if_unmarked():
     program = onednn.dispatch_without_mark(program)
     np.testing.assert_array_equal(program(x), np.full((512, 512), 512.0))
     assert program._executable.create_cpp_call(program._params) is not None
+    of_another_jax = object()  # without the attributes that this one has
+    assert onednn.dispatch_without_mark(of_another_jax) is of_another_jax
 
 
 STORING = """

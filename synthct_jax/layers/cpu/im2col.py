@@ -10,6 +10,7 @@ Layers with a few channels on one side (the first and the last) keep the taps of
 kernel in the leading axis, so that no array has a minor axis of one or two elements.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -19,6 +20,11 @@ from jax import lax
 from synthct_jax.layers.cpu.onednn import product
 
 
+def keep_inputs(convolve: Callable) -> Callable:
+    """Return the forward pass of a convolution whose gradient needs its inputs."""
+    return lambda x, kernel, *stride: (convolve(x, kernel, *stride), (x, kernel))
+
+
 @jax.custom_vjp
 def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Upsample images (n, h, w, i) by (3, 3, i, o), as `Ops.conv_transposed` does."""
@@ -26,10 +32,6 @@ def convolve_transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
     columns = _per_pixel(x, kernel.transpose(2, 0, 1, 3).reshape(channels_in, -1))
     columns = columns.reshape(*x.shape[:3], size, size, channels_out)
     return _overlap_add(columns, 2)[:, 1:-1, 1:-1]
-
-
-def _convolve_transposed_forward(x, kernel):
-    return convolve_transposed(x, kernel), (x, kernel)
 
 
 def _convolve_transposed_backward(residuals, g):
@@ -42,7 +44,9 @@ def _convolve_transposed_backward(residuals, g):
     return _per_pixel(columns, by_column), dkernel.transpose(1, 2, 0, 3)
 
 
-convolve_transposed.defvjp(_convolve_transposed_forward, _convolve_transposed_backward)
+convolve_transposed.defvjp(
+    keep_inputs(convolve_transposed), _convolve_transposed_backward
+)
 
 
 def _window(x: jax.Array, i: int, j: int, rows: int, columns: int, stride: int):
@@ -131,10 +135,6 @@ def convolve_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return _per_pixel(_patches(x, size, stride), kernel.reshape(-1, channels_out))
 
 
-def _convolve_patches_forward(x, kernel, stride):
-    return convolve_patches(x, kernel, stride), (x, kernel)
-
-
 def _convolve_patches_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
@@ -144,7 +144,7 @@ def _convolve_patches_backward(stride, residuals, g):
     return fit(_overlap_add(columns, stride), *x.shape[1:3]), dkernel
 
 
-convolve_patches.defvjp(_convolve_patches_forward, _convolve_patches_backward)
+convolve_patches.defvjp(keep_inputs(convolve_patches), _convolve_patches_backward)
 
 
 def _taps(x: jax.Array, size: int, stride: int) -> jax.Array:
@@ -182,10 +182,6 @@ def convolve_from_few(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
     return y.reshape(x.shape[0], rows, columns, channels_out)
 
 
-def _convolve_from_few_forward(x, kernel, stride):
-    return convolve_from_few(x, kernel, stride), (x, kernel)
-
-
 def _convolve_from_few_backward(stride, residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
@@ -196,7 +192,7 @@ def _convolve_from_few_backward(stride, residuals, g):
     return fit(_overlap_add_taps(taps, stride), *x.shape[1:3]), dkernel
 
 
-convolve_from_few.defvjp(_convolve_from_few_forward, _convolve_from_few_backward)
+convolve_from_few.defvjp(keep_inputs(convolve_from_few), _convolve_from_few_backward)
 
 
 @jax.custom_vjp
@@ -220,10 +216,6 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.stack(planes, axis=-1)
 
 
-def _convolve_to_few_forward(x, kernel):
-    return convolve_to_few(x, kernel), (x, kernel)
-
-
 def _convolve_to_few_backward(residuals, g):
     x, kernel = residuals
     size, _, channels_in, channels_out = kernel.shape
@@ -239,4 +231,4 @@ def _convolve_to_few_backward(residuals, g):
     return dx, dkernel.transpose(0, 1, 3, 2)
 
 
-convolve_to_few.defvjp(_convolve_to_few_forward, _convolve_to_few_backward)
+convolve_to_few.defvjp(keep_inputs(convolve_to_few), _convolve_to_few_backward)

@@ -13,6 +13,7 @@ the program is lowered; all other programs are stored. Small products, whose pro
 take longer to compile than oneDNN saves, are XLA's.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -108,9 +109,10 @@ def dispatch_without_mark(program: jax.stages.Compiled) -> jax.stages.Compiled:
     a twentieth of a small network's step. The mark has done its work when the program
     is compiled. A program that does not look as expected is returned as it is.
     """
-    run = getattr(getattr(program, "_executable", None), "unsafe_call", None)
-    if getattr(run, "has_host_callbacks", False) and available():
-        run.has_host_callbacks = False
+    with contextlib.suppress(AttributeError):  # private: another JAX may lack them
+        run = program._executable.unsafe_call
+        if run.has_host_callbacks and available():
+            run.has_host_callbacks = False
     return program
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthct_jax.layers.cpu import onednn
-from synthct_jax.layers.cpu.im2col import fit, output_size, shifted_sum
+from synthct_jax.layers.cpu.im2col import fit, keep_inputs, output_size, shifted_sum
 from synthct_jax.layers.cpu.onednn import product
 
 # Transforms of F(4x4, 3x3), Lavin & Gray 2016, section 4.3.
@@ -76,13 +76,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y[:, : x.shape[1] - 2, : x.shape[2] - 2]
 
 
-def convolve_forward(x, kernel):
-    """Return the result, and what the gradient needs."""
-    return convolve(x, kernel), (x, kernel)
-
-
-def convolve_backward(residuals, g):
-    """Return the gradients of images and kernel, given that of the result."""
+def _convolve_backward(residuals, g):
     x, kernel = residuals
     tiles, (n, rows, columns) = _transform_input(x)
     g = fit(g, rows * _TILE, columns * _TILE)
@@ -105,4 +99,4 @@ def convolve_backward(residuals, g):
     return dx, _both_axes(_KERNEL.T, dkernel).reshape(kernel.shape)
 
 
-convolve.defvjp(convolve_forward, convolve_backward)
+convolve.defvjp(keep_inputs(convolve), _convolve_backward)

@@ -85,9 +85,9 @@ class TpuOps(Ops):
             return Blocks(space_to_depth.pad_reflect(x.array, self.shard))
         return super().pad_reflect(_to_array(x), width)
 
-    def scan(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
+    def repeat(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
         """Return a function that applies `length` blocks one after another."""
-        blocks = super().scan(block, length, name=name)
+        blocks = super().repeat(block, length, name=name)
         return lambda x: blocks(_to_array(x))
 
 
