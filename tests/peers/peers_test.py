@@ -3,88 +3,30 @@
 Needs the extra `peers`: make peers-test.
 """
 
-import json
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
-from golden_record import (
-    BLOCKS,
-    DISCRIMINATORS,
-    GENERATORS,
-    LOSSES,
-    nhwc,
-    relative_error,
-)
+from golden_record import BLOCKS, nhwc
 from paths import REPOSITORY
 
 from synthct_jax.model import methods
 from tests.peers import programs
 
 torch = pytest.importorskip("torch", reason="needs the extra peers")
-from tests.peers.torch_cyclegan import Settings, TorchCycleGan  # noqa: E402
+from tests.peers.torch_cyclegan import TorchCycleGan  # noqa: E402
 
 SMALL = dict(size=32, width=8, blocks=BLOCKS, batch=2)
 
 
-def torch_cyclegan(channels: int, *, identity: float = 0.5) -> TorchCycleGan:
-    return TorchCycleGan(
-        Settings(
-            mr_channels=channels,
-            width=8,
-            blocks=BLOCKS,
-            discriminator_width=8,
-            identity=identity,
-        )
-    )
-
-
-@pytest.mark.parametrize("file", ["cyclegan_1to1_identity.npz", "cyclegan_2to1.npz"])
-def test_pytorch_reproduces_recorded_images_losses_and_gradients(file, real_data):
-    path = real_data.parent / "golden" / file
-    if not path.is_file():
-        pytest.skip(f"recorded tensors are not at {path}")
-    golden = np.load(path)
-    channels = golden["real_A"].shape[2]
-    pytorch = torch_cyclegan(channels, identity=0.5 * ("identity" in file))
-    networks = {theirs: pytorch.generators[ours] for ours, theirs in GENERATORS.items()}
-    for ours, theirs in DISCRIMINATORS.items():
-        networks[theirs] = pytorch.discriminators[ours]
-    for name, network in networks.items():
-        # The reference has biases before instance norms, which cancel; we have none.
-        network.load_state_dict(
-            {
-                parameter: torch.from_numpy(golden[f"init/{name}/{parameter}"])
-                for parameter in network.state_dict()
-            }
-        )
-    mr, ct = (torch.from_numpy(golden[f"real_{domain}"][0]) for domain in "AB")
-    _, synthetic = pytorch.generator_loss(mr, ct)
-    for ours, theirs in {"ct": "fake_B", "mr": "fake_A"}.items():
-        image = synthetic[ours].detach().numpy()
-        assert relative_error(image, golden[f"step0/{theirs}"]) <= 1e-4
-    expected = dict(zip(golden["loss_names"], golden["losses"][0], strict=True))
-    for ours, value in pytorch.step(mr, ct).items():
-        assert value == pytest.approx(expected[LOSSES[ours]], rel=1e-5), ours
-    for name, network in networks.items():
-        for parameter, value in network.named_parameters():
-            wanted = golden[f"grad0/{name}/{parameter}"]
-            # Rounding decides the sign of some ReLU inputs, see golden_test.py.
-            bound = 1e-4 if name.startswith("D") else 1e-2
-            assert relative_error(value.grad.numpy(), wanted) <= bound, (
-                name,
-                parameter,
-            )
-
-
 def test_pytorch_has_our_parameter_counts_and_losses():
-    """Uses two channels and an identity loss, which the reference does not support."""
+    """Also with two channels and an identity loss, unlike the reference."""
     config = programs.make_config({**SMALL, "channels": 2})
     method = methods.from_config(config)
     state = method.init(jax.random.key(0), batch=2, size=32)
-    pytorch = torch_cyclegan(2)
+    pytorch = TorchCycleGan(2, width=8, blocks=BLOCKS)
     ours = (state.generators, state.discriminators)
     for theirs, mine in zip(
         (pytorch.generators, pytorch.discriminators), ours, strict=True
@@ -138,14 +80,12 @@ def _copy(network, params) -> None:
 
 
 @pytest.mark.parametrize("kind", programs.PROGRAMS)
-def test_programs_are_compared_round_by_round(kind, tmp_path):
+def test_programs_are_compared_round_by_round(kind):
     names = [name for name in programs.PROGRAMS[kind] if "compiled" not in name]
-    output = tmp_path / "results.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.peers", kind),
-            *("--size=32", "--width=4", "--blocks=1", "--rounds=2", "--slices=8"),
-            *(f"--programs={';'.join(names)}", f"--output={output}"),
+            *(sys.executable, "-m", "tests.peers", kind, "--rounds=2", "--slices=8"),
+            *("--size=32", "--width=4", "--blocks=1", f"--programs={';'.join(names)}"),
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -153,9 +93,7 @@ def test_programs_are_compared_round_by_round(kind, tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads(output.read_text())
-    assert results["failed"] == [], done.stderr
-    assert list(results["programs"]) == names
-    for name, program in results["programs"].items():
-        assert len(program["seconds"]) == 2 and min(program["seconds"]) > 0
-        assert f"| {name} |" in done.stdout
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == names
+    for name, median, *_ in rows:
+        assert float(median) > 0, (name, done.stderr)

@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,6 @@ def our_step(task: Mapping[str, Any], **changes: Any) -> Call:
     return lambda: jax.device_get(step())
 
 
-def xla_step(task: Mapping[str, Any]) -> Call:
-    """Our step with XLA's own convolutions, which TPUs and GPUs use."""
-    return our_step(task, platform="any")
-
-
 def torch_step(
     task: Mapping[str, Any],
     *,
@@ -64,26 +60,19 @@ def torch_step(
 ) -> Call:
     import torch
 
-    from tests.peers.torch_cyclegan import Settings, TorchCycleGan
+    from tests.peers.torch_cyclegan import TorchCycleGan
 
-    settings = Settings(
-        mr_channels=task["channels"],
-        width=task["width"],
-        blocks=task["blocks"],
-        discriminator_width=task["width"],
-    )
-    model = TorchCycleGan(settings, autocast=bfloat16)
+    size = dict(width=task["width"], blocks=task["blocks"])
+    model = TorchCycleGan(task["channels"], **size, autocast=bfloat16)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for networks in (model.generators, model.discriminators):
         for name, network in networks.items():
             network.to(memory_format=layout)
             networks[name] = torch.compile(network) if compiled else network
-    rng = np.random.default_rng(0)
+    rng, size = np.random.default_rng(0), task["size"]
     mr, ct = (
         torch.from_numpy(
-            rng.uniform(
-                -1, 1, (task["batch"], channels, task["size"], task["size"])
-            ).astype("f4")
+            rng.uniform(-1, 1, (task["batch"], channels, size, size)).astype("f4")
         ).to(memory_format=layout)
         for channels in (task["channels"], 1)
     )
@@ -93,13 +82,14 @@ def torch_step(
 STEPS: dict[str, Callable[[Mapping[str, Any]], Call]] = {
     "synthct_jax": our_step,
     "PyTorch eager": torch_step,
-    "PyTorch channels-last": lambda task: torch_step(task, channels_last=True),
-    "PyTorch compiled": lambda task: torch_step(task, compiled=True),
-    "PyTorch compiled, channels-last": lambda task: torch_step(
-        task, compiled=True, channels_last=True
+    "PyTorch channels-last": partial(torch_step, channels_last=True),
+    "PyTorch compiled": partial(torch_step, compiled=True),
+    "PyTorch compiled, channels-last": partial(
+        torch_step, compiled=True, channels_last=True
     ),
-    "PyTorch bfloat16": lambda task: torch_step(task, bfloat16=True),
-    "JAX, XLA's convolutions": xla_step,
+    "PyTorch bfloat16": partial(torch_step, bfloat16=True),
+    # Our step with the convolutions that TPUs and GPUs use.
+    "JAX, XLA's convolutions": partial(our_step, platform="any"),
 }
 
 
@@ -195,7 +185,10 @@ def onnxruntime_translation(task: Mapping[str, Any]) -> Call:
 
     with _exported(task) as path:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return _in_batches(lambda batch: session.run(None, {"x": batch}), _volume(task))
+    return _in_batches(
+        lambda batch: session.run(None, {"x": batch}),
+        _volume(task),
+    )
 
 
 def openvino_translation(task: Mapping[str, Any]) -> Call:
@@ -208,18 +201,21 @@ def openvino_translation(task: Mapping[str, Any]) -> Call:
             "CPU",
             {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"},
         )
-    return _in_batches(lambda batch: model({"x": batch}), _volume(task))
+    return _in_batches(
+        lambda batch: model({"x": batch}),
+        _volume(task),
+    )
 
 
 TRANSLATIONS: dict[str, Callable[[Mapping[str, Any]], Call]] = {
     "synthct_jax": our_translation,
     "PyTorch eager": torch_translation,
-    "PyTorch channels-last": lambda task: torch_translation(task, channels_last=True),
-    "PyTorch compiled": lambda task: torch_translation(task, compiled=True),
-    "PyTorch bfloat16": lambda task: torch_translation(task, bfloat16=True),
+    "PyTorch channels-last": partial(torch_translation, channels_last=True),
+    "PyTorch compiled": partial(torch_translation, compiled=True),
+    "PyTorch bfloat16": partial(torch_translation, bfloat16=True),
     "onnxruntime": onnxruntime_translation,
     "OpenVINO": openvino_translation,
-    "JAX, XLA's convolutions": lambda task: our_translation(task, platform="any"),
+    "JAX, XLA's convolutions": partial(our_translation, platform="any"),
 }
 PROGRAMS = {"step": STEPS, "translation": TRANSLATIONS}
 OURS = ("synthct_jax", "JAX, XLA's convolutions")

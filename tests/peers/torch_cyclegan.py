@@ -6,13 +6,13 @@ pool), in layers of torch.nn. Parameters have the names of the reference impleme
 so that its recorded tensors load.
 """
 
-import dataclasses
 import itertools
 
 import torch
 from torch import nn
 
-BETAS = (0.5, 0.999)
+BETAS, LEARNING_RATE = (0.5, 0.999), 2e-4
+CYCLE, IDENTITY = 10.0, 5.0  # weights of these losses
 
 
 class ResidualBlock(nn.Module):
@@ -99,19 +99,6 @@ def _initialise(layer: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-@dataclasses.dataclass(kw_only=True)
-class Settings:
-    """Sizes of networks and weights of losses, as in `config.model`, `config.loss`."""
-
-    mr_channels: int
-    width: int = 64
-    blocks: int = 9
-    discriminator_width: int = 64
-    identity: float = 0.5
-    cycle: float = 10.0
-    learning_rate: float = 2e-4
-
-
 class TorchCycleGan:
     """Networks, optimisers and the training step.
 
@@ -119,20 +106,19 @@ class TorchCycleGan:
     with the same parameters.
     """
 
-    def __init__(self, settings: Settings, *, autocast: bool = False):
-        self.settings = settings
-        size = dict(width=settings.width, blocks=settings.blocks)
+    def __init__(
+        self, channels: int, *, width: int, blocks: int, autocast: bool = False
+    ):
         self.generators = {
-            "to_ct": Generator(settings.mr_channels, 1, **size),
-            "to_mr": Generator(1, settings.mr_channels, **size),
+            "to_ct": Generator(channels, 1, width=width, blocks=blocks),
+            "to_mr": Generator(1, channels, width=width, blocks=blocks),
         }
-        width = settings.discriminator_width
         self.discriminators = {
             "ct": Discriminator(1, width=width),
-            "mr": Discriminator(settings.mr_channels, width=width),
+            "mr": Discriminator(channels, width=width),
         }
         self._optimisers = [
-            torch.optim.Adam(_parameters(networks), settings.learning_rate, BETAS)
+            torch.optim.Adam(_parameters(networks), LEARNING_RATE, BETAS)
             for networks in (self.generators, self.discriminators)
         ]
         self._autocast = autocast
@@ -164,21 +150,17 @@ class TorchCycleGan:
 
     def generator_loss(self, mr: torch.Tensor, ct: torch.Tensor):
         """Return the weighted loss terms and the synthetic images, by domain."""
-        settings = self.settings
         to_ct, to_mr = self.generators["to_ct"], self.generators["to_mr"]
         synthetic = {"ct": to_ct(mr), "mr": to_mr(ct)}
         terms = {
             f"adversarial_{domain}": _lsgan(self.discriminators[domain](image), 1.0)
             for domain, image in synthetic.items()
         }
-        terms["cycle_mr"] = settings.cycle * _l1(to_mr(synthetic["ct"]), mr)
-        terms["cycle_ct"] = settings.cycle * _l1(to_ct(synthetic["mr"]), ct)
-        if settings.identity:
-            weight = settings.identity * settings.cycle
-            as_mr = ct.expand(-1, settings.mr_channels, -1, -1)
-            as_ct = mr.mean(1, keepdim=True)
-            terms["identity_ct"] = weight * _l1(to_ct(as_mr), ct)
-            terms["identity_mr"] = weight * _l1(to_mr(as_ct), mr)
+        terms["cycle_mr"] = CYCLE * _l1(to_mr(synthetic["ct"]), mr)
+        terms["cycle_ct"] = CYCLE * _l1(to_ct(synthetic["mr"]), ct)
+        as_mr, as_ct = ct.expand(-1, mr.shape[1], -1, -1), mr.mean(1, keepdim=True)
+        terms["identity_ct"] = IDENTITY * _l1(to_ct(as_mr), ct)
+        terms["identity_mr"] = IDENTITY * _l1(to_mr(as_ct), mr)
         return terms, synthetic
 
     def discriminator_loss(self, real: dict, fake: dict) -> dict[str, torch.Tensor]:
