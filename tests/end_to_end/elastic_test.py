@@ -1,6 +1,5 @@
 """Any number of devices and processes resumes from the checkpoint of any other."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -9,8 +8,8 @@ import numpy as np
 import pytest
 from alike import assert_alike
 from elastic import LAYOUTS
-from paths import PYTHONPATH, REPOSITORY
-from tiny_run import tiny_run
+from paths import REPOSITORY
+from tiny_run import tiny_run, variables
 
 
 def run(mode, folder, name):
@@ -18,12 +17,10 @@ def run(mode, folder, name):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "JAX_NUM_CPU_DEVICES": str(layout.devices),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles much, runs little
-        "PYTHONPATH": PYTHONPATH,
-    }
+    environment = variables(
+        JAX_NUM_CPU_DEVICES=str(layout.devices),
+        XLA_FLAGS="--xla_backend_optimization_level=0",  # compiles much, runs little
+    )
     several = layout.processes > 1
     if several:
         environment["JAX_COORDINATOR_ADDRESS"] = f"127.0.0.1:{port}"
@@ -55,14 +52,14 @@ def test_every_layout_resumes_from_every_other(tmp_path):
     for name in LAYOUTS:
         run("resume", tmp_path, name)
     initial = np.load(tmp_path / "1_from_nothing.npz")
-    one = np.load(tmp_path / "1_from_the_start.npz")
+    alone = np.load(tmp_path / "1_from_the_start.npz")
     for name in LAYOUTS:
         uninterrupted = np.load(tmp_path / f"{name}_from_the_start.npz")
         for origin in LAYOUTS:
             resumed = np.load(tmp_path / f"{name}_from_{origin}.npz")
-            assert_alike(resumed, one, initial, f"of {name} from {origin}")
+            assert_alike(resumed, alone, initial, f"of {name} from {origin}")
             if origin == name:
-                for array in one:
+                for array in alone:
                     np.testing.assert_array_equal(
                         resumed[array], uninterrupted[array], err_msg=f"{array}, {name}"
                     )

@@ -160,13 +160,13 @@ def test_float32_agrees_with_the_record_before_the_first_update(recorded):
     cyclegan, golden = recorded
     state = initial_state(cyclegan, golden, np.float32)
     batch = batch_of(golden, 0, np.float32)
-    _, (parts, images) = jax.jit(cyclegan.generator_loss)(
+    _, (terms, images) = jax.jit(cyclegan.generator_loss)(
         state.generators, state.discriminators, batch
     )
     assert relative_error(images["ct"], nhwc(golden["step0/fake_B"])) <= 1e-4
     assert relative_error(images["mr"], nhwc(golden["step0/fake_A"])) <= 1e-4
     expected = dict(zip(golden["loss_names"], golden["losses"][0], strict=True))
-    for ours, value in parts.items():
+    for ours, value in terms.items():
         assert abs(float(value) / expected[LOSSES[ours]] - 1) <= 1e-5, ours
 
 

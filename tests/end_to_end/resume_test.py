@@ -5,14 +5,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from paths import PYTHONPATH
 from saved_states import assert_same_run
-from tiny_run import tiny_run
+from tiny_run import training, variables
 
 from synthct_jax.runtime import goodput
 from synthct_jax.runtime.jsonl import read_rows
@@ -36,19 +34,10 @@ class Run:
     process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        config = self.workdir.parent / "config.py"
-        config.write_text(CONFIG_FILE)
-        data_dir = tiny_run().data_dir  # trains, the first time
+        command = training(CONFIG_FILE, self.workdir)  # trains the tiny run first
         self.began = time.time()
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-                    *(f"--workdir={self.workdir}", f"--data_dir={data_dir}"),
-                ],
-                env={**os.environ, "PYTHONPATH": PYTHONPATH},
-                stderr=log,
-            )
+            self.process = subprocess.Popen(command, env=variables(), stderr=log)
         self.resumed = max(self.saved, default=0)
 
     @property

@@ -2,21 +2,18 @@ import dataclasses
 import os
 import signal
 import subprocess
-import sys
 
 import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
-from paths import PYTHONPATH
 from saved_states import assert_same_run
-from tiny_run import STEPS, tiny_config, tiny_run
+from tiny_run import STEPS, tiny_config, tiny_run, training, variables
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import run, train
-from synthct_jax.checkpoint.manager import Checkpoints
-from synthct_jax.checkpoint.metadata import choose_step
+from synthct_jax.checkpoint.metadata import choose_step, list_steps, read_metadata
 from synthct_jax.evaluation import validation
 from synthct_jax.runtime import watchdog
 from synthct_jax.runtime.jsonl import read_rows
@@ -40,10 +37,9 @@ def on_batch_of(monkeypatch, at_step, change):
 
 def test_run_leaves_checkpoints_losses_and_samples():
     tiny = tiny_run()
-    with Checkpoints.of_run(tiny.workdir) as checkpoints:
-        assert checkpoints.steps == [4, STEPS]
-        assert set(checkpoints.metadata(4).metrics) >= {"mae"}
-        metadata = checkpoints.metadata(STEPS)
+    assert list_steps(tiny.workdir) == [4, STEPS]
+    assert set(read_metadata(tiny.workdir, 4).metrics) >= {"mae"}
+    metadata = read_metadata(tiny.workdir, STEPS)
     assert choose_step(tiny.workdir) == 4  # the one that was validated
     assert metadata.config == tiny.config.to_dict()
     assert metadata.data_dir == str(tiny.data_dir.resolve())
@@ -87,8 +83,7 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path, monkeypatch, capsys):
         on_batch_of(patch, 4, send_sigterm)  # is read while step 3 is computed
         assert not train.train(tiny.config, **arguments)
     assert "Stopped by SIGTERM after step 3" in capsys.readouterr().err
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        assert checkpoints.latest_step == 3  # not one of save_every
+    assert list_steps(tmp_path)[-1] == 3  # not one of save_every
     assert train.train(tiny.config, **arguments)
     assert_same_run(tmp_path, tiny.workdir)
     steps = [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")]
@@ -102,8 +97,7 @@ def test_diverged_run_stops_and_names_the_step(tmp_path, monkeypatch):
     )
     with pytest.raises(FloatingPointError, match=r"step 4 the losses are .*nan"):
         train.train(tiny.config, workdir=tmp_path, data_dir=tiny.data_dir)
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        assert checkpoints.steps == [2]
+    assert list_steps(tmp_path) == [2]
 
 
 def test_unintended_copy_between_host_and_device_is_refused(tmp_path, monkeypatch):
@@ -202,22 +196,15 @@ def get_config():
 @pytest.mark.slow
 def test_second_start_takes_its_programs_from_the_cache(tmp_path):
     """Although the process has asked for oneDNN, which small products do not use."""
-    config = tmp_path / "config.py"
-    config.write_text(ASKS_FOR_ONEDNN)
     cache = tmp_path / "cache"
-    variables = {
-        **os.environ,
-        "PYTHONPATH": PYTHONPATH,
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = variables(
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    )
     stored = []
     for name in ("first", "second"):
-        command = [
-            *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-            *(f"--workdir={tmp_path / name}", f"--data_dir={tiny_run().data_dir}"),
-        ]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        command = training(ASKS_FOR_ONEDNN, tmp_path / name)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         stored.append({path.name for path in cache.glob("*-cache")})
     assert any("train_step" in name for name in stored[0])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from alike import assert_alike
-from paths import PYTHONPATH, REPOSITORY
+from paths import REPOSITORY
 from saved_states import arrays, assert_same_run
-from tiny_run import tiny_run
+from tiny_run import training, variables
 
 from input_pipeline.command_line import EX_USAGE
 from synthct_jax.runtime.jsonl import read_rows
@@ -35,24 +35,14 @@ def get_config():
 
 
 def start(workdir, *, processes, devices):
-    config = workdir.parent / "config.py"
-    config.write_text(CONFIG_FILE)
-    arguments = [f"--config={config}", f"--workdir={workdir}"]
-    arguments.append(f"--data_dir={tiny_run().data_dir}")
-    if processes == 1:
-        command = [sys.executable, "-m", "synthct_jax.main", *arguments]
-    else:
-        command = [REPOSITORY / "launch" / "local.sh", str(processes), "--", *arguments]
+    command = training(CONFIG_FILE, workdir)
+    if processes > 1:
+        launcher = [REPOSITORY / "launch" / "local.sh", str(processes), "--"]
+        command = [*launcher, *command[3:]]  # in place of python -m synthct_jax.main
     return subprocess.Popen(
         command,
         cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "PYTHON": sys.executable,
-            "PYTHONPATH": PYTHONPATH,
-            "JAX_NUM_CPU_DEVICES": str(devices),
-            **QUICK,
-        },
+        env=variables(PYTHON=sys.executable, JAX_NUM_CPU_DEVICES=str(devices), **QUICK),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -128,12 +118,7 @@ def test_two_processes_stop_together_and_resume_on_any_number(tmp_path):
     )
 
 
-@pytest.mark.slow
-def test_error_in_one_process_ends_it_at_once(tmp_path):
-    config = tmp_path / "config.py"
-    config.write_text(
-        CONFIG_FILE
-        + """
+BREAKS = """
 import os
 from input_pipeline.dataset.dataset import Dataset
 
@@ -148,19 +133,17 @@ if os.environ["JAX_PROCESS_ID"] == "1":
 
     Dataset.batches = broken
 """
-    )
+
+
+@pytest.mark.slow
+def test_error_in_one_process_ends_it_at_once(tmp_path):
+    command = training(CONFIG_FILE + BREAKS, tmp_path / "run")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "synthct_jax.main", f"--config={config}"]
-    command += [f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"]
-    shared = {
-        **os.environ,
-        **QUICK,
-        "PYTHONPATH": PYTHONPATH,
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-        "JAX_NUM_PROCESSES": "2",
-    }
+    shared = variables(
+        JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}", JAX_NUM_PROCESSES="2", **QUICK
+    )
     # Without a launcher, which might end one process because the other has ended.
     survivor, failing = (
         subprocess.Popen(

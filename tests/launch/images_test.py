@@ -42,8 +42,8 @@ def test_both_recipes_copy_the_same_paths():
 def test_every_pin_of_the_lock_file_is_kept():
     written = re.search(r"sed -nE 's/(.+)/\\1/p'", DOCKERFILE)[1]
     lock = (REPOSITORY / "requirements.lock").read_text()
-    found = [re.match(written, line) for line in lock.splitlines()]
-    pinned = [match[1] for match in found if match]
+    matches = [re.match(written, line) for line in lock.splitlines()]
+    pinned = [match[1] for match in matches if match]
     assert len(pinned) == lock.count("==") > 50
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pinned)
 

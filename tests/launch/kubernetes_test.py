@@ -1,7 +1,6 @@
 """The manifests, against the published schemas and against the program."""
 
 import copy
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from paths import REPOSITORY
+from programs import need
 
 from synthct_jax import flags
 
@@ -40,15 +40,6 @@ def job_of(jobset: dict) -> dict:
 def container_of(jobset: dict) -> dict:
     (container,) = job_of(jobset)["template"]["spec"]["containers"]
     return container
-
-
-def need(package: str) -> None:
-    """Skips where it is not installed, but in CI."""
-    if importlib.util.find_spec(package) is None:
-        message = f"{package} is not installed"
-        if os.environ.get("SYNTHCT_REQUIRE_PROGRAMS"):
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 def validate(jobset: dict, version: str | None) -> None:

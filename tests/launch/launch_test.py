@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from paths import PYTHONPATH, REPOSITORY
+from paths import REPOSITORY
 from programs import need
-from tiny_run import tiny_config
+from tiny_run import tiny_config, variables
 
 from input_pipeline.preparation import prepare
 
@@ -213,12 +213,7 @@ def test_two_processes_train_into_one_folder(tmp_path, launcher):
     done = subprocess.run(
         [*command, f"--config={config}", f"--data_dir={data}", f"--workdir={run}"],
         cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "PYTHONPATH": PYTHONPATH,
-            "PYTHON": sys.executable,
-            **MPIRUN,
-        },
+        env=variables(PYTHON=sys.executable, **MPIRUN),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

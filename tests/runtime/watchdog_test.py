@@ -1,12 +1,11 @@
 """A process that hangs is ended with its stacks; one that compiles for long is not."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-from paths import PYTHONPATH, REPOSITORY
-from tiny_run import tiny_run
+from paths import REPOSITORY
+from tiny_run import training, variables
 
 CODE = """
 import sys, time
@@ -28,44 +27,27 @@ print("the end")
 """
 
 
-def watched(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", CODE, *arguments],
+@pytest.mark.parametrize(
+    ("seconds", "signs", "is_ended"),
+    [
+        ("0.5", ["alive", "30"], True),
+        ("0.5", ["1", "alive"], False),  # it sleeps until the first sign of life
+        ("0.5", ["alive", "sleep", "1"], False),
+        ("0.5", ["alive", "sleep", "alive", "30"], True),
+        ("2", ["alive", "1.2"] * 4, False),
+        ("0", ["alive", "1"], False),  # it is off
+    ],
+)
+def test_silence_ends_the_process_with_all_stacks(seconds, signs, is_ended):
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, seconds, *signs],
         capture_output=True,
         text=True,
         timeout=60,
     )
-
-
-def test_silence_ends_the_process_with_all_stacks():
-    done = watched("0.5", "alive", "30")
-    assert done.returncode == 1
-    assert "stuck_in_a_collective" in done.stderr
-    assert "the end" not in done.stdout
-
-
-def test_watchdog_sleeps_until_the_first_sign_of_life():
-    done = watched("0.5", "1", "alive")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "the end\n"
-
-
-def test_watchdog_sleeps_on_request_until_the_next_sign_of_life():
-    done = watched("0.5", "alive", "sleep", "1")
-    assert done.returncode == 0, done.stderr
-    done = watched("0.5", "alive", "sleep", "alive", "30")
-    assert done.returncode == 1
-
-
-def test_signs_of_life_keep_the_process_running():
-    signs = ["alive", "1.2"] * 4
-    done = watched("2", *signs)
-    assert done.returncode == 0, done.stderr
-
-
-def test_watchdog_of_zero_seconds_is_off():
-    done = watched("0", "alive", "1")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == is_ended, done.stderr
+    assert ("stuck_in_a_collective" in done.stderr) == is_ended
+    assert done.stdout == ("" if is_ended else "the end\n")
 
 
 HANGS = """
@@ -99,18 +81,11 @@ def get_config():
 
 
 @pytest.mark.slow
-def test_hanging_training_ends_but_a_slow_first_validation_does_not(
-    tmp_path,
-):
-    config = tmp_path / "config.py"
-    config.write_text(HANGS)
+def test_hanging_training_ends_but_a_slow_first_validation_does_not(tmp_path):
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
-            *(f"--workdir={tmp_path / 'run'}", f"--data_dir={tiny_run().data_dir}"),
-        ],
+        training(HANGS, tmp_path / "run"),
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        env=variables(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

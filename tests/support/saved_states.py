@@ -8,7 +8,11 @@ from ml_collections import ConfigDict
 from tiny_run import STEPS
 
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
-from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
+from synthct_jax.checkpoint.metadata import (
+    CheckpointMetadata,
+    library_versions,
+    read_metadata,
+)
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.model.step import make_init
@@ -55,7 +59,7 @@ def make_metadata(**metrics):
 def arrays(workdir, step=STEPS):
     """Return every array of the state saved at `step`, 0: of the initial state."""
     with Checkpoints.of_run(workdir) as checkpoints:
-        metadata = checkpoints.metadata(step or checkpoints.latest_step)
+        metadata = read_metadata(workdir, step or checkpoints.latest_step)
         config = ConfigDict(metadata.config)
         method = CycleGan.from_config(config)
         init, abstract = make_init(method, config, sharding.make_mesh())

@@ -2,11 +2,14 @@
 
 import dataclasses
 import functools
+import os
+import sys
 import tempfile
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
+from paths import PYTHONPATH
 
 from configs import phantom
 from synthct_jax import train
@@ -71,3 +74,21 @@ def tiny_run() -> TinyRun:
 
 
 _FOLDERS: list[tempfile.TemporaryDirectory] = []
+
+
+def training(source: str, workdir: Path) -> list[str]:
+    """Write a configuration beside `workdir`; return the command that trains there.
+
+    The data are those of the tiny run.
+    """
+    config = workdir.parent / "config.py"
+    config.write_text(source)
+    return [
+        *(sys.executable, "-m", "synthct_jax.main", f"--config={config}"),
+        *(f"--workdir={workdir}", f"--data_dir={tiny_run().data_dir}"),
+    ]
+
+
+def variables(**more: str) -> dict[str, str]:
+    """Return the environment of a process that may import what tests import."""
+    return {**os.environ, "PYTHONPATH": PYTHONPATH, **more}

@@ -28,25 +28,15 @@ from synthct_jax.performance.plan.collectives import (
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 
 
-class DoesNotFit(ValueError):
-    """The step needs more memory than a device has."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes on one device, by the compiler's analysis.
-
-    Attributes:
-        aliased: outputs that are written in place of arguments.
-        arrays: peak of arguments, outputs, activations and gradients.
-        program: machine code, which a TPU keeps in the same memory.
-    """
+    """Bytes on one device, by the compiler's analysis."""
 
     arguments: int
     outputs: int
-    aliased: int
-    arrays: int
-    program: int
+    aliased: int  # outputs that are written in place of arguments
+    arrays: int  # peak of arguments, outputs, activations and gradients
+    program: int  # machine code, which a TPU keeps in the same memory
 
     @property
     def peak(self) -> int:
@@ -56,31 +46,18 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepPlan:
-    """Cost of one training step on one topology. All figures are of one device.
-
-    Attributes:
-        config: the configuration that was compiled.
-        devices: number of devices of the topology; the mesh may have fewer.
-        kind: JAX's name of the devices.
-        chip: their published figures; None: there are none.
-        mesh: sizes of the mesh axes.
-        flops: of convolutions and matrix products, with what is recomputed for
-            gradients.
-        cycles: the compiler's estimate of all operations but collectives; None: this
-            compiler gives none.
-        compile_seconds: on this machine.
-    """
+    """Cost of one training step on one topology. All figures are of one device."""
 
     config: ConfigDict
-    devices: int
-    kind: str
-    chip: Chip | None
-    mesh: Mapping[str, int]
+    devices: int  # of the topology; the mesh may have fewer
+    kind: str  # JAX's name of the devices
+    chip: Chip | None  # their published figures; None: there are none
+    mesh: Mapping[str, int]  # sizes of the axes
     memory: Memory
-    flops: int
+    flops: int  # of convolutions and products, with those recomputed for gradients
     collectives: tuple[Collective, ...]
-    cycles: int | None
-    compile_seconds: float
+    cycles: int | None  # of all other operations; None: the compiler gives none
+    compile_seconds: float  # on this machine
 
     @property
     def microbatch(self) -> int:
@@ -113,12 +90,8 @@ class StepPlan:
 def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
     """Compile the training step of `config` for `devices`, and read off its cost.
 
-    Args:
-        devices: real ones, or those of `chips.make_devices`.
-
-    Raises:
-        DoesNotFit: the step needs more memory than a device has; says how much.
-        ValueError: the configuration does not fit the devices; names the field.
+    The devices are real ones, or those of `chips.make_devices`. Raises ValueError if
+    they have too little memory.
     """
     mesh = choose_mesh(config, devices)
     method = methods.from_config(config, mesh=mesh)
@@ -178,13 +151,13 @@ def _memory(analysis: Any, *, on_cpu: bool) -> Memory:
 
 
 def _explain(error: jax.errors.JaxRuntimeError) -> Exception:
-    """Convert the compiler's error about memory to DoesNotFit; return others as is."""
+    """Convert the compiler's error about memory; return others as they are."""
     sizes = re.search(r"Used (\S+) of (\S+) hbm", str(error)) or re.search(
         r"\((\S+)\) exceeds available HBM \((\S+)\)", str(error)
     )
     if not sizes:
         return error
-    return DoesNotFit(
+    return ValueError(
         f"the step needs {sizes[1]}iB of memory on each device, which has "
         f"{sizes[2]}iB: lower train.global_batch, raise train.accumulate, set "
         "model.remat or model.dtype=bfloat16, or use more devices"
