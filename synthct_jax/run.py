@@ -12,7 +12,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint.manager import Checkpoints
-from synthct_jax.checkpoint.metadata import CheckpointMetadata, check_resumable
+from synthct_jax.checkpoint.metadata import (
+    CheckpointMetadata,
+    check_resumable,
+    read_metadata,
+)
 from synthct_jax.model.optim import schedule
 from synthct_jax.model.train_state import Params, TrainState
 from synthct_jax.runtime import cpu_memory, processes
@@ -25,17 +29,11 @@ from synthct_jax.runtime.watchdog import Watchdog
 
 
 class Due(NamedTuple):
-    """The tasks due between two steps, besides a save.
-
-    Attributes:
-        validation: the state is validated.
-        signal: why the run stops here; None: it goes on.
-        last: this was the last step.
-    """
+    """The tasks due between two steps, besides a save."""
 
     validation: bool
-    signal: str | None
-    last: bool
+    signal: str | None  # why the run stops here; None: it goes on
+    last: bool  # this was the last step
 
 
 class Run(contextlib.ExitStack):
@@ -95,16 +93,12 @@ class Run(contextlib.ExitStack):
     ) -> TrainState | None:
         """Return the state of the latest checkpoint, None if there is none.
 
-        Args:
-            abstract: see `Checkpoints.restore`.
-            metadata: of this run, which must be the same experiment.
-
         Raises:
-            ValueError: it is another experiment.
+            ValueError: the checkpoint is of another experiment than `metadata`.
         """
         if not self.start:
             return None
-        saved = self._checkpoints.metadata(self.start)
+        saved = read_metadata(self._workdir, self.start)
         check_resumable(saved, metadata, self._workdir)
         with self.goodput.measure("restore"):
             state = self._checkpoints.restore(abstract, self.start)
@@ -141,8 +135,7 @@ class Run(contextlib.ExitStack):
     def log(self, step: int, losses: dict[str, jax.Array]) -> None:
         """Keep the losses of a step that was dispatched, log those of the step before.
 
-        Raises:
-            FloatingPointError: a loss of the step before is not finite.
+        Raises FloatingPointError if a loss of the step before is not finite.
         """
         self._logged = self._losses.add(step, losses)
 
@@ -165,9 +158,6 @@ class Run(contextlib.ExitStack):
         """Wait for the losses of the last step: a state with a NaN is never saved.
 
         The watchdog guards this wait, and sleeps through the first pause of its kind.
-
-        Raises:
-            FloatingPointError: one of them is not finite.
         """
         self._losses.fetch()
         self._pause_began = time.monotonic()

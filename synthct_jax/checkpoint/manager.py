@@ -92,11 +92,7 @@ class Checkpoints:
 
     @classmethod
     def of_run(cls, workdir: Path) -> "Checkpoints":
-        """Open the checkpoints of an existing run, only to restore.
-
-        Raises:
-            FileNotFoundError: the run has no checkpoint.
-        """
+        """Open the checkpoints of an existing run, only to restore."""
         metadata.require_checkpoints(workdir)
         return cls(workdir, read_only=True)
 
@@ -109,12 +105,6 @@ class Checkpoints:
             self.close()
 
     @property
-    def steps(self) -> list[int]:
-        """The steps of all checkpoints, ascending."""
-        # Orbax returns an array where one host has sent them to the others.
-        return sorted(int(step) for step in self._manager.all_steps())
-
-    @property
     def latest_step(self) -> int | None:
         """The step of the latest checkpoint, None if there is none."""
         step = self._manager.latest_step()
@@ -123,9 +113,8 @@ class Checkpoints:
     def save(self, state: TrainState, description: CheckpointMetadata) -> bool:
         """Save a state under its own step; return False if that step exists already.
 
-        Raises:
-            FloatingPointError: an array is not finite. Nothing is saved, so that one
-                can always resume from the latest checkpoint.
+        With an array that is not finite it raises FloatingPointError and saves nothing:
+        one can always resume from the latest checkpoint.
         """
         step = int(jax.device_get(state.step))
         if step in self._manager.all_steps():
@@ -158,9 +147,7 @@ class Checkpoints:
     def restore(self, abstract: TrainState, step: int) -> TrainState:
         """Return the state saved at `step`.
 
-        Args:
-            abstract: `jax.ShapeDtypeStruct`s with the shardings to restore onto, which
-                may differ from those of the saved state.
+        The shardings of `abstract` may differ from those of the saved state.
         """
         arrays = self._read(step, "state", state_to_arrays(abstract))
         leaves = [arrays[name] for name in name_leaves(abstract)]
@@ -173,7 +160,7 @@ class Checkpoints:
 
     def restore_inverse_generator(self, step: int) -> Params | None:
         """Return the weights that translate CT to MR, None for a supervised network."""
-        digests = self.metadata(step).digests
+        digests = metadata.read_metadata(self._workdir, step).digests
         if "inverse_generator" in digests:
             return self._read_on_one_device(step, "inverse_generator")
         # Earlier versions saved it only as a part of the state.
@@ -188,10 +175,6 @@ class Checkpoints:
                 return flax.traverse_util.unflatten_dict(flat, sep="/")
         return None
 
-    def metadata(self, step: int) -> CheckpointMetadata:
-        """Return the metadata of a checkpoint."""
-        return metadata.read_metadata(self._workdir, step)
-
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""
         self._manager.wait_until_finished()
@@ -203,7 +186,7 @@ class Checkpoints:
 
     def _read(self, step: int, item: str, target: Any) -> Any:
         """Restore an item into the shapes and shardings of `target`, and check it."""
-        expected = self.metadata(step).digests[item]
+        expected = metadata.read_metadata(self._workdir, step).digests[item]
         folder = self._folder / str(step) / item
         try:
             tree = self._manager.restore(
@@ -225,7 +208,7 @@ class Checkpoints:
 
     def _read_on_one_device(self, step: int, item: str) -> dict[str, Any]:
         """Restore an item with the shapes that were saved, onto a device of ours."""
-        self.metadata(step)  # raises where there is no such checkpoint
+        metadata.choose_step(self._workdir, step)  # raises if there is none
         try:
             saved = self._manager.item_metadata(step)[item]
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

@@ -41,22 +41,15 @@ class DamagedCheckpoint(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointMetadata:
-    """The JSON item of a checkpoint.
+    """The JSON item of a checkpoint."""
 
-    Attributes:
-        config: the configuration of the training, by `ConfigDict.to_dict`.
-        prepared: prepared.json of the training data.
-        data_dir: folder of the training data.
-        versions: of this package and its libraries, when the checkpoint was written.
-        metrics: of the validation at this step, empty if there was none.
-        digests: of every array by item and name, filled in when it is saved.
-    """
-
-    config: dict[str, Any]
-    prepared: dict[str, Any]
+    config: dict[str, Any]  # of the training, by `ConfigDict.to_dict`
+    prepared: dict[str, Any]  # prepared.json of the training data
     data_dir: str
-    versions: dict[str, str]
+    versions: dict[str, str]  # of this package and its libraries, when it was written
+    # Of the validation at this step, empty if there was none.
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    # Of every array by item and name, filled in when it is saved.
     digests: dict[str, dict[str, int]] = dataclasses.field(
         default_factory=dict, compare=False
     )
@@ -67,11 +60,7 @@ class CheckpointMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
-        """Return the metadata of `to_json`, with the configuration's tuples.
-
-        Raises:
-            KeyError: a field is missing.
-        """
+        """Return the metadata of `to_json`, with the configuration's tuples."""
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
         return cls(**fields | {"config": _lists_to_tuples(values["config"])})
 
@@ -92,9 +81,7 @@ def list_steps(workdir: Path) -> list[int]:
 def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:
     """Return the metadata of one checkpoint.
 
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-        DamagedCheckpoint: its metadata cannot be read.
+    Raises FileNotFoundError if there is none, DamagedCheckpoint if it cannot be read.
     """
     path = checkpoints_folder(workdir) / str(step) / "config" / "metadata"
     try:
@@ -108,11 +95,7 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     """Return `step` if its checkpoint exists; by default the best or the latest step.
 
     The best step has the lowest value of `train.best_metric` among those that were
-    validated; without a validation it is the latest.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint, or none at all.
-        DamagedCheckpoint: the metadata of one cannot be read.
+    validated; without a validation it is the latest. Raises like `read_metadata`.
     """
     require_checkpoints(workdir)
     if step is not None:
@@ -126,9 +109,7 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
 def best_step(values: Mapping[int, float | None]) -> int:
     """Return the step of the lowest value, the later of two equal ones.
 
-    Args:
-        values: the metric of each step, None where there was no validation. Without any
-            value the latest step is returned.
+    Steps without a validation have None; if all of them do, it is the latest step.
     """
     validated = [step for step in sorted(values) if values[step] is not None]
     return min(reversed(validated), key=values.__getitem__, default=max(values))
@@ -183,10 +164,8 @@ def check_resumable(
     """Check that to resume from `saved` with `current` is the same experiment.
 
     Only the fields of `_MAY_CHANGE` may differ: none of them changes what a step
-    computes, but for rounding and the length of the schedule.
-
-    Raises:
-        ValueError: another field of the configuration differs, or the training data.
+    computes, but for rounding and the length of the schedule. If another field differs,
+    or the training data, ValueError is raised.
     """
     old, new = flatten(saved.config), flatten(current.config)
     refused = []

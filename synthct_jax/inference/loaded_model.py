@@ -13,6 +13,7 @@ from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
     choose_step,
     library_versions,
+    read_metadata,
 )
 from synthct_jax.model import methods
 from synthct_jax.model.methods import Method
@@ -68,7 +69,7 @@ def load_model(
     """
     with Checkpoints.of_run(workdir) as checkpoints:
         step = choose_step(workdir, step)
-        metadata = checkpoints.metadata(step)
+        metadata = read_metadata(workdir, step)
         params = checkpoints.restore_generator(step)
         inverse_params = (
             checkpoints.restore_inverse_generator(step) if inverse else None
