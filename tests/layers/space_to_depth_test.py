@@ -40,47 +40,40 @@ def test_blocks_are_rows_columns_channels():
     np.testing.assert_array_equal(from_blocks(blocks), x)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_stem_equals_convolution(size):
-    x, kernel = drawn(2, *(pixels + 6 for pixels in size), 2), drawn(7, 7, 2, 5)
-
-    def ours(x, kernel):
-        return from_blocks(space_to_depth.stem(x, kernel))
-
-    assert_same(ours, XLA.conv, x, kernel)
+def _head(x, kernel):
+    return space_to_depth.head(space_to_depth.pad_reflect(to_blocks(x)), kernel)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_head_equals_convolution_of_mirrored_image(size):
-    x, kernel = drawn(2, *size, 5), drawn(7, 7, 5, 2)
-
-    def ours(x, kernel):
-        blocks = space_to_depth.pad_reflect(to_blocks(x))
-        return space_to_depth.head(blocks, kernel)
-
-    assert_same(ours, lambda x, k: XLA.conv(XLA.pad_reflect(x, 3), k), x, kernel)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_downsampling_equals_convolution(size):
-    x, kernel = drawn(2, *size, 5), drawn(3, 3, 5, 3)
-    assert_same(
+# In blocks, on pixels, the kernel, and how much larger the input is.
+LAYERS = {
+    "stem": (
+        lambda x, kernel: from_blocks(space_to_depth.stem(x, kernel)),
+        XLA.conv,
+        (7, 7, 2, 5),
+        6,
+    ),
+    "head": (_head, lambda x, k: XLA.conv(XLA.pad_reflect(x, 3), k), (7, 7, 5, 2), 0),
+    "downsampling": (
         lambda x, kernel: space_to_depth.downsample(to_blocks(x), kernel),
         lambda x, kernel: XLA.conv(x, kernel, stride=2, padding=1),
-        x,
-        kernel,
-    )
+        (3, 3, 5, 3),
+        0,
+    ),
+    "upsampling": (
+        lambda x, kernel: from_blocks(space_to_depth.upsample(x, kernel)),
+        XLA.conv_transposed,
+        (3, 3, 5, 3),
+        0,
+    ),
+}
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_upsampling_equals_transposed_convolution(size):
-    x, kernel = drawn(2, *size, 5), drawn(3, 3, 5, 3)
-    assert_same(
-        lambda x, kernel: from_blocks(space_to_depth.upsample(x, kernel)),
-        XLA.conv_transposed,
-        x,
-        kernel,
-    )
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layer_in_blocks_equals_that_on_pixels(layer, size):
+    in_blocks, on_pixels, kernel, border = LAYERS[layer]
+    x = drawn(2, *(pixels + border for pixels in size), kernel[2])
+    assert_same(in_blocks, on_pixels, x, drawn(*kernel))
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.0])

@@ -1,6 +1,7 @@
 """Collectives of a training step: gradients once, halos, sums; never images."""
 
 import functools
+import itertools
 import math
 import os
 
@@ -50,53 +51,44 @@ def kinds(collectives):
     return {collective["kind"] for collective in collectives}
 
 
-def shapes(one):
-    return [tuple(array["shape"]) for array in one["arrays"]]
+def shapes(collective):
+    return [tuple(array["shape"]) for array in collective["arrays"]]
 
 
 def assert_one_reduction_of_gradients(collectives, axes):
-    """The largest all-reduce has all gradients and the losses, and nothing else."""
+    """The largest all-reduce has all gradients and the losses; return the others."""
     reductions = of_kind(collectives, "all-reduce")
-    gradients = max(reductions, key=lambda one: one["bytes"])
+    gradients = max(reductions, key=lambda reduction: reduction["bytes"])
     scalars = 8  # losses; biases of one element are gradients
     elements = sum(map(math.prod, weights()))
     assert gradients["count"] == 1
     assert gradients["axes"] == axes
     assert elements < gradients["bytes"] / 4 <= elements + scalars
-    return [one for one in reductions if one is not gradients]
+    return [reduction for reduction in reductions if reduction is not gradients]
 
 
 def assert_only_statistics(reductions):
     """Means of instance norms: (n, 1, 1, c)."""
-    for one in reductions:
-        assert one["axes"] == ["space"], one
-        for shape in shapes(one):
-            assert len(shape) == 4 and shape[1:3] == (1, 1), one
+    for reduction in reductions:
+        assert reduction["axes"] == ["space"], reduction
+        for shape in shapes(reduction):
+            assert len(shape) == 4 and shape[1:3] == (1, 1), reduction
 
 
-def assert_only_borders(permutations, images):
-    for one in permutations:
-        assert one["axes"] == ["space"], one
-        for shape in shapes(one):
-            n, rows, width, channels = shape
-            assert n == images and rows <= WIDEST_BORDER, one
-            assert width <= SIZE + 2 * WIDEST_BORDER, one
-            # Where there are fewer pixels there are more channels.
-            assert width * channels <= (SIZE + 2 * WIDEST_BORDER) * WIDTH, one
-
-
-def assert_only_borders_of_blocks(permutations, images):
-    for one in permutations:
-        assert one["axes"] == ["space"], one
-        for shape in shapes(one):
-            n, *of_one = shape
+def assert_only_borders(permutations, images, *, blocks):
+    border = WIDEST_BLOCK_BORDER if blocks else WIDEST_BORDER
+    for permutation in permutations:
+        assert permutation["axes"] == ["space"], permutation
+        for n, rows, width, channels in shapes(permutation):
             assert n == images
-            most = WIDEST_BLOCK_BORDER * (SIZE + 2 * WIDEST_BLOCK_BORDER) * WIDTH
-            assert math.prod(of_one) <= most, one
+            # Where there are fewer pixels there are more channels.
+            line = (SIZE + 2 * border) * WIDTH
+            assert rows * width * channels <= border * line, permutation
+            assert blocks or (rows <= border and width * channels <= line), permutation
 
 
 def moved(collectives, kind):
-    return sum(one["bytes"] * one["count"] for one in of_kind(collectives, kind))
+    return sum(c["bytes"] * c["count"] for c in of_kind(collectives, kind))
 
 
 DATA, MIXED, FSDP = (8, 8, 1, 1), (8, 2, 1, 4), (8, 1, 8, 1)
@@ -118,12 +110,8 @@ def test_space_axis_exchanges_halos_and_norm_sums_but_no_images(blocks):
     assert_only_statistics(statistics)
     permutations = of_kind(collectives, "collective-permute")
     assert permutations
-    only = assert_only_borders_of_blocks if blocks else assert_only_borders
-    only(permutations, images=BATCH // 2)
-    assert kinds(collectives) == {
-        "all-reduce",
-        "collective-permute",
-    }
+    assert_only_borders(permutations, BATCH // 2, blocks=blocks)
+    assert kinds(collectives) == {"all-reduce", "collective-permute"}
 
 
 def test_fsdp_axis_gathers_weights_but_no_images():
@@ -131,18 +119,13 @@ def test_fsdp_axis_gathers_weights_but_no_images():
     assert assert_one_reduction_of_gradients(collectives, ["fsdp"]) == []
     gathered = of_kind(collectives, "all-gather")
     assert gathered
-    for one in gathered:
-        for shape in shapes(one):
-            # Split axes are printed as one more, of length one.
-            assert tuple(n for n in shape if n > 1) in {
-                tuple(n for n in weight if n > 1) for weight in weights()
-            }, one
+    # Split axes are printed as one more, of length one.
+    whole = {tuple(n for n in weight if n > 1) for weight in weights()}
+    for shape in itertools.chain(*map(shapes, gathered)):
+        assert tuple(n for n in shape if n > 1) in whole, shape
     # Each weight once: those of the generators are used in two gradients.
     assert moved(collectives, "all-gather") <= 4 * sum(map(math.prod, weights()))
-    assert kinds(collectives) == {
-        "all-reduce",
-        "all-gather",
-    }
+    assert kinds(collectives) == {"all-reduce", "all-gather"}
 
 
 @pytest.mark.slow
@@ -156,15 +139,15 @@ def test_no_collective_grows_with_the_devices(axis):
     ]
     collectives = collectives_of(*layouts)
     for layout in layouts:
-        kinds = {one["kind"] for one in collectives[layout]}
-        assert "all-to-all" not in kinds
-        assert ("all-gather" in kinds) == (axis == "fsdp")
+        assert "all-to-all" not in kinds(collectives[layout])
+        assert ("all-gather" in kinds(collectives[layout])) == (axis == "fsdp")
     # Of a batch of eight a device has fewer images, with more devices, but for space.
     for kind in ("all-reduce", "all-gather", "collective-permute"):
         first, *others = (moved(collectives[layout], kind) for layout in layouts)
         for other in others:
             assert other <= first * 1.001, kind
         times = {
-            sum(o["count"] for o in of_kind(collectives[la], kind)) for la in layouts
+            sum(c["count"] for c in of_kind(collectives[layout], kind))
+            for layout in layouts
         }
         assert len(times) == 1, kind

@@ -3,7 +3,6 @@
 import pytest
 from tiny_run import tiny_config
 
-from synthct_jax.checkpoint.metadata import CheckpointMetadata, check_resumable
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 
@@ -105,18 +104,3 @@ def test_process_reads_the_images_of_its_own_devices(
     for process, share in enumerate(shares):
         monkeypatch.setattr(sharding.jax, "process_index", lambda p=process: p)
         assert sharding.share_of_process(whole) == share
-
-
-def test_checkpoint_older_than_a_field_is_resumed(tmp_path):
-    now = tiny_config()
-    before = now.to_dict()
-    del before["mesh"], before["model"]["remat"]
-    del before["train"]["accumulate"], before["train"]["watchdog_seconds"]
-    subjects = {d: {"subjects": []} for d in ("mr", "ct")}
-    old, new = (
-        CheckpointMetadata(
-            config=config, prepared={"domains": subjects}, data_dir="", versions={}
-        )
-        for config in (before, now.to_dict())
-    )
-    check_resumable(old, new, tmp_path)

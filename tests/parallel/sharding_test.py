@@ -57,37 +57,32 @@ def assert_same(results, expected, *, losses, arrays):
 def test_all_layouts_give_the_same_twenty_steps():
     """Losses of 20 steps to 1e-5 and better; weights and replay pools to 1e-9."""
     results = run_layouts(STEPS, LAYOUTS, double=True)
-    one = results.pop("one device")
-    assert one["losses"][0] != one["losses"][-1]
-    for name, other in results.items():
+    expected = results.pop("one device")
+    assert expected["losses"][0] != expected["losses"][-1]
+    for name, result in results.items():
         print(name)  # shown when it fails
-        assert_same(other, one, losses=1e-9, arrays=1e-9)
+        assert_same(result, expected, losses=1e-9, arrays=1e-9)
 
 
 def test_main_layouts_give_the_same_two_steps():
     names = (
-        "one device",
-        "2 data, 2 fsdp, 2 space",
-        "2 data, 4 microbatches, remat",
-        "2 data, 4 space, blocks",
+        *("one device", "2 data, 2 fsdp, 2 space"),
+        *("2 data, 4 microbatches, remat", "2 data, 4 space, blocks"),
     )
-    one, *others = run_layouts(2, names, double=True).values()
-    for other in others:
-        assert_same(other, one, losses=1e-9, arrays=1e-9)
+    expected, *results = run_layouts(2, names, double=True).values()
+    for result in results:
+        assert_same(result, expected, losses=1e-9, arrays=1e-9)
 
 
-def test_layouts_agree_in_float32():
-    names = ("one device", "2 data, 2 fsdp, 2 space")
-    one, other = run_layouts(2, names, double=False).values()
+def test_layouts_agree_in_float32_and_bfloat16_to_rounding():
+    names = ("one device", "2 data, 2 fsdp, 2 space", *BFLOAT16)
+    expected, sharded, *rounded = run_layouts(2, names, double=False).values()
     # The second step's are those of weights that moved: Adam's first step is the sign
     # of a gradient, also where that is zero to rounding.
     for step, tolerance in ((0, 1e-5), (1, 1e-4)):
-        for name, value in one["losses"][step].items():
-            assert other["losses"][step][name] == pytest.approx(value, abs=tolerance)
-
-
-def test_layouts_agree_in_bfloat16_to_its_rounding():
-    one, other, exact = run_layouts(1, (*BFLOAT16, "one device"), double=False).values()
-    for name, value in exact["losses"][0].items():
-        for results in (one, other):
-            assert results["losses"][0][name] == pytest.approx(value, rel=1e-2), name
+        for name, value in expected["losses"][step].items():
+            loss = sharded["losses"][step][name]
+            assert loss == pytest.approx(value, abs=tolerance), name
+    for name, value in expected["losses"][0].items():
+        for result in rounded:
+            assert result["losses"][0][name] == pytest.approx(value, rel=1e-2), name

@@ -76,23 +76,16 @@ def test_unknown_notation_of_groups_is_refused():
         parse_one("ROOT %r = f32[4,8] all-reduce(%p), replica_groups=else, to_apply=%a")
 
 
-def test_all_reduce_takes_rings_over_all_links():
+@pytest.mark.parametrize(
+    ("kind", "devices", "expected"),
+    [
+        # Rings over all links, each passed twice.
+        ("all-reduce", 4, 2 * 0.75 * 1e9 / (4 * 50e9) + 4 * HOP_SECONDS),
+        ("collective-permute", 2, 1e9 / 50e9 + HOP_SECONDS),  # over one link
+    ],
+)
+def test_least_time_of_a_collective_follows_from_its_links(kind, devices, expected):
     collective = Collective(
-        kind="all-reduce", axes=("data",), group_size=4, arrays=(), bytes=10**9, count=2
+        kind=kind, axes=(), group_size=devices, arrays=(), bytes=10**9, count=2
     )
-    carried = 2 * 0.75 * 1e9 / (4 * 50e9)
-    expected = 2 * (carried + 4 * HOP_SECONDS)
-    assert least_seconds(collective, CHIPS["v5e"]) == pytest.approx(expected)
-
-
-def test_permutation_takes_one_link():
-    collective = Collective(
-        kind="collective-permute",
-        axes=("space",),
-        group_size=2,
-        arrays=(),
-        bytes=10**6,
-        count=3,
-    )
-    expected = 3 * (20e-6 + HOP_SECONDS)
-    assert least_seconds(collective, CHIPS["v5e"]) == pytest.approx(expected)
+    assert least_seconds(collective, CHIPS["v5e"]) == pytest.approx(2 * expected)

@@ -5,6 +5,8 @@ import socket
 import pytest
 from programs import run_program
 
+from synthct_jax.runtime import processes
+
 
 def test_process_alone_joins_no_others():
     done = run_program(
@@ -40,44 +42,29 @@ def test_three_variables_override_the_detection_of_a_cluster():
     assert (done.returncode, done.stdout) == (0, "1 all\n"), done.stderr
 
 
+ADDRESS = "JAX_COORDINATOR_ADDRESS"
+COUNT = "JAX_NUM_PROCESSES"
+NUMBER = "JAX_PROCESS_ID"
+
+
 @pytest.mark.parametrize(
-    "variables",
+    ("variables", "message"),
     [
-        {"JAX_COORDINATOR_ADDRESS": "localhost:1"},
-        {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
+        ({ADDRESS: "localhost:1"}, f"{ADDRESS} without {COUNT} and {NUMBER}: set all"),
+        ({COUNT: "2", NUMBER: "1"}, f"{COUNT} and {NUMBER} without {ADDRESS}: set all"),
+        (
+            {ADDRESS: "localhost:1", COUNT: "x", NUMBER: "0"},
+            f"{COUNT}='x', expected a number",
+        ),
     ],
 )
-def test_incomplete_variables_of_several_processes_are_refused(variables):
-    program = (
-        "from synthct_jax.runtime.processes import init_distributed;init_distributed()"
-    )
-    done = run_program(program, **variables)
-    assert done.returncode != 0
-    given, missing = (
-        " and ".join(
-            name
-            for name in (
-                "JAX_COORDINATOR_ADDRESS",
-                "JAX_NUM_PROCESSES",
-                "JAX_PROCESS_ID",
-            )
-            if (name in variables) == wanted
-        )
-        for wanted in (True, False)
-    )
-    assert f"ValueError: {given} without {missing}" in done.stderr
-
-
-def test_number_of_processes_that_is_no_number_is_named():
-    done = run_program(
-        "from synthct_jax.runtime.processes import init_distributed;"
-        "init_distributed();",
-        JAX_COORDINATOR_ADDRESS="localhost:1",
-        JAX_NUM_PROCESSES="x",
-        JAX_PROCESS_ID="0",
-    )
-    assert done.returncode != 0
-    assert "ValueError: JAX_NUM_PROCESSES='x', expected a number" in done.stderr
+def test_wrong_variables_of_several_processes_are_refused(
+    variables, message, monkeypatch
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        processes.init_distributed()
 
 
 def free_port() -> str:

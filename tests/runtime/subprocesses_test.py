@@ -1,6 +1,5 @@
 """Signals are passed on to child processes, here stand-ins for the modes."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -41,21 +40,12 @@ with SubprocessRunner((sys.executable, "-c", {program!r}), grace_seconds=0.3) as
 """
 
 
-@dataclasses.dataclass
-class Started:
-    process: subprocess.Popen
-
-    def finish(self):
-        rest = self.process.stdout.read()
-        assert self.process.wait(timeout=60) == 0, rest
-        return rest.split("\n")
-
-
 @pytest.fixture
 def start():
-    started = []
+    """Start a parent whose child runs a program, and wait until the child is ready."""
+    processes = []
 
-    def starts(program):
+    def start(program):
         process = subprocess.Popen(
             [sys.executable, "-c", PARENT.format(program=program + WAIT)],
             stdout=subprocess.PIPE,
@@ -64,42 +54,46 @@ def start():
             cwd=REPOSITORY,
             start_new_session=True,
         )
-        started.append(process)
-        line = ""
-        while line != "ready\n":
-            line = process.stdout.readline()
+        processes.append(process)
+        while (line := process.stdout.readline()) != "ready\n":
             assert line
         time.sleep(0.3)  # the child was looked at
-        return Started(process)
+        return process
 
-    yield starts
-    for process in started:
+    yield start
+    for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.stdout.close()
         process.wait()
 
 
+def finish(process):
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 0, rest
+    return rest.split("\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("target", ["parent", "both"])
 def test_training_saves_if_its_parent_or_both_are_signalled(start, number, target):
     parent = start(TRAINING)
-    (os.killpg if target == "both" else os.kill)(parent.process.pid, number)
-    assert parent.finish() == ["saved", "75 True", ""]
+    (os.killpg if target == "both" else os.kill)(parent.pid, number)
+    assert finish(parent) == ["saved", "75 True", ""]
 
 
 def test_other_modes_are_interrupted_and_may_clean_up(start):
     parent = start(OTHER)
-    os.kill(parent.process.pid, signal.SIGTERM)
-    assert parent.finish() == ["KeyboardInterrupt", "130 True", ""]
+    os.kill(parent.pid, signal.SIGTERM)
+    assert finish(parent) == ["KeyboardInterrupt", "130 True", ""]
 
 
 def test_second_signal_ends_the_child(start):
     parent = start(TRAINING.replace("0.5", "60"))
-    os.kill(parent.process.pid, signal.SIGTERM)
+    os.kill(parent.pid, signal.SIGTERM)
     time.sleep(0.6)
-    os.kill(parent.process.pid, signal.SIGTERM)
-    assert parent.finish() == ["143 True", ""]
+    os.kill(parent.pid, signal.SIGTERM)
+    assert finish(parent) == ["143 True", ""]
 
 
 def test_command_is_printed_and_its_status_returned(capfd):
