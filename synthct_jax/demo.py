@@ -55,11 +55,7 @@ def run(*arguments: str) -> None:
 
 
 def draw_patient(folder: Path) -> list[Path]:
-    """Draw a subject that is in no data set: two MR phases, and the reference CT.
-
-    Returns:
-        The NIfTI files of the phases, in the order of the model's channels.
-    """
+    """Draw a subject that is in no data set; return the files of its two MR phases."""
     paths = [folder / f"{name}.nii.gz" for name in ("in_phase", "out_of_phase")]
     reference_ct = folder / "true_ct.nii.gz"
     if not reference_ct.exists():

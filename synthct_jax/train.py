@@ -32,8 +32,6 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
     """Train in `workdir` up to `config.train.steps`, from the latest checkpoint on.
 
     Args:
-        config: see configs/default.py.
-        workdir: folder of the run; made if missing.
         data_dir: prepared data. With `data.source` phantom they are drawn there if
             missing, by default in `workdir`/data.
 
@@ -130,12 +128,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
 
 
 def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Path:
-    """Return the folder of the prepared data; draw the phantom's if there are none.
-
-    Raises:
-        FileNotFoundError: there are none, and they cannot be drawn.
-        ValueError: no folder was named.
-    """
+    """Return the folder of the prepared data; draw the phantom's if there are none."""
     phantom = config.data.source == "phantom"
     if data_dir is None:
         if not phantom:

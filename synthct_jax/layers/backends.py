@@ -16,14 +16,8 @@ def choose_ops(
 ) -> Ops:
     """Return the operations for a platform; each runs on every platform.
 
-    Args:
-        platform: 'cpu', 'gpu', 'tpu', or 'any' for layers computed as they are defined;
-            None for that of the mesh, or without a mesh of the default device.
-        mesh: devices to train on.
-        remat: see `Ops`.
-
-    Raises:
-        ValueError: no such platform is known.
+    The platform 'any' computes layers as they are defined; None is that of the mesh, or
+    without a mesh of the default device.
     """
     if platform is None:
         device = mesh.devices.flat[0] if mesh is not None else None

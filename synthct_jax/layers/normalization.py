@@ -14,16 +14,10 @@ EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
-    """Means over the pixels of images (n, h, w, c), written for XLA to fuse.
+    """Means over the pixels of images (n, h, w, c), written for XLA to fuse."""
 
-    Attributes:
-        shard: the rows of the images that are in each array.
-        block_area: pixels whose channels are side by side in one position of an array,
-            4 for space-to-depth blocks of 2x2.
-    """
-
-    shard: RowShard = UNSHARDED
-    block_area: int = 1
+    shard: RowShard = UNSHARDED  # the rows of the images that are in each array
+    block_area: int = 1  # pixels in one position: 4 in space-to-depth blocks of 2x2
 
     def mean(self, x: jax.Array) -> jax.Array:
         """Return the mean over all pixels, in float32 or better: (n, 1, 1, c)."""
@@ -57,14 +51,8 @@ def instance_norm(
     """Normalise each image and channel to mean 0 and variance 1, then activate.
 
     Ulyanov et al. 2016, without learned scale or shift; computed in float32 or better.
-
-    Args:
-        x: images (n, h, w, c).
-        slope: slope of the (leaky) ReLU for negative values; 1 for no activation.
-        arithmetic: how means are computed, and over which rows.
-
-    Returns:
-        Images like x; their padding rows are zero.
+    Padding rows of the result are zero. `slope` is that of the (leaky) ReLU for
+    negative values, 1 for no activation.
     """
     return _forward(x, slope, arithmetic)[0]
 

@@ -25,29 +25,21 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 class Ops:
     """Operations on images (n, h, w, c) by XLA's own programs, in the images' dtype.
 
-    Attributes:
-        shard: the rows of images that are in each array.
-        remat: whether the activations inside of a residual block are computed again for
-            its gradients, instead of kept.
+    With `remat` the activations inside of a residual block are computed again for its
+    gradients, instead of kept.
     """
 
-    shard: RowShard = UNSHARDED
+    shard: RowShard = UNSHARDED  # the rows of images that are in each array
     remat: bool = False
 
     def for_shard_of(self, mesh: Mesh | None) -> "Ops":
-        """Return the same operations on the rows that one device of a mesh has.
-
-        The result is to be used inside of `jax.shard_map`.
-        """
+        """Return the same operations on a device's rows, inside of `jax.shard_map`."""
         if mesh is None:
             return self
         return dataclasses.replace(self, shard=RowShard(mesh.shape[SPACE]))
 
     def channels(self, x: jax.Array) -> int:
-        """Return the number of channels of images.
-
-        The images of a backend need not be arrays, see `TpuOps`.
-        """
+        """Return the number of channels of images, which need not be arrays."""
         return x.shape[-1]
 
     def conv(
@@ -65,14 +57,8 @@ class Ops:
         """Upsample by the adjoint of a 3x3, stride 2 convolution.
 
         y[2 p + k - 1] += x[p] kernel[k]: PyTorch's ConvTranspose2d with padding 1 and
-        output padding 1, kernels in the same order.
-
-        Args:
-            x: images (n, h, w, i).
-            kernel: (3, 3, i, o).
-
-        Returns:
-            Images (n, 2 h, 2 w, o).
+        output padding 1, kernels in the same order. Shapes: (n, h, w, i) and
+        (3, 3, i, o) to (n, 2 h, 2 w, o).
         """
         height = 2 * x.shape[1]
         if self.shard.count > 1:
@@ -85,7 +71,6 @@ class Ops:
         """Normalise each image and channel, then apply a (leaky) ReLU.
 
         Args:
-            x: images (n, h, w, c).
             slope: slope of the activation for negative values; 1 for none.
             cropped_rows: rows by which whole images have become smaller than the
                 network's input, through convolutions with less padding than reach.
@@ -106,8 +91,7 @@ class Ops:
     def mean(self, scores: jax.Array, *, cropped_rows: int = 0) -> jax.Array:
         """Return this device's share of the mean of score maps (n, h, w, c).
 
-        Averaged over the devices, it is the mean over whole maps. `cropped_rows` is
-        that of `instance_norm`.
+        Averaged over the devices, it is the mean over whole maps.
         """
         return jnp.mean(self.shard.without(cropped_rows).rescale(scores))
 

@@ -7,6 +7,7 @@ generators' update and have gone through the replay pools.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -54,10 +55,7 @@ class CycleGan:
     def from_config(
         cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
     ) -> "CycleGan":
-        """Build from `config.data`, `config.model`, `config.loss` and `config.train`.
-
-        Arguments and errors are those of `methods.from_config`.
-        """
+        """Build from a configuration, see `methods.from_config`."""
         model, loss, train = config.model, config.loss, config.train
         expect("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         # Checkpoints of earlier versions have no fields `remat` and `accumulate`.
@@ -136,11 +134,8 @@ class CycleGan:
         """Return the total loss; its weighted terms, and the synthetic images."""
         mr, ct = batch["mr"], batch["ct"]
 
-        def to_ct(*images: jax.Array) -> list[jax.Array]:
-            return self._apply(self.to_ct, generators["to_ct"], *images)
-
-        def to_mr(*images: jax.Array) -> list[jax.Array]:
-            return self._apply(self.to_mr, generators["to_mr"], *images)
+        to_ct = partial(self._apply, self.to_ct, generators["to_ct"])
+        to_mr = partial(self._apply, self.to_mr, generators["to_mr"])
 
         ct_as_input = losses.identity_input(ct, self.mr_channels)
         mr_as_input = losses.identity_input(mr, 1)
@@ -183,12 +178,7 @@ class CycleGan:
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Update both generators, then both discriminators. Pure.
 
-        Args:
-            state: state before the step.
-            batch: mr (n, h, w, c) and ct (n, h, w, 1), float32 in [-1, 1].
-
-        Returns:
-            The state after the step, and every weighted term of the losses.
+        Returns the state after the step, and every weighted term of the losses.
         """
         generator_grads, generator_terms, synthetic = gradients(
             self.generator_loss,

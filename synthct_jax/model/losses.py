@@ -21,25 +21,16 @@ def adversarial(
     kind: str,
     mean: Callable[[jax.Array], jax.Array] = jnp.mean,
 ) -> jax.Array:
-    """Return how far a discriminator is from calling its input real, or fake.
+    """Return how far a discriminator's scores are from calling its input real, or fake.
 
     Args:
-        score: the discriminator's map (n, h, w, 1).
-        real: the answer that is counted as right.
         kind: `lsgan`, the squared distance to 1 or 0 (Mao et al. 2017), or `vanilla`,
             the binary cross-entropy of the score as a logit (Goodfellow et al. 2014).
         mean: this device's share of the mean over all patches.
-
-    Raises:
-        ValueError: no such kind is known.
     """
     if kind == "lsgan":
         return mean(jnp.square(score - (1.0 if real else 0.0)))
-    if kind == "vanilla":
-        return mean(jax.nn.softplus(-score if real else score))
-    raise ValueError(
-        f"loss.adversarial is {kind!r}, expected one of {', '.join(ADVERSARIAL)}"
-    )
+    return mean(jax.nn.softplus(-score if real else score))
 
 
 def mean_absolute(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -16,15 +16,10 @@ from synthct_jax.model.train_state import Batch, Metrics, Params, TrainState
 
 
 class Method(Protocol):
-    """Networks of one configuration, and the training step that they make.
-
-    Attributes:
-        mr_channels: number of channels of the MR.
-        translate_back: synthetic MR (n, h, w, c) of weights of `to_mr` and CT
-            (n, h, w, 1); None where there is no generator from CT to MR.
-    """
+    """Networks of one configuration, and the training step that they make."""
 
     mr_channels: int
+    # Synthetic MR (n, h, w, c) of weights of `to_mr` and CT (n, h, w, 1).
     translate_back: Callable[[Params, jax.Array], jax.Array] | None
 
     @property
@@ -50,10 +45,8 @@ def from_config(
     """Return the method of a configuration.
 
     Args:
-        config: see configs/default.py.
         mesh: devices to train on; None for the device that JAX takes by default.
-        platform: 'cpu', 'gpu', 'tpu' or 'any' for the program of that platform, which
-            runs on every other as well; None for that of the mesh.
+        platform: see `choose_ops`.
 
     Raises:
         ValueError: a field has a value that nothing is defined for.

@@ -79,7 +79,7 @@ def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
 
 def check_ranges(config: ConfigDict, method: Method) -> None:
     """Raise ValueError for a number that no network or schedule can be made of."""
-    multiple = method.size_multiple
+    model, multiple = config.model, method.size_multiple
 
     def require(field: str, is_allowed: Callable[[float], bool], expected: str) -> None:
         section, _, name = field.partition(".")
@@ -89,8 +89,7 @@ def check_ranges(config: ConfigDict, method: Method) -> None:
 
     for name in ("width", "blocks", "discriminator_width", "discriminator_layers"):
         require(f"model.{name}", lambda count: count >= 1, ">= 1")
-    expected = f"a multiple of {multiple}: model.downsamplings is "
-    expected += str(config.model.downsamplings)
+    expected = f"a multiple of {multiple}: model.downsamplings is {model.downsamplings}"
     for name in ("size", "crop"):
         require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
     require("train.watchdog_seconds", lambda s: s >= 0, "0 (never) or more")

@@ -36,10 +36,7 @@ class Supervised:
     def from_config(
         cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
     ) -> "Supervised":
-        """Build from `config.data`, `config.model` and `config.train`.
-
-        Arguments and errors are those of `methods.from_config`.
-        """
+        """Build from a configuration, see `methods.from_config`."""
         model, train = config.model, config.train
         ops = choose_ops(platform=platform, mesh=mesh, remat=model.get("remat", False))
         return cls(
@@ -87,10 +84,7 @@ class Supervised:
         return error, ({"supervised_ct": error}, None)
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """Update the generator by batches whose MR and CT are pairs. Pure.
-
-        Shapes are those of `CycleGan.train_step`.
-        """
+        """Update the generator by a batch whose MR and CT are pairs. Pure."""
         grads, metrics, _ = gradients(
             self.loss,
             state.generators,

@@ -31,15 +31,11 @@ def gradients(
     Args:
         loss: function of (params, constants, batch) that returns the loss, and (scalar
             metrics, images). All scalars are means over images and rows.
-        params: weights by which to differentiate.
-        constants: other weights that the loss needs.
+        params: weights by which to differentiate; `constants` are other weights.
         batch: arrays (n, h, w, c), split over `mesh` as `sharding.batch_sharding` says.
         microbatches: number of parts in which the images of a device are taken, one
             after another: the activations of one part are held at a time.
         mesh: devices of the batch; None for a single one.
-
-    Returns:
-        Gradients, metrics, and images (n, ...) in the order of the batch.
     """
     if mesh is None or mesh.size == 1:  # the mean over one device would be a copy
         return _differentiate(loss, params, constants, batch, microbatches)

@@ -15,15 +15,10 @@ SPACE = "space"  # the mesh axis along which rows are split
 
 @dataclasses.dataclass(frozen=True)
 class RowShard:
-    """A device's share of the rows of images (n, h, w, c); all shares have h rows.
+    """A device's share of the rows of images (n, h, w, c); all shares have h rows."""
 
-    Attributes:
-        count: number of devices that share the rows of an image.
-        padding_rows: rows at the end of the last shard that are not part of the image.
-    """
-
-    count: int = 1
-    padding_rows: int = 0
+    count: int = 1  # devices that share the rows of an image
+    padding_rows: int = 0  # at the end of the last shard, not part of the image
 
     def without(self, rows: int) -> "RowShard":
         """Return the shard of an image that is smaller by so many rows."""
@@ -39,19 +34,10 @@ class RowShard:
         *,
         edges: tuple[jax.Array, jax.Array] | None = None,
     ) -> jax.Array:
-        """Add rows of the neighbouring shards above and below those of a shard.
+        """Add rows of the neighbouring shards: (n, above + h + below, w, c).
 
-        There are several shards, and each has at least so many rows.
-
-        Args:
-            x: rows of this shard, (n, h, w, c).
-            above: number of rows to add from the shard before.
-            below: number of rows to add from the shard behind.
-            edges: rows beyond the image's first and last, (n, above or below, w, c);
-                zeros by default.
-
-        Returns:
-            An array (n, above + h + below, w, c).
+        There are several shards, and each has at least so many rows. `edges` are the
+        rows beyond the image's first and last, zeros by default.
         """
         height = x.shape[1]
         last = self.count - 1
@@ -74,7 +60,10 @@ class RowShard:
         """Set the rows to zero that are not part of the image."""
         if not self.padding_rows:
             return x
-        return jnp.where(self._in_image(x.shape[1]), x, 0)
+        height = x.shape[1]
+        row = lax.axis_index(SPACE) * height + jnp.arange(height)
+        in_image = row < self.count * height - self.padding_rows
+        return jnp.where(in_image[None, :, None, None], x, 0)
 
     def rescale(self, x: jax.Array) -> jax.Array:
         """Weight rows so that the mean over all shards is the mean over the image."""
@@ -92,10 +81,6 @@ class RowShard:
             return shard_mean
         rows = self.count * height
         return lax.pmean(shard_mean, SPACE) * (rows / (rows - self.padding_rows))
-
-    def _in_image(self, height: int) -> jax.Array:
-        row = lax.axis_index(SPACE) * height + jnp.arange(height)
-        return (row < self.count * height - self.padding_rows)[None, :, None, None]
 
 
 UNSHARDED = RowShard()

@@ -1,7 +1,7 @@
 """The choice of a mesh for a configuration; each refusal names the field."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 from absl import logging
@@ -18,10 +18,6 @@ def choose_mesh(
 
     With `mesh.data` -1, a single process takes as many devices along it as divide a
     microbatch; with another axis -1, all devices. Several processes must use all.
-
-    Raises:
-        ValueError: a size is not possible, or devices, batch, microbatches or images
-            do not divide; names the field.
     """
     devices = jax.devices() if devices is None else devices
     sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}
@@ -54,7 +50,11 @@ def choose_mesh(
     for axis in open_axes:
         sizes[axis] = len(devices) // fixed
     if "data" in open_axes and not several:
-        sizes["data"] = _largest_divisor(batch // microbatches, sizes)
+        sizes["data"] = max(
+            n
+            for n in range(1, sizes["data"] + 1)
+            if n == 1 or not batch // microbatches % (n * sizes["fsdp"])
+        )
     images, used = sizes["data"] * sizes["fsdp"], math.prod(sizes.values())
     multiple = microbatches * images
     if batch % multiple:
@@ -80,14 +80,6 @@ def choose_mesh(
         f", {microbatches} times" if microbatches > 1 else "",
     )
     return sharding.make_mesh(devices[:used], fsdp=sizes["fsdp"], space=sizes["space"])
-
-
-def _largest_divisor(batch: int, sizes: Mapping[str, int]) -> int:
-    """Return the largest number of devices along data that divides the batch."""
-    most = sizes["data"]
-    return max(
-        n for n in range(1, most + 1) if n == 1 or not batch % (n * sizes["fsdp"])
-    )
 
 
 def _check_rows(config: ConfigDict, space: int) -> None:

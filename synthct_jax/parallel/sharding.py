@@ -47,11 +47,6 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(IMAGE_AXES, SPACE))
 
 
-def image_shards(mesh: Mesh) -> int:
-    """Return the number of devices among which the images of a batch are split."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
-
-
 def weight_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """Split the longest axis that divides over `fsdp`, the last of equals."""
     shards = mesh.shape["fsdp"]
@@ -69,7 +64,7 @@ def share_of_process(mesh: Mesh) -> tuple[int, int]:
     Processes whose devices have rows of the same images read the same share. A process
     whose devices' images are no whole share reads all.
     """
-    shards = image_shards(mesh)
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
     grid = mesh.devices.reshape(shards, -1)
     own = [
         position
@@ -84,20 +79,19 @@ def share_of_process(mesh: Mesh) -> tuple[int, int]:
 def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Put this process' share of a batch into global arrays."""
     sharding = batch_sharding(mesh)
-    index, count = share_of_process(mesh)
+    share, count = share_of_process(mesh)
 
     def on_devices(array: np.ndarray) -> jax.Array:
-        first = index * len(array)
+        first = share * len(array)
 
-        def shard(where: tuple[slice, ...]) -> np.ndarray:
-            images, *rest = where
+        def shard(index: tuple[slice, ...]) -> np.ndarray:
+            images, *rest = index
             start, stop, _ = images.indices(count * len(array))
             return array[(slice(start - first, stop - first), *rest)]
 
         shape = (count * len(array), *array.shape[1:])
         return jax.make_array_from_callback(shape, sharding, shard)
 
-    with jax.transfer_guard(
-        "allow"
-    ):  # the only copy to the devices that a step intends
+    # The only copy to the devices that a step intends.
+    with jax.transfer_guard("allow"):
         return {name: on_devices(array) for name, array in batch.items()}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
@@ -34,15 +33,11 @@ def _walk(jaxpr: core.Jaxpr, times: int) -> Iterator[tuple[core.JaxprEqn, int]]:
             costs = [sum(n * _flops_of(e) for e, n in branch) for branch in branches]
             yield from ((e, n * times) for e, n in branches[int(np.argmax(costs))])
             continue
-        for parameter in jax.tree.leaves(equation.params, is_leaf=_is_jaxpr):
+        for parameter in jax.tree.leaves(equation.params):
             if isinstance(parameter, core.ClosedJaxpr):
                 yield from _walk(parameter.jaxpr, inner)
             elif isinstance(parameter, core.Jaxpr):
                 yield from _walk(parameter, inner)
-
-
-def _is_jaxpr(parameter: Any) -> bool:
-    return isinstance(parameter, core.ClosedJaxpr | core.Jaxpr)
 
 
 def _flops_of(equation: core.JaxprEqn) -> int:

@@ -42,12 +42,8 @@ def tune_process(arguments: Sequence[str]) -> None:
     """Tune this process: huge pages, flags of XLA, the cache of compiled programs.
 
     Call it before jax is imported. The process may start anew, by `exec`, once. What
-    has to wait for a later moment asks `is_tuning_allowed`:
-    `cpu_memory.keep_freed_memory` after compiling, and `layers.cpu.onednn`.
-
-    Args:
-        arguments: the command line, of which absl parses the flags later. With
-            `--notune` nothing of all this is done, nor in child processes.
+    has to wait for a later moment asks `is_tuning_allowed`. With `--notune` among the
+    arguments, which absl parses later, nothing is tuned, nor in child processes.
     """
     if any("--" + a.lower().lstrip("-") in _SWITCHES_OFF for a in arguments):
         os.environ[_TUNE] = "0"

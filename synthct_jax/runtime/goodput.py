@@ -7,14 +7,6 @@ save and at the end:
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-`start`       everything before the loop that is in no other bucket
-`restore`     reading the checkpoint to resume from
-`compile`     compiling the training step, and waiting for other processes to do so
-`input_wait`  waiting for a batch; the devices may be busy meanwhile
-`step`        training steps
-`evaluate`    validations
-`save`        saving, as long as training waits for it
-`lost_work`   what led to steps that were trained again, or to an error
 
 After a kill, `summarise` counts as lost work the rows past the checkpoint from which
 the next process resumed. The time between a killed process's last row and its end is in
@@ -36,14 +28,14 @@ from absl import logging
 from synthct_jax.runtime.jsonl import read_rows
 
 BUCKETS = (
-    "start",
-    "compile",
-    "input_wait",
+    "start",  # everything before the loop that is in no other bucket
+    "compile",  # compiling the training step, and waiting for others to do so
+    "input_wait",  # waiting for a batch; the devices may be busy meanwhile
     "step",
-    "save",
-    "evaluate",
-    "restore",
-    "lost_work",
+    "save",  # as long as training waits for it
+    "evaluate",  # validations
+    "restore",  # reading the checkpoint to resume from
+    "lost_work",  # what led to steps that were trained again, or to an error
 )
 FILE = "goodput.jsonl"
 _CAN_BE_LOST = ("compile", "input_wait", "step", "save", "evaluate")
@@ -57,11 +49,7 @@ class Goodput:
     """
 
     def __init__(self, workdir: Path | None):
-        """Start in bucket `start`, at the birth of this process.
-
-        Args:
-            workdir: folder of the run; None writes nothing.
-        """
+        """Start in `start`, at the birth of this process; None writes nothing."""
         self._path = None if workdir is None else workdir / FILE
         age = _seconds_since_birth()
         born = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
@@ -103,9 +91,8 @@ class Goodput:
     def write(self, *, resumed: int, step: int) -> None:
         """Append a row with the time since the last row.
 
-        Args:
-            resumed: step of the checkpoint that this process resumed from, 0 if none.
-            step: the last step that is done.
+        `step` is the last that is done, `resumed` that of the checkpoint from which
+        this process has resumed, 0 if from none.
         """
         self._steps = {"resumed": resumed, "step": step}
         self.enter(self._bucket)
@@ -126,13 +113,10 @@ class Goodput:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds in each bucket, summed over all processes of a run.
+    """Return the seconds in each bucket, summed over the rows of all processes.
 
     Time that led to steps which a later process repeated is lost work, including their
     input, evaluations and saves.
-
-    Args:
-        rows: of goodput.jsonl, one process after another.
     """
     total = dict.fromkeys(BUCKETS, 0.0)
     kept = math.inf  # the step from which the next process resumed
@@ -151,12 +135,8 @@ def format_shares(total: Mapping[str, float]) -> str:
     """Return the wall time and the share of each bucket, the largest first."""
     wall = sum(total.values())
     shares = sorted(total.items(), key=lambda item: -item[1])
-    texts = [
-        f"{name.replace('_', ' ')} {100 * seconds / wall:.1f} %"
-        for name, seconds in shares
-        if seconds
-    ]
-    return f"{wall:.0f} s: {', '.join(texts)}"
+    texts = [f"{name} {100 * s / wall:.1f} %" for name, s in shares if s]
+    return f"{wall:.0f} s: {', '.join(texts).replace('_', ' ')}"
 
 
 def _remove_torn_line(path: Path) -> None:

@@ -8,10 +8,7 @@ from typing import Any
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a .jsonl file in order, [] if there is no file.
 
-    A torn last line, which a killed run leaves, is left out.
-
-    Raises:
-        ValueError: another line is not JSON.
+    A torn last line, which a killed run leaves, is left out; any other is an error.
     """
     if not path.exists():
         return []

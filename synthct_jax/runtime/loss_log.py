@@ -24,11 +24,7 @@ class LossLog:
         last_step: int,
         learning_rate: Callable[[int], jax.Array],
     ):
-        """Write means of the losses every `every` steps, and at `last_step`.
-
-        Args:
-            learning_rate: the rate of the step after a number of steps.
-        """
+        """Write means of the losses every `every` steps, and at `last_step`."""
         self._writer, self._progress = writer, progress
         self._every, self._last_step = every, last_step
         self._learning_rate = learning_rate
@@ -37,20 +33,13 @@ class LossLog:
         self._count = 0
 
     def add(self, step: int, losses: dict[str, jax.Array]) -> bool:
-        """Take the losses of a dispatched step, and fetch those of the step before.
-
-        Returns:
-            True if the step before was logged.
-        """
+        """Take the losses of a dispatched step; return `fetch` of the step before."""
         logged = self.fetch()
         self._pending = (step, losses)
         return logged
 
     def fetch(self) -> bool:
-        """Wait for the last dispatched step, check its losses, show and write them.
-
-        Returns:
-            True if the step was logged.
+        """Show the losses of the last dispatched step; return whether they are logged.
 
         Raises:
             FloatingPointError: a loss is not finite.

@@ -25,12 +25,9 @@ class MetricWriter:
     """The writer of one run, with the method names of `clu.metric_writers`."""
 
     def __init__(self, workdir: Path | None, *, resumed_at: int = 0):
-        """Open the files to append to.
+        """Open the files in a folder; None, in other processes, writes nothing.
 
-        Args:
-            workdir: folder of the run, made if missing; None writes nothing, as in all
-                processes but the primary one.
-            resumed_at: rows of later steps are removed, since they will come again.
+        Rows of steps after `resumed_at` are removed, since they will come again.
         """
         self._workdir, self._tensorboard = workdir, None
         if workdir is None:

@@ -32,13 +32,21 @@ class Preemption:
         self._restore()
 
     def listen(self, step: int) -> None:
-        """Catch SIGTERM in several processes too, now that all are at the loop.
+        """Catch SIGTERM to one of several processes for all of them, from now on.
 
-        Args:
-            step: the last step that is done.
+        At a signal JAX's service names, once and for all, the step after the last one
+        that it was asked about. If it was asked about none, that is step 1, which a
+        resumed run never reaches. So it starts at the loop, and is asked about `step`,
+        the last that is done.
         """
-        if jax.process_count() > 1:
-            start_preemption_service(step)
+        if jax.process_count() == 1:
+            return
+        from jax._src import distributed  # has no public name
+
+        jax.config.update("jax_enable_preemption_service", True)
+        distributed.global_state.initialize_preemption_sync_manager()
+        multihost.reached_preemption(step)
+        processes.barrier("SIGTERM is caught in every process")
 
     def reached(self, step: int) -> str | None:
         """Return the reason to stop after step `step`, the same in every process."""
@@ -58,19 +66,3 @@ class Preemption:
         while self._previous:
             number, handler = self._previous.popitem()
             signal.signal(number, handler)
-
-
-def start_preemption_service(step: int) -> None:
-    """Announce SIGTERM to one of several processes to all of them, from now on.
-
-    At a signal the service names, once and for all, the step after the last one that it
-    was asked about. If it was asked about none, that is step 1, which a resumed run
-    never reaches. So it starts at the loop, and is asked about `step`, the last that is
-    done.
-    """
-    from jax._src import distributed  # has no public name
-
-    jax.config.update("jax_enable_preemption_service", True)
-    distributed.global_state.initialize_preemption_sync_manager()
-    multihost.reached_preemption(step)
-    processes.barrier("SIGTERM is caught in every process")

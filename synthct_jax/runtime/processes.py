@@ -12,15 +12,13 @@ def init_distributed() -> None:
     set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; each process then
     has all devices of its machine.
 
-    Raises:
-        ValueError: only some of the three variables are set, or they are no numbers.
-        RuntimeError: the other processes could not be joined. It is not caught: every
-            process would train on its own, into the same folder.
+    If the others cannot be joined, JAX's RuntimeError is not caught: every process
+    would train on its own, into the same folder.
     """
     import jax
 
     settings = _distributed_settings()
-    # SIGTERM keeps its meaning until `preemption.start_preemption_service`.
+    # SIGTERM keeps its meaning until `Preemption.listen`.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(

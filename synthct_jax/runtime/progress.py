@@ -4,6 +4,7 @@ A terminal shows one line that is redrawn after each step: step, rate, time left
 losses. A file or a job's log gets a plain line for each logged step.
 """
 
+import datetime
 import shutil
 import sys
 import time
@@ -44,11 +45,7 @@ class Progress:
     def step(
         self, step: int, losses: Mapping[str, float], *, logged: bool = False
     ) -> None:
-        """Show the losses of step `step`, which has ended.
-
-        Args:
-            logged: print a line of its own if the output is no terminal.
-        """
+        """Show the losses of a step that has ended; in a file, of logged ones."""
         now = self._clock()
         if self._last_step_at is not None and step > self._step:
             seconds = (now - self._last_step_at) / (step - self._step)
@@ -93,15 +90,10 @@ class Progress:
             texts.append(
                 f"{rate:.2f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
             )
-            texts.append(f"{_duration((self._total - self._step) / rate)} left")
+            seconds = round((self._total - self._step) / rate)
+            texts.append(f"{datetime.timedelta(seconds=seconds)} left")
         for name, value in losses.items():
             for long, short in _SHORT.items():
                 name = name.replace(long, short)
             texts.append(f"{name} {value:.3g}")
         return "  ".join(texts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -25,10 +25,8 @@ class SubprocessRunner:
     def __init__(self, command: Sequence[str] = MAIN, *, grace_seconds: float = 1.0):
         """Prepare to run `command` with different arguments.
 
-        Args:
-            grace_seconds: wait after a signal before it is passed on. A terminal and
-                some schedulers signal the child as well, and a second SIGINT would end
-                it in the middle of a save.
+        A signal is passed on after `grace_seconds`: a terminal and some schedulers
+        signal the child as well, and a second SIGINT would end it in a save.
         """
         self._command = tuple(command)
         self._grace_seconds = grace_seconds

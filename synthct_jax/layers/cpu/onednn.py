@@ -36,11 +36,8 @@ def product(
 ) -> jax.Array:
     """Return the product of matrices in the last two axes, (..., m, k) and (..., k, n).
 
-    Has no gradient. Leading axes are the same in both.
-
-    Args:
-        transpose_a: `a` is given as (..., k, m).
-        transpose_b: `b` is given as (..., n, k).
+    Has no gradient. Leading axes are the same in both. A transposed `a` is given as
+    (..., k, m), a transposed `b` as (..., n, k).
     """
     m, k = a.shape[:-3:-1] if transpose_a else a.shape[-2:]
     n = b.shape[-2] if transpose_b else b.shape[-1]

@@ -118,7 +118,7 @@ def _convolve(
 def _spread(kernel: jax.Array, offset: int) -> jax.Array:
     """Spread a kernel (k, k, i, o) over s blocks: (s, s, 4 i, 4 o).
 
-    offset: number of pixels of the first block before the first that is seen.
+    `offset` pixels of the first block are before the first that is seen.
     """
     size, _, channels_in, channels_out = kernel.shape
     blocks = (offset + size + 2) // 2  # the second pixel sees one further

@@ -17,9 +17,8 @@ def time_calls(
 ) -> list[float]:
     """Return the seconds of calls, each until the arrays that it returns are computed.
 
-    Args:
-        warm_up: calls that do not count, before the others.
-        rounds: calls that count, at least; more follow until `seconds` have passed.
+    After `warm_up` calls, which do not count, there are at least `rounds`; more follow
+    until `seconds` have passed.
     """
     for _ in range(warm_up):
         jax.block_until_ready(call())

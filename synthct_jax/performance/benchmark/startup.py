@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 def get_config():
     return ConfigDict(json.loads({!r}))
 """
-_ROOT = Path(__file__).parents[3]
 
 
 def measure_startup(
@@ -34,14 +33,13 @@ def measure_startup(
     path = folder / "one_step.py"
     path.write_text(_CONFIG_FILE.format(json.dumps(config.to_dict())))
     command = [sys.executable, "-m", "synthct_jax.main", f"--config={path}"]
-    python_path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     seconds = {}
     for name in ("without_cache_seconds", "with_cache_seconds"):
         workdir = folder / name
         done = subprocess.run(
             [*command, f"--data_dir={data_dir}", f"--workdir={workdir}"],
-            env={**os.environ, **environment, "PYTHONPATH": python_path},
+            env=environment,
             stderr=subprocess.PIPE,
             text=True,
         )

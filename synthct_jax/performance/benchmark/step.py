@@ -27,12 +27,7 @@ from synthct_jax.runtime import cpu_memory
 
 
 class CompiledStep:
-    """The compiled step of a configuration, with a state and a batch of noise.
-
-    Attributes:
-        batch: of images, as `Dataset.batches` yields them, on the devices.
-        compile_seconds: of tracing and compiling.
-    """
+    """The compiled step of a configuration, with a state and a batch of noise."""
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
         method = methods.from_config(config, mesh=mesh, platform=platform)
@@ -65,11 +60,9 @@ class CompiledStep:
 def count_step_flops(
     config: ConfigDict, mesh: Mesh, *, platform: str | None = None
 ) -> int:
-    """Count the operations of a step on one device.
+    """Count the operations of a step on one device, as a platform computes them.
 
-    Args:
-        platform: 'any' for convolutions as they are defined; None for those that the
-            program of this platform computes.
+    'any' computes convolutions as they are defined; None is the platform of `mesh`.
     """
     method = methods.from_config(config, mesh=mesh, platform=platform)
     _, state = make_init(method, config, mesh)
@@ -82,8 +75,7 @@ def measure_step(
 ) -> dict[str, Any]:
     """Time the step alone, then in a loop that reads its batches as training does.
 
-    Args:
-        matmul_rate: operations per second of matrix products on one device.
+    `matmul_rate` is that of matrix products on one device, operations per second.
     """
     measure.reset_peak_memory()
     step = CompiledStep(config, mesh)

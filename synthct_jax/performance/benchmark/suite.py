@@ -26,11 +26,7 @@ _SLICES = 64  # of each domain, at least
 def run_benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
     """Measure start, input, step, translation and checkpoints of `config`, on noise.
 
-    Returns:
-        The results, which are also written to `output`, a JSON file.
-
-    Raises:
-        ValueError: the configuration does not fit the devices.
+    Returns the results, which are also written to `output`, a JSON file.
     """
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="synthct_jax_benchmark_") as folder:
@@ -63,7 +59,6 @@ def describe_machine() -> dict[str, Any]:
     return {
         "devices": len(devices),
         "device": devices[0].device_kind,
-        "processes": jax.process_count(),
         "cores": len(usable_cpus()),
         "processor": _processor(),
         "versions": library_versions(),

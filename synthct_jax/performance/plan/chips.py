@@ -23,28 +23,19 @@ class Chip:
     """Published figures of one chip, which is one JAX device.
 
     Attributes:
-        kind: JAX's name of the device.
         peak_flops: bfloat16 multiplications and additions per second. Convolutions of
             float32 arrays round their operands to bfloat16 and run as fast.
-        memory_bytes: size of HBM.
-        link_rate: bytes per second over one ICI link in one direction.
-        links: number of ICI links of a chip.
-        clock: cycles per second, to convert the compiler's estimates; None: not
-            published.
-        source: where the figures are published.
-        example: a topology, with as many sides as the chips' network.
-        options: further arguments that libtpu needs to describe a topology.
     """
 
-    kind: str
+    kind: str  # JAX's name of the device
     peak_flops: float
-    memory_bytes: int
-    link_rate: float
-    links: int
-    clock: float | None
-    source: str
-    example: str
-    options: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int  # of HBM
+    link_rate: float  # bytes per second over one ICI link in one direction
+    links: int  # ICI links of a chip
+    clock: float | None  # cycles per second; None: not published
+    source: str  # where the figures are published
+    example: str  # a topology, with as many sides as the chips' network
+    options: tuple[tuple[str, str], ...] = ()  # that libtpu needs besides
 
 
 CHIPS = {
@@ -98,9 +89,6 @@ def make_devices(topology: str) -> list[jax.Device]:
     The hardware need not exist: libtpu describes TPUs, and CPUs are virtual devices of
     this machine, which have no published figures. Call it before JAX starts, because it
     makes JAX ignore real accelerators.
-
-    Raises:
-        ValueError: the topology is unknown, or libtpu is not installed.
     """
     name, _, shape = topology.partition(":")
     examples = {name: chip.example for name, chip in CHIPS.items()} | {"cpu": "cpu:8"}

@@ -24,23 +24,14 @@ KINDS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collective:
-    """Equal collectives of one program, counted together.
+    """Equal collectives of one program, counted together."""
 
-    Attributes:
-        kind: XLA's name, one of KINDS.
-        axes: mesh axes along which the devices of a group differ.
-        group_size: number of devices that exchange data with each other.
-        arrays: operands or results of one device, whichever are larger.
-        bytes: of `arrays`, for one run.
-        count: runs in a step, those of loops by their trip counts.
-    """
-
-    kind: str
-    axes: tuple[str, ...]
-    group_size: int
-    arrays: tuple[Array, ...]
-    bytes: int
-    count: int
+    kind: str  # XLA's name, one of KINDS
+    axes: tuple[str, ...]  # mesh axes along which the devices of a group differ
+    group_size: int  # number of devices that exchange data with each other
+    arrays: tuple[Array, ...]  # operands or results, whichever are larger
+    bytes: int  # of `arrays`, for one run
+    count: int  # runs in a step, those of loops by their trip counts
 
 
 def find_collectives(program: Program, mesh: Mesh) -> tuple[Collective, ...]:
@@ -79,11 +70,7 @@ def _total_bytes(arrays: tuple[Array, ...]) -> int:
 
 
 def _groups(instruction: Instruction, devices: int) -> list[list[int]]:
-    """Parse the groups of devices that exchange data, as positions in the mesh.
-
-    Raises:
-        ValueError: the notation is unknown.
-    """
+    """Parse the groups of devices that exchange data, as positions in the mesh."""
     text = instruction.attributes
     if "source_target_pairs=" in text:
         pairs = re.search(r"source_target_pairs=\{(.*?)\}\}", text)

@@ -29,6 +29,7 @@ class Array:
 
     @property
     def bytes(self) -> int:
+        """Size in bytes, rounded up."""
         bits = _BITS.get(self.dtype)
         if bits is None:
             bits = int(re.match(r"[a-z]+(\d+)", self.dtype)[1])
@@ -37,19 +38,13 @@ class Array:
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One instruction of a computation.
-
-    Attributes:
-        results: one array, or those of a tuple.
-        operands: names of instructions of the same computation.
-        attributes: the text after the operands.
-    """
+    """One instruction of a computation."""
 
     name: str
     opcode: str
-    results: tuple[Array, ...]
-    operands: tuple[str, ...]
-    attributes: str
+    results: tuple[Array, ...]  # one, or those of a tuple
+    operands: tuple[str, ...]  # names of instructions of the same computation
+    attributes: str  # the text after the operands
 
     @functools.cached_property
     def called(self) -> tuple[str, ...]:
@@ -75,12 +70,8 @@ class Program:
     ) -> Iterator[tuple[Instruction, Mapping[str, Instruction], int]]:
         """Yield each executed instruction, its computation, and how often it runs.
 
-        All branches of a conditional count.
-
-        Args:
-            name: computation to begin with; the program's entry by default.
-            times: number of times that this computation runs.
-            into_fusions: also yield the instructions inside fusions.
+        Begins with the computation `name`, by default the entry, which runs so many
+        times. All branches of a conditional count.
         """
         computation = self.computations[name or self.entry]
         callers = {"while", "call", "conditional", "async-start"}
@@ -94,11 +85,7 @@ class Program:
                     yield from self.walk(called, runs, into_fusions=into_fusions)
 
     def trip_count(self, loop: Instruction) -> int:
-        """Return how often the body of a `while` runs, as `jax.lax.scan` writes it.
-
-        Raises:
-            ValueError: the text does not tell.
-        """
+        """Return how often the body of a `while` runs, as `jax.lax.scan` writes it."""
         known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes)
         if known:
             return int(known[1])
