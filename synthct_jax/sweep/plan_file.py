@@ -185,13 +185,11 @@ def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
         return None
     mr = read_manifest(data_dir).domains["mr"]
     names = {subject.name for subject in mr.of_split(mr.held_out)}
+    default = step, str(data_dir.resolve()), mr.held_out, names
 
     def is_default(results: Results) -> bool:
-        return (
-            results.provenance.get("step") == step
-            and results.data["data_dir"] == str(data_dir.resolve())
-            and results.data["split"] == mr.held_out
-            and set(results.data["mr_subjects"]) == names
-        )
+        data = results.data
+        evaluated = data["data_dir"], data["split"], set(data["mr_subjects"])
+        return (results.provenance.get("step"), *evaluated) == default
 
     return inputs.find_evaluation(workdir, is_default)

@@ -28,10 +28,7 @@ def write_tables(folder: Path) -> None:
         return
     comparison = compare_variants(plan, evaluated)
     shown = pictures.draw(folder, list(evaluated))
-    if shown is None:
-        (folder / PICTURES).unlink(missing_ok=True)
-    else:
-        write_file(folder / PICTURES, shown)
+    write_file(folder / PICTURES, shown)
     texts = documents.render(
         "table",
         comparison,
@@ -71,10 +68,10 @@ def compare_variants(
 
 
 def planned_pairs(variants: Sequence[str]) -> list[Pair]:
-    """Return the differences of interest among variants: the first minus the second.
+    """Return the pairs of interest among variants.
 
-    They are what the second phase adds, what T2 adds, and the distance of each variant
-    from its supervised ceiling.
+    They tell what the second phase adds, what T2 adds, and how far each variant is from
+    its supervised ceiling.
     """
     inputs = [("in_out", "in"), ("in_out", "out"), ("in_out_t2", "in_out")]
     kinds = (("", ""), ("", "_noncontrast"), (SUPERVISED, ""))

@@ -223,15 +223,15 @@ def test_markdown_has_values_with_intervals_and_says_how_to_read_them(paper):
         assert missing in shown or shown.startswith("table,group")
 
 
-def test_files_are_replaced_and_old_pictures_are_removed(tmp_path, monkeypatch):
+def test_files_are_replaced(tmp_path, monkeypatch):
     plan = make_plan("configs/phantom.py", {}, ["in"], ["0"])
     plan_file.add_to_folder(plan, tmp_path)
     run = EvaluatedRun(folder=tmp_path, results=make(subjects(60 + HARD)))
     monkeypatch.setattr(plan_file, "find_evaluation", lambda folder, _: run)
-    for shown in (b"one", b"two", None):
+    for shown in (b"first", b"second"):
         monkeypatch.setattr(pictures, "draw", lambda folder, runs, shown=shown: shown)
         table.write_tables(tmp_path)
-        path = tmp_path / "pictures.png"
-        assert (path.read_bytes() if path.exists() else None) == shown
+        assert (tmp_path / "pictures.png").read_bytes() == shown
     names = {f"table.{kind}" for kind in ("html", "md", "csv")}
-    assert {path.name for path in tmp_path.iterdir()} == names | {"sweep.json"}
+    names |= {"sweep.json", "pictures.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names

@@ -29,7 +29,7 @@ STEPS = {"train.steps": 40}
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(pictures, "draw", lambda folder, runs: None)
+    monkeypatch.setattr(pictures, "draw", lambda folder, runs: b"png")
 
 
 def a_data_set(folder):
@@ -148,6 +148,7 @@ def test_every_run_is_trained_and_evaluated_on_the_data_of_its_variant(
     files = {f"table.{kind}" for kind in ("html", "md", "csv")}
     assert {path.name for path in tmp_path.iterdir()} == files | {
         "sweep.json",
+        "pictures.png",
         "data",
         "runs",
     }

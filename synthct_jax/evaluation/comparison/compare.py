@@ -15,8 +15,17 @@ from typing import Any
 from synthct_jax.checkpoint.metadata import flatten
 from synthct_jax.evaluation.comparison import differences
 from synthct_jax.evaluation.comparison.differences import Measure, Pair
-from synthct_jax.evaluation.comparison.inputs import Group, Identities, match_subjects
-from synthct_jax.evaluation.report.formatting import FEW_SUBJECTS, count_noun
+from synthct_jax.evaluation.comparison.inputs import (
+    EvaluatedRun,
+    Group,
+    Identities,
+    match_subjects,
+)
+from synthct_jax.evaluation.report.formatting import (
+    FEW_SUBJECTS,
+    count_noun,
+    list_names,
+)
 from synthct_jax.metrics.intervals import FEWEST_SUBJECTS
 
 
@@ -116,14 +125,12 @@ def _shared_subjects(
         theirs = set(_subjects(identities[group.name]))
         shared = [subject for subject in shared if subject in theirs]
         if not shared and refuse_none:
-            first = groups[0].runs[0]
-            namesakes = set(first.results.subjects) & set(
-                group.runs[0].results.subjects
-            )
+            first, second = groups[0].runs[0], group.runs[0]
+            namesakes = set(first.results.subjects) & set(second.results.subjects)
             reason = " (the same names, but other subjects)" if namesakes else ""
             raise ValueError(
-                f"{first.folder} and {group.runs[0].folder} have no subject in common"
-                f"{reason}: {_data(groups[0])} against {_data(group)}"
+                f"{first.folder} and {second.folder} have no subject in common"
+                f"{reason}: {_data(first)} against {_data(second)}"
             )
     return tuple(shared)
 
@@ -134,13 +141,12 @@ def _subjects(runs: Sequence[Mapping[str, str]]) -> list[str]:
     return [s for s in runs[0].values() if all(s in other for other in others)]
 
 
-def _data(group: Group) -> str:
-    data, names = group.runs[0].results.data, group.runs[0].results.subjects
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+def _data(run: EvaluatedRun) -> str:
+    data = run.results.data
     return (
         f"{data['source']} data, {data['split']} split, "
         f"{data['size']} pixels of {data['spacing_mm']:g} mm, "
-        f"{', '.join(names[:3])}{more}"
+        f"{list_names(run.results.subjects, at_most=3)}"
     )
 
 
@@ -208,13 +214,8 @@ def _warnings(
             f"Only the {n} subjects in common are compared: {counts} are left out. "
             "Distances between distributions are of all subjects."
         )
-    namesakes = {
-        name
-        for each in identities.values()
-        for run in each
-        for name, identity in run.items()
-        if name != identity
-    }
+    runs = [run for each in identities.values() for run in each]
+    namesakes = {n for run in runs for n, identity in run.items() if n != identity}
     if namesakes:
         yield (
             "Subjects of the same name whose images or reference CT differ count as "
@@ -231,9 +232,8 @@ def _warnings(
 
 def _version_warnings(groups: Sequence[Group]) -> Iterator[str]:
     versions = {
-        group.name: run.results.provenance.get("versions") or {}
+        group.name: group.runs[-1].results.provenance.get("versions") or {}
         for group in groups
-        for run in group.runs
     }
     for library in dict.fromkeys(name for of in versions.values() for name in of):
         each = {group: of.get(library) for group, of in versions.items()}

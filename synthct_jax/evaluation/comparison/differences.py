@@ -39,7 +39,7 @@ Values = dict[str, np.ndarray]
 reference CT and in the synthetic CT."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Measure:
     """A metric of one region in every group that has it.
 
@@ -98,11 +98,8 @@ def measures(
     tables = {group.name: _values(group, identities[group.name]) for group in groups}
     keys = dict.fromkeys(key for table in tables.values() for key in table)
     for region, metric in keys:
-        values = {
-            name: table[region, metric]
-            for name, table in tables.items()
-            if (region, metric) in table
-        }
+        key = region, metric
+        values = {name: table[key] for name, table in tables.items() if key in table}
         if subjects is not None:
             shared = set(subjects).intersection(*values.values())
             values = {
@@ -151,14 +148,7 @@ def _measure(
             difference = dataclasses.replace(difference, verdict=DIFFERENT)
         if math.isfinite(difference.interval.value):
             differences[pair] = difference
-    return Measure(
-        metric=metric,
-        region=region,
-        values=values,
-        means=means,
-        distances=distances,
-        differences=differences,
-    )
+    return Measure(metric, region, values, means, distances, differences)
 
 
 def _paired(
@@ -216,13 +206,8 @@ def _run_values(
 
 def _distributions(groups: Sequence[Group]) -> Iterator[Measure]:
     """Yield the distances between distributions, in the order of the results."""
-    metrics = dict.fromkeys(
-        metric
-        for group in groups
-        for run in group.runs
-        for metric in run.results.metrics("distribution")
-    )
-    for metric in metrics:
+    runs = [run.results for group in groups for run in group.runs]
+    for metric in dict.fromkeys(m for run in runs for m in run.metrics("distribution")):
         means, references, outside = {}, {}, {}
         for group in groups:
             runs = [run.results for run in group.runs]
@@ -231,23 +216,14 @@ def _distributions(groups: Sequence[Group]) -> Iterator[Measure]:
                 continue
             means[group.name] = _union(seeds)
             reference = runs[0].reference_range(metric)
-            if group.method != NETWORK or reference is None:
-                continue
-            references[group.name] = reference
-            judged = [results.is_outside(metric) for results in runs]
-            if None not in judged:
-                outside[group.name] = sum(judged)
+            if group.method == NETWORK and reference is not None:
+                references[group.name] = reference
+                judged = [results.is_outside(metric) for results in runs]
+                if None not in judged:
+                    outside[group.name] = sum(judged)
         if means:
-            yield Measure(
-                metric=metric,
-                region=metric_definitions.BODY,
-                values={},
-                means=means,
-                distances=means,
-                differences={},
-                references=references,
-                outside=outside,
-            )
+            body = metric_definitions.BODY
+            yield Measure(metric, body, {}, means, means, {}, references, outside)
 
 
 def _union(seeds: Sequence[Interval]) -> Interval:

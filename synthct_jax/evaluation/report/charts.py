@@ -58,12 +58,7 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DotRow:
-    """A row of a dot chart: a dot for each subject, and their mean with its interval.
-
-    Attributes:
-        values: by subject.
-        highlighted: whether the row is drawn in the accent colour.
-    """
+    """A dot for each subject, and their mean; in the accent colour if highlighted."""
 
     label: str
     values: Mapping[str, float]

@@ -31,9 +31,9 @@ _SIDE, _TITLE, _GAP, _BAR = 2.0, 0.25, 0.06, 0.32  # inches
 def slice_figure(example: Slice) -> bytes:
     """Draw the panels of one slice as PNG.
 
-    Left: each MR channel with its cycle residual below it, if the run can translate
-    back. Middle: the synthetic CT above, and below it the reference CT (or the CT of
-    another subject) in three windows. Right: the error map, if there is a reference CT.
+    Left: each MR channel, and its cycle residual below if there is an inverse. Middle:
+    the synthetic CT above the reference (or another subject's) CT in three windows.
+    Right: the error map, if there is a reference CT.
     """
     paired = example.reference_ct is not None
     real = example.reference_ct if paired else example.other
