@@ -67,7 +67,9 @@ def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
         raise UnusableScan(
             f"{frames[0].path}: one slice is not a volume, expected 2 or more"
         )
-    _check_same(frames)
+    if difference := find_difference(frames):
+        name, values = difference
+        raise UnusableScan(f"mixed {name}: {values}, expected one")
     for frame in frames:
         tilt = frame.number_or_none("GantryDetectorTilt")
         if tilt:
@@ -103,21 +105,22 @@ def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:
     return frames, affine
 
 
-def _check_same(frames: Sequence[Frame]) -> None:
-    first = frames[0]
-    for frame in frames[1:]:
-        for property_, read, tolerance in (
-            ("image sizes", size, 0),
-            ("orientations", orientation, _COSINE_TOLERANCE),
-            ("pixel spacings", spacing, 1e-4),
-        ):
-            expected, value = np.array(read(first)), np.array(read(frame))
+def find_difference(frames: Sequence[Frame]) -> tuple[str, str] | None:
+    """Return the property in which a frame differs from the first, and both values."""
+    for name, read, tolerance in (
+        ("orientations", orientation, _COSINE_TOLERANCE),
+        ("image sizes", size, 0),
+        ("pixel spacings", spacing, 1e-4),
+    ):
+        expected = np.array(read(frames[0]))
+        for frame in frames[1:]:
+            value = np.array(read(frame))
             if np.abs(expected - value).max() > tolerance:
-                raise UnusableScan(
-                    f"mixed {property_}: {first.path} has "
-                    f"{np.round(expected, 4).ravel().tolist()} and {frame.path} has "
-                    f"{np.round(value, 4).ravel().tolist()}, expected one"
+                return name, (
+                    f"{frames[0].path} has {np.round(expected, 4).ravel().tolist()} "
+                    f"and {frame.path} has {np.round(value, 4).ravel().tolist()}"
                 )
+    return None
 
 
 def _check_steps(frames: Sequence[Frame], heights: np.ndarray, folder: str) -> None:

@@ -21,7 +21,7 @@ from input_pipeline.scans.dicom_frames import (
     quiet_pydicom,
     read_pixels,
 )
-from input_pipeline.scans.dicom_geometry import orientation, size, spacing, stack_slices
+from input_pipeline.scans.dicom_geometry import find_difference, size, stack_slices
 from input_pipeline.volume import Origin, UnusableScan, Volume, check_channels
 
 _SAME_POSITION_MM = 0.01
@@ -175,15 +175,8 @@ def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
     problem = "several series"
     if len({image.series for image in images}) == 1:
         problem = "several images in one series"
-        first, *others = (image.frames[0] for image in images)
-        for name, read in (
-            ("orientations", orientation),
-            ("image sizes", size),
-            ("pixel spacings", spacing),
-        ):
-            if any(not np.allclose(read(first), read(f), atol=1e-3) for f in others):
-                problem = f"mixed {name} in one series"
-                break
+        if difference := find_difference([image.frames[0] for image in images]):
+            problem = f"mixed {difference[0]} in one series"
     listing = "".join(f"\n  {image}" for image in images)
     raise UnusableScan(f"{folder}: {problem}, expected {expected}:{listing}")
 

@@ -188,10 +188,13 @@ def test_mark_on_the_left_stays_on_the_left(mr, tmp_path):
 
 
 def test_series_inherits_the_patient_and_has_its_own_identifiers(mr, tmp_path):
-    one = images(write_ct_series(tmp_path / "a", some_hu(mr), mr))
-    two = images(write_ct_series(tmp_path / "b", some_hu(mr), mr))
+    both = [
+        ct
+        for name in ("a", "b")
+        for ct in images(write_ct_series(tmp_path / name, some_hu(mr), mr))
+    ]
     header = mr.origin.headers[0]
-    for ct in one + two:
+    for ct in both:
         for keyword in (
             "PatientName",
             "PatientID",
@@ -205,12 +208,12 @@ def test_series_inherits_the_patient_and_has_its_own_identifiers(mr, tmp_path):
         ):
             assert ct[keyword].value == header[keyword].value, keyword
         assert str(ct.PatientName) == "Döe^Jane"
-    instances = {ct.SOPInstanceUID for ct in one + two}
+    instances = {ct.SOPInstanceUID for ct in both}
     assert len(instances) == 10
-    assert len({ct.SeriesInstanceUID for ct in one + two}) == 2
+    assert len({ct.SeriesInstanceUID for ct in both}) == 2
     taken = {source[1] for sources in mr.origin.sources for source in sources}
     taken |= {header.SeriesInstanceUID, header.StudyInstanceUID}
-    assert not taken & (instances | {ct.SeriesInstanceUID for ct in one + two})
+    assert not taken & (instances | {ct.SeriesInstanceUID for ct in both})
 
 
 def test_series_says_that_it_is_synthetic_and_names_its_sources(mr, tmp_path):
