@@ -133,10 +133,7 @@ class Run(contextlib.ExitStack):
         self.goodput.enter("step")
 
     def log(self, step: int, losses: dict[str, jax.Array]) -> None:
-        """Keep the losses of a step that was dispatched, log those of the step before.
-
-        Raises FloatingPointError if a loss of the step before is not finite.
-        """
+        """Keep the losses of a dispatched step; check and log the ones before."""
         self._logged = self._losses.add(step, losses)
 
     def due(self, step: int) -> Due | None:
