@@ -23,25 +23,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
 # Tensors of the published files that the features do not need.
 _UNUSED = re.compile(r"fc\.bias|.+\.bn\.num_batches_tracked")
 
 _TO_CONVERT = (
-    "it is a file of torch.save, expected .npz; convert it once, where torch is "
-    'installed: weights = torch.load(FILE, map_location="cpu", weights_only=True); '
-    "numpy.savez(NEW, **{name: tensor.numpy(force=True) for name, tensor in "
-    "weights.items()})"
+    "it is a file of torch.save, expected .npz or .safetensors; convert it once, where "
+    'torch is installed: weights = torch.load(FILE, map_location="cpu", '
+    "weights_only=True); numpy.savez(NEW, **{name: "
+    "tensor.numpy(force=True) for name, tensor in weights.items()})"
 )
 
 
 def read_tensors(
     path: Path, expected: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
-    """Return the tensors of a .npz file that holds those of a network, and no others.
+    """Return the tensors of a file that holds those of a network, and no others.
 
     Args:
-        path: the file.
+        path: a .npz or .safetensors file, told apart by its first bytes.
         expected: shapes of the network's tensors by torch's names.
 
     Raises:
@@ -54,7 +55,7 @@ def read_tensors(
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file, expected weights of Inception v3")
     try:
-        tensors = _read_npz(path)
+        tensors = _read(path)
     # Damaged archives raise nearly anything.
     except Exception as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
@@ -88,14 +89,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:  # numpy leaves a broken file open
-        head = file.read(4)
+        head = file.read(9)
         file.seek(0)
+        if head[8:] == b"{":  # behind 8 bytes, the length of a header in JSON
+            return safetensors.numpy.load(file.read())
         if head.startswith(b"\x80"):  # a pickle: torch.save before version 1.6
             raise ValueError(_TO_CONVERT)
-        if head != b"PK\x03\x04":
-            raise ValueError("it is no .npz")
+        if not head.startswith(b"PK\x03\x04"):
+            raise ValueError("it is neither .npz nor .safetensors")
         with np.load(file, allow_pickle=False) as arrays:
             if any(name.endswith("data.pkl") for name in arrays.files):
                 raise ValueError(_TO_CONVERT)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from synthct_jax.metrics.inception_weights import read_tensors
 
@@ -25,8 +26,16 @@ def file(tmp_path) -> Path:
     return path
 
 
-def test_tensors_are_read_as_they_were_written(file):
-    tensors = read_tensors(file, EXPECTED)
+@pytest.fixture
+def safetensors_file(tmp_path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    safetensors.numpy.save_file(TENSORS, path)
+    return path
+
+
+@pytest.mark.parametrize("fixture", ["file", "safetensors_file"])
+def test_tensors_are_read_as_they_were_written(fixture, request):
+    tensors = read_tensors(request.getfixturevalue(fixture), EXPECTED)
     assert tensors.keys() == TENSORS.keys()
     for name, array in TENSORS.items():
         np.testing.assert_array_equal(tensors[name], array, strict=True)
@@ -35,7 +44,7 @@ def test_tensors_are_read_as_they_were_written(file):
 @pytest.mark.parametrize("content", [b"just some text, no weights", b""])
 def test_other_formats_are_refused(content, file):
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"weights\.npz cannot be read: it is no .npz"):
+    with pytest.raises(ValueError, match=r"weights\.npz cannot be read: it is neither"):
         read_tensors(file, EXPECTED)
 
 
@@ -73,12 +82,14 @@ def test_arrays_of_objects_are_refused(file):
         read_tensors(file, EXPECTED)
 
 
+@pytest.mark.parametrize("fixture", ["file", "safetensors_file"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
-def test_a_truncated_file_is_refused_wherever_it_ends(share, file):
-    content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="weights.npz cannot be read"):
-        read_tensors(file, EXPECTED)
+def test_a_truncated_file_is_refused_wherever_it_ends(share, fixture, request):
+    path = request.getfixturevalue(fixture)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match="weights.* cannot be read"):
+        read_tensors(path, EXPECTED)
 
 
 def test_a_changed_byte_is_noticed(file):
