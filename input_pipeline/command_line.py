@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from absl import flags
 
-EX_USAGE = 2  # exit status of a request that cannot be met
+USAGE_ERROR = 2  # exit status of a request that cannot be met
 
 
 def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str]:
-    """Parse the command line with absl; return the arguments that are no flags.
+    """Parse the command line with absl; return the arguments that are not flags.
 
-    At a mistake, print one line to standard error and exit with status EX_USAGE.
+    The first of them is the program. On an error, print one line to standard error and
+    exit with status 2.
     """
     try:
         return flags.FLAGS(list(argv))
@@ -27,7 +28,7 @@ def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str
     except (AttributeError, KeyError) as error:  # ml_collections: no such field
         message = _describe_unknown_field(argv, str(error.args[0]))
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(EX_USAGE)
+    sys.exit(USAGE_ERROR)
 
 
 def _describe_unknown_field(argv: Sequence[str], reason: str) -> str:

@@ -96,7 +96,11 @@ def mr_scale(
 
 
 def mr_to_int16(voxels: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Convert scanner units (..., channels) to stored int16; negative values give 0."""
+    """Convert MR in scanner units (..., channels) to stored int16.
+
+    `scale` (channels,) becomes MR_ONE. Values are clipped to 0 and to just below twice
+    the scale.
+    """
     ratio = np.clip(voxels / scale, 0, 1.9999)
     return np.round(ratio * MR_ONE).astype(np.int16)
 

@@ -82,7 +82,7 @@ class Volume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring (slices, rows, columns) in mm."""
+        """Spacing of slices, rows and columns in mm."""
         column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return slice_, row, column
 

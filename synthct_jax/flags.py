@@ -142,17 +142,16 @@ TUNE = flags.DEFINE_boolean(
 def check(argv: Sequence[str]) -> None:
     """Raise ValueError for a flag that the mode lacks, or does not read."""
     if len(argv) > 1:
-        raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
+        raise ValueError(f"{argv[1]!r} is not a flag, expected --NAME=VALUE")
     mode = MODES[MODE.value]
     for name in sorted({n for m in MODES.values() for n in m.needs + m.reads}):
         present = flags.FLAGS[name].present
         if name in mode.needs and not present:
             raise ValueError(f"--mode={MODE.value} needs --{name}")
         if present and name not in mode.needs + mode.reads:
-            hint = ": it takes the configuration out of the checkpoint"
+            names = ", ".join(f"--{n}" for n in mode.needs + mode.reads)
             raise ValueError(
-                f"--mode={MODE.value} does not read --{name}"
-                f"{hint if name == 'config' else ''}"
+                f"--mode={MODE.value} does not read --{name}; it reads {names}"
             )
     if WATCH.value and flags.FLAGS["step"].present:
         raise ValueError("--watch evaluates every checkpoint: it does not read --step")

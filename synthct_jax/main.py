@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app
 
-from input_pipeline.command_line import EX_USAGE, parse_flags
+from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import flags
 from synthct_jax.runtime import environment, messages, processes
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
                 processes.abort(1)
             raise
         print(f"error: {error}", file=sys.stderr)
-        status = 1 if isinstance(error, FloatingPointError) else EX_USAGE
+        status = 1 if isinstance(error, FloatingPointError) else USAGE_ERROR
     if status not in (0, os.EX_TEMPFAIL) and processes.is_distributed():
         processes.abort(status)
     return status

@@ -29,14 +29,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 _RAW_DIR = flags.DEFINE_string(
     "raw_dir", None, "The scans, in the layout of the configuration; none for phantoms."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to, a new folder.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "The folder to make for the prepared data."
+)
 
 
 def main(argv: list[str]) -> int:
     """Prepare a data set; return the exit status."""
     try:
         if argv[1:] and "--" not in sys.argv:
-            raise ValueError(f"{argv[1]!r} is no flag, expected --NAME=VALUE")
+            raise ValueError(f"{argv[1]!r} is not a flag, expected --NAME=VALUE")
         for flag in (_CONFIG, _DATA_DIR):
             if flag.value is None:
                 raise ValueError(f"--{flag.name} is needed")
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> int:
         )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return command_line.EX_USAGE
+        return command_line.USAGE_ERROR
     return 0
 
 

@@ -75,7 +75,8 @@ class Dataset:
             if name not in stored:
                 raise ValueError(
                     f"data.mr_channels asks for {name!r}, but the data have only "
-                    f"{', '.join(stored)}"
+                    f"{', '.join(stored)} ({self.folder}); prepare data with it, or "
+                    "set --config.data.mr_channels"
                 )
         if "out_of_phase" in wanted and "in_phase" in set(stored) - set(wanted):
             raise ValueError(

@@ -102,13 +102,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     """Read FOLDER/prepared.json.
 
     Raises:
-        FileNotFoundError: there is none, so FOLDER is no prepared data set.
+        FileNotFoundError: there is none, so FOLDER is not a prepared data set.
         ValueError: it is not what this version writes; names the field.
     """
     path = Path(folder) / FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such file, so {folder} is no prepared data set; "
+            f"{path}: no such file, so {folder} is not a prepared data set; "
             "make one with --mode=prepare"
         )
     try:

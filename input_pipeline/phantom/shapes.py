@@ -137,7 +137,7 @@ class Canvas:
         return box, (1 - radius) * float(np.min(radii))
 
     def tube(self, points, radii) -> Shape | None:
-        """Return a bent tube with round ends; None off the grid.
+        """Return the shape of a bent tube with round ends; None if it is off the grid.
 
         Args:
             points: corners (z, y, x) of its middle line in mm, (n, 3).

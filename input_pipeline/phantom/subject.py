@@ -55,7 +55,7 @@ def draw_subject(
         size: rows and columns.
         spacing_mm: distance of rows and of columns.
         slices: number of slices.
-        slice_mm: distance of slices.
+        slice_mm: spacing of slices.
         contrast: one of `ct.CONTRASTS`.
     """
     if contrast not in ct.CONTRASTS:

@@ -277,7 +277,8 @@ def _decode(path: str) -> np.ndarray:
             available = pydicom.pixels.get_decoder(syntax).is_available
         except NotImplementedError:
             raise UnusableScan(
-                f"{path}: pixels are compressed as {syntax.name}, which cannot be read"
+                f"{path}: pixels are compressed as {syntax.name}, which cannot be "
+                "read; convert the series to an uncompressed transfer syntax"
             ) from None
         if not available:
             raise UnusableScan(

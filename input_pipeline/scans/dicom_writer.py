@@ -140,16 +140,19 @@ class CtSeries:
             self._finish()
 
     def write(self, hu: np.ndarray, start: int = 0) -> None:
-        """Write some slices.
+        """Write consecutive slices.
+
+        If the MR was stored in sagittal or coronal planes, they are kept until the end
+        of the `with` block.
 
         Args:
             hu: (slices, rows, columns) in the order of the volume. Rounded, and clipped
                 to [-1024, 3071].
-            start: index of the first one.
+            start: index in the volume of the first slice.
 
         Raises:
-            ValueError: more slices or other planes than the volume has, or HU that are
-                not finite.
+            ValueError: slices beyond the volume's, other numbers of rows and columns
+                than the volume's, or HU that are not finite.
         """
         stop = start + len(hu)
         if hu.shape[1:] != self._shape[1:] or not 0 <= start <= stop <= self._shape[0]:

@@ -64,8 +64,8 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
             )
     if channels is None:
         raise ValueError(
-            f"{scan}: NIfTI files do not say what they show, expected channels out of "
-            f"{', '.join(known)}"
+            f"{scan}: NIfTI files do not say what they show: pass `channels`, one a "
+            f"file, out of {', '.join(known)}"
         )
     return read_nifti(paths, modality=modality, channels=channels)
 

@@ -130,8 +130,8 @@ class Checkpoints:
             digests[name], not_finite = array_digests(tree)
             if not_finite:
                 raise FloatingPointError(
-                    f"step {step} is not saved: {not_finite[0]} is not finite, nor are "
-                    f"{len(not_finite) - 1} other arrays"
+                    f"step {step} is not saved: {len(not_finite)} of its arrays hold "
+                    f"NaN or infinity, the first is {not_finite[0]}"
                 )
         description = dataclasses.replace(description, digests=digests)
         self._manager.save(

@@ -17,7 +17,7 @@ from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.volume_summary import Volumes, VolumeSummary, mean_of_finite
 from synthct_jax.metrics.intervals import LEVEL, Interval, value_range
 
-HALVES = 50  # random divisions of the subjects
+DIVISIONS = 50  # random divisions of the subjects
 RESAMPLES = 200  # of subjects, for intervals
 DIVISIONS_PER_RESAMPLE = 4
 
@@ -38,12 +38,18 @@ class Distance:
     real_vs_real: Interval | None
 
 
-class Half(NamedTuple):
-    """Indices of synthetic and real CT of the first half, and real CT of the second."""
+class Division(NamedTuple):
+    """A division of the subjects into halves: indices of CT on both sides.
+
+    Attributes:
+        synthetic: synthetic CT of the first half.
+        first_real: real CT of the first half, which stand for synthetic ones.
+        second_real: real CT of the second half.
+    """
 
     synthetic: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
+    first_real: np.ndarray
+    second_real: np.ndarray
 
 
 class Reference:
@@ -58,7 +64,7 @@ class Reference:
         self._volumes = Volumes([], self.real)
         self._metrics: dict[bytes, dict[str, float]] = {}
 
-    def halves(self, synthetic: Sequence[VolumeSummary]) -> list[Half]:
+    def divisions(self, synthetic: Sequence[VolumeSummary]) -> list[Division]:
         """Return random divisions of the subjects; [] for a single real one.
 
         Synthetic and real CT of the same subject are recognised by the name: nobody is
@@ -66,14 +72,15 @@ class Reference:
         """
         names = np.array([volume.name for volume in synthetic])
         rng = np.random.default_rng(0)
-        halves = [_divide(names, self.names, rng) for _ in range(HALVES)]
-        return [half for half in halves if half is not None]
+        divisions = [_divide(names, self.names, rng) for _ in range(DIVISIONS)]
+        return [division for division in divisions if division is not None]
 
-    def between_real(self, half: Half) -> dict[str, float]:
+    def between_real(self, division: Division) -> dict[str, float]:
         """Return all metrics of real CT of the first half against the second."""
-        key = half.first.tobytes() + b"|" + half.second.tobytes()
+        first, second = division.first_real, division.second_real
+        key = first.tobytes() + b"|" + second.tobytes()
         if key not in self._metrics:
-            self._metrics[key] = self._volumes.metrics(half.first, half.second)
+            self._metrics[key] = self._volumes.metrics(first, second)
         return self._metrics[key]
 
 
@@ -91,10 +98,11 @@ def compare(
     if not synthetic:
         raise ValueError("there is no synthetic CT to compare")
     volumes = Volumes(synthetic, reference.real)
-    halves = reference.halves(synthetic)
-    real_vs_real = [reference.between_real(half) for half in halves]
+    divisions = reference.divisions(synthetic)
+    real_vs_real = [reference.between_real(division) for division in divisions]
     values = [
-        volumes.metrics(half.synthetic, volumes.real[half.second]) for half in halves
+        volumes.metrics(division.synthetic, volumes.real[division.second_real])
+        for division in divisions
     ] or [volumes.metrics(volumes.synthetic, volumes.real)]
     names = [name for name in values[0] if _is_comparable(name, volumes)]
     resampled = _resample(volumes, names) if intervals else []
@@ -116,16 +124,19 @@ def compare(
 def sample_sizes(
     synthetic: Sequence[VolumeSummary], reference: Reference
 ) -> dict[str, list[int] | int | None]:
-    """Return the mean numbers over the halves that `compare` compares.
+    """Return how many subjects and slices `compare` compares.
+
+    Numbers are means over the random divisions; all are counted if the real CT cannot
+    be divided.
 
     Returns:
-        'synthetic' and 'real': [subjects, slices]; 'first_real': subjects of the real
-        half in place of the synthetic one, None where real CT cannot be halved.
+        'synthetic' and 'real': [subjects, slices]. 'first_real': number of real
+        subjects in the first half; None if there is no division.
     """
-    halves = reference.halves(synthetic)
+    divisions = reference.divisions(synthetic)
     sides = {
-        "synthetic": (synthetic, [half.synthetic for half in halves]),
-        "real": (reference.real, [half.second for half in halves]),
+        "synthetic": (synthetic, [division.synthetic for division in divisions]),
+        "real": (reference.real, [division.second_real for division in divisions]),
     }
     sizes: dict[str, list[int] | int | None] = {}
     for side, (volumes, choices) in sides.items():
@@ -135,13 +146,13 @@ def sample_sizes(
             round(float(np.mean([len(chosen) for chosen in choices]))),
             round(float(np.mean([slices[chosen].sum() for chosen in choices]))),
         ]
-    first = [len(half.first) for half in halves]
+    first = [len(division.first_real) for division in divisions]
     return sizes | {"first_real": round(float(np.mean(first))) if first else None}
 
 
 def _divide(
     synthetic: np.ndarray, real: np.ndarray, rng: np.random.Generator
-) -> Half | None:
+) -> Division | None:
     """Divide subjects at random: half of the real ones to the second side.
 
     The first sides have equally many subjects, the same ones as far as possible. CT of
@@ -160,7 +171,7 @@ def _divide(
     def indices(names: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         return np.flatnonzero(np.isin(names, chosen))
 
-    return Half(
+    return Division(
         synthetic=indices(synthetic, np.concatenate([shared, own])[:count]),
         first=indices(real, np.concatenate([shared, others])[:count]),
         second=indices(real, second),
@@ -193,13 +204,17 @@ def _resample(volumes: Volumes, names: Sequence[str]) -> list[dict[str, float]]:
             np.concatenate([side[volumes.names[side] == name] for name in drawn])
             for side in (volumes.synthetic, volumes.real)
         )
+        names_of_both = volumes.names[synthetic], volumes.names[real]
         divisions = [
-            volumes.metrics(synthetic[half.synthetic], real[half.second])
-            for _ in range(DIVISIONS_PER_RESAMPLE)
-            if (half := _divide(volumes.names[synthetic], volumes.names[real], rng))
+            _divide(*names_of_both, rng) for _ in range(DIVISIONS_PER_RESAMPLE)
         ]
-        if divisions:
-            means = {n: float(np.mean([m[n] for m in divisions])) for n in names}
+        metrics = [
+            volumes.metrics(synthetic[division.synthetic], real[division.second_real])
+            for division in divisions
+            if division
+        ]
+        if metrics:
+            means = {n: float(np.mean([m[n] for m in metrics])) for n in names}
             resampled.append(means)
     return resampled
 

@@ -105,7 +105,7 @@ class Results:
     def interval(
         self, metric: str, method: str = NETWORK, region: str = BODY
     ) -> Interval | None:
-        """Return the mean over subjects, or the value of a distribution; None: none."""
+        """Return the mean over subjects, or the value of a distribution; else None."""
         row = self._table.get((method, region, metric), {}).get(ALL_SUBJECTS)
         return row and Interval(value=row.value, low=row.low, high=row.high, n=row.n)
 
@@ -126,7 +126,10 @@ class Results:
         ]
 
     def regions(self, kind: str) -> list[str]:
-        """Return the regions of a kind: 'tissue', 'band' or 'border'."""
+        """Return the names of the regions of a kind, such as 'tissue:liver'.
+
+        The kind is 'tissue', 'band' or 'border'.
+        """
         regions = dict.fromkeys(region for _, region, _ in self._table)
         return [region for region in regions if region.startswith(f"{kind}:")]
 
@@ -256,8 +259,10 @@ def read_json(path: Path) -> Results:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if (number := fields.pop("format")) != FORMAT:
             raise ValueError(f"format is {number}, expected {FORMAT}; evaluate again")
-        if fields.pop("columns") != list(Row._fields):
-            raise ValueError(f"expected columns {', '.join(Row._fields)}")
+        if (columns := fields.pop("columns")) != list(Row._fields):
+            raise ValueError(
+                f"columns are {columns}, expected {list(Row._fields)}; evaluate again"
+            )
         rows = [Row(*row) for row in fields.pop("rows")]
         rows = [r._replace(value=math.nan) if r.value is None else r for r in rows]
         for metric in {row.metric for row in rows}:

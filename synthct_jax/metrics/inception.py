@@ -59,13 +59,13 @@ class Inception:
     variables: Mapping[str, Any]
 
     def features(self, hu: np.ndarray) -> np.ndarray:
-        """Return the pool features of each slice, of the image by `to_images`.
+        """Return the pool features of each slice, after `to_images`.
 
         HU are (slices, rows, columns) with any number of rows and columns; features are
         (slices, 2048) float64, computed in float32.
 
         Raises:
-            ValueError: the shape is another, an axis is 0, or values are not finite.
+            ValueError: not three axes, an empty axis, or values that are not finite.
         """
         hu = np.asarray(hu)
         if hu.ndim != 3 or not hu.size:

@@ -53,7 +53,9 @@ def read_tensors(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file, expected weights of Inception v3")
+        raise FileNotFoundError(
+            f"{path} is not a file, expected weights of Inception v3"
+        )
     try:
         tensors = _read(path)
     # Damaged archives raise nearly anything.

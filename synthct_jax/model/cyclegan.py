@@ -118,11 +118,11 @@ class CycleGan:
         )
 
     def translate(self, params: Params, mr: jax.Array) -> jax.Array:
-        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c), with `to_ct` params."""
+        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c); `params` of `to_ct`."""
         return self.to_ct.apply({"params": params}, mr)
 
     def translate_back(self, params: Params, ct: jax.Array) -> jax.Array:
-        """Return synthetic MR (n, h, w, c) of CT (n, h, w, 1), with `to_mr` params."""
+        """Return synthetic MR (n, h, w, c) of CT (n, h, w, 1); `params` of `to_mr`."""
         return self.to_mr.apply({"params": params}, ct)
 
     def generator_loss(

@@ -30,7 +30,7 @@ class Method(Protocol):
         """Return a new state, for global batches of images of size x size pixels."""
 
     def translate(self, params: Params, mr: jax.Array) -> jax.Array:
-        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c), with `to_ct` params."""
+        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c); `params` of `to_ct`."""
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Return the state after one more step, and its losses. Pure."""

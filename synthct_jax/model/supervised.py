@@ -71,7 +71,7 @@ class Supervised:
         )
 
     def translate(self, params: Params, mr: jax.Array) -> jax.Array:
-        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c), with `to_ct` params."""
+        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c); `params` of `to_ct`."""
         return self.to_ct.apply({"params": params}, mr)
 
     def loss(

@@ -1,7 +1,8 @@
 """Images whose rows are split over devices: halo exchange, and means over all rows.
 
 To be used inside of `jax.shard_map`, where each device has its own rows. With a single
-shard every operation is the plain one on whole images.
+shard every operation is the plain one on whole images. For reflection padding,
+`Ops.pad_reflect` gives the mirrored rows.
 """
 
 import dataclasses

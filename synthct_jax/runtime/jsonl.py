@@ -18,5 +18,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number < len(lines):
-                raise ValueError(f"{path}: line {number} is not JSON") from error
+                raise ValueError(
+                    f"{path}: line {number} is not JSON, {line[:40]!r}: the file is "
+                    "damaged, remove that line"
+                ) from error
     return rows

@@ -29,15 +29,19 @@ class Preemption:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
     def listen(self, step: int) -> None:
-        """Catch SIGTERM to one of several processes for all of them, from now on.
+        """Let SIGTERM to any one of several processes stop all of them, from now on.
 
-        At a signal JAX's service names, once and for all, the step after the last one
-        that it was asked about. If it was asked about none, that is step 1, which a
-        resumed run never reaches. So it starts at the loop, and is asked about `step`,
-        the last that is done.
+        Call it when the loop starts; all processes wait for each other here. With a
+        single process it does nothing.
+
+        On a signal, JAX's service fixes the step to stop at, once: the one after the
+        last step that it was asked about, or step 1 if it was never asked. A resumed
+        run is past step 1 and would never stop. So the service is asked about `step`,
+        the last finished step, at once.
         """
         if jax.process_count() == 1:
             return
@@ -59,10 +63,5 @@ class Preemption:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signal = self._signal or signal.Signals(number)
-        if number == signal.SIGINT:
-            self._restore()
-
-    def _restore(self) -> None:
-        while self._previous:
-            number, handler = self._previous.popitem()
-            signal.signal(number, handler)
+        if number == signal.SIGINT:  # the next one ends the process
+            signal.signal(number, self._previous.pop(number))

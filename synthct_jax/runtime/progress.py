@@ -72,7 +72,7 @@ class Progress:
         self._last_step_at = None
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that is not redrawn, below the progress so far."""
         self.finish()
         if self._shown:
             print(text, file=self._stream, flush=True)

@@ -64,7 +64,7 @@ class SweepPlan:
 
     @property
     def command(self) -> str:
-        """The configuration as it stands on a command line."""
+        """The flags of the configuration, as on a command line (not quoted)."""
         fields = (f"--config.{name}={value}" for name, value in self.overrides.items())
         return " ".join([f"--config={self.config}", *fields])
 

@@ -1,4 +1,7 @@
-"""The tables of a sweep: its variants compared over subjects and seeds."""
+"""The tables of a sweep: its variants compared over subjects and seeds.
+
+The metrics shown are those of every comparison, see `comparison.tables`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from input_pipeline.command_line import EX_USAGE, parse_flags
+from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import main
 from synthct_jax.runtime import processes
 
@@ -52,7 +52,7 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
 ):
     with pytest.raises(SystemExit) as stopped:
         parse(*arguments)
-    assert stopped.value.code == EX_USAGE
+    assert stopped.value.code == USAGE_ERROR
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert message in error
@@ -67,10 +67,10 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         (["--mode=translate", "--workdir=RUN"], "--mode=translate needs --input"),
         (
             [CONFIG, "--mode=evaluate", "--workdir=RUN"],
-            "does not read --config: it takes the configuration out of the checkpoint",
+            "does not read --config; it reads --workdir",
         ),
         (["--workdir=RUN", CONFIG, "--output=x"], "does not read --output"),
-        (["stray"], "'stray' is no flag"),
+        (["stray"], "'stray' is not a flag"),
         (
             ["--mode=translate", "--workdir=RUN", "--input=a", "--output=b"],
             "there is no folder RUN",
@@ -91,7 +91,7 @@ def test_requests_that_cannot_be_met_are_named(
     monkeypatch.setattr(processes, "init_distributed", lambda: None)
     (tmp_path / "configs").symlink_to(os.path.abspath("configs"))
     monkeypatch.chdir(tmp_path)
-    assert main.main(parse(*arguments)) == EX_USAGE
+    assert main.main(parse(*arguments)) == USAGE_ERROR
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
 

@@ -16,7 +16,7 @@ from paths import REPOSITORY
 from saved_states import arrays, assert_same_run
 from tiny_run import training, variables
 
-from input_pipeline.command_line import EX_USAGE
+from input_pipeline.command_line import USAGE_ERROR
 from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 80
@@ -160,7 +160,7 @@ def test_error_in_one_process_ends_it_at_once(tmp_path):
         # At an ordinary end it would wait five minutes for the other, which hears of it
         # from JAX's coordinator, or from the launcher.
         output = failing.communicate(timeout=240)[1]
-        assert failing.returncode == EX_USAGE, output
+        assert failing.returncode == USAGE_ERROR, output
         assert "error: the disk of this host is gone" in output
     finally:
         for process in (survivor, failing):

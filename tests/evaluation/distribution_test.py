@@ -64,13 +64,13 @@ def test_real_ct_are_inside_and_others_outside_the_real_vs_real_range():
 
 def test_halves_have_equal_sizes_and_nobody_is_on_both_sides():
     real = people(9)
-    halves = Reference(real).halves(people(9, offset=1.0))
-    assert len(halves) == distribution.HALVES
-    for half in halves:
-        assert len(half.synthetic) == len(half.first) == len(half.second) == 4
+    divisions = Reference(real).divisions(people(9, offset=1.0))
+    assert len(divisions) == distribution.DIVISIONS
+    for synthetic, first, second in divisions:
+        assert len(synthetic) == len(first) == len(second) == 4
         # The same nine people: synthetic CT are those of the first half.
-        assert set(half.synthetic) == set(half.first)
-        assert not set(half.first) & set(half.second)
+        assert set(synthetic) == set(first)
+        assert not set(first) & set(second)
     # Fewer synthetic CT, of other people: the first real half is as small.
     (half, *_) = Reference(real).halves(people(2, start=100))
     assert len(half.synthetic) == len(half.first) == 2 and len(half.second) == 4

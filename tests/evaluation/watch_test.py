@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 from html_page import HtmlPage
 from made_up_results import make, subjects
 
-from input_pipeline.command_line import EX_USAGE, parse_flags
+from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import main
 from synthct_jax.checkpoint.metadata import DamagedCheckpoint
 from synthct_jax.evaluation import curve, evaluate, results, watch
@@ -263,5 +263,5 @@ def test_contradicting_flags_are_named(arguments, message, capsys):
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         argv = parse_flags(["main", "--workdir=nowhere", *arguments])
-        assert main.main(argv) == EX_USAGE
+        assert main.main(argv) == USAGE_ERROR
     assert message in capsys.readouterr().err

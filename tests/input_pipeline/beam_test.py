@@ -297,7 +297,7 @@ def test_two_attempts_at_a_subject_have_files_of_their_own(tmp_path):
     "arguments, message",
     [
         (["--runner=FnApiRunner"], "flag 'runner'; options of Beam follow --"),
-        (["RAW"], "'RAW' is no flag"),
+        (["RAW"], "'RAW' is not a flag"),
         ([], "Beam's --runner is needed"),
         (["--", "--runer=FnApiRunner"], "Beam's --runner is needed"),
         (["--config.data.sise=3"], "the configuration has no field 'sise'"),

@@ -81,7 +81,7 @@ def test_wrong_channel_count_names_the_channels(scan, tmp_path):
     message = "2 files given, 3 channels expected: in_phase, out_of_phase, t2"
     with pytest.raises(ValueError, match=message):
         read_scan(paths, modality="MR", channels=(*BOTH, "t2"))
-    with pytest.raises(ValueError, match="expected channels out of in_phase"):
+    with pytest.raises(ValueError, match="one a file, out of in_phase"):
         read_scan(paths, modality="MR")
 
 

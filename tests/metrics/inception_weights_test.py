@@ -101,7 +101,7 @@ def test_a_changed_byte_is_noticed(file):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent.npz is no file"):
+    with pytest.raises(FileNotFoundError, match="absent.npz is not a file"):
         read_tensors(tmp_path / "absent.npz", EXPECTED)
 
 

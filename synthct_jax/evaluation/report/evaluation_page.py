@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from input_pipeline.display import WINDOWS
-from synthct_jax.evaluation.distribution import HALVES
+from synthct_jax.evaluation.distribution import DIVISIONS
 from synthct_jax.evaluation.metric_definitions import (
     FEWEST_REAL_SUBJECTS,
     named,
@@ -63,7 +63,7 @@ def render(
         methods=METHODS,
         best_baseline=results.best_baseline(),
         frechet=haar_features.NAME,
-        halves=HALVES,
+        divisions=DIVISIONS,
         headlines=[name for name in distribution if named(name).headline],
         distribution=distribution,
         consistency=results.metrics("consistency"),

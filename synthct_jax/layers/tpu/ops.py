@@ -22,7 +22,7 @@ _FEW_CHANNELS = 4
 
 @flax.struct.dataclass
 class Blocks:
-    """Images of which blocks of 2x2 pixels are in one position: (n, h/2, w/2, 4 c)."""
+    """Images as blocks of 2x2 pixels, whose values are channels: (n, h/2, w/2, 4 c)."""
 
     array: jax.Array
 
