@@ -173,8 +173,8 @@ def _divide(
 
     return Division(
         synthetic=indices(synthetic, np.concatenate([shared, own])[:count]),
-        first=indices(real, np.concatenate([shared, others])[:count]),
-        second=indices(real, second),
+        first_real=indices(real, np.concatenate([shared, others])[:count]),
+        second_real=indices(real, second),
     )
 
 

@@ -72,18 +72,18 @@ def test_halves_have_equal_sizes_and_nobody_is_on_both_sides():
         assert set(synthetic) == set(first)
         assert not set(first) & set(second)
     # Fewer synthetic CT, of other people: the first real half is as small.
-    (half, *_) = Reference(real).halves(people(2, start=100))
-    assert len(half.synthetic) == len(half.first) == 2 and len(half.second) == 4
+    synthetic, first, second = Reference(real).divisions(people(2, start=100))[0]
+    assert len(synthetic) == len(first) == 2 and len(second) == 4
     sizes = distribution.sample_sizes(people(2, start=100), Reference(real))
     assert sizes == {"synthetic": [2, 16], "real": [4, 32], "first_real": 2}
 
 
 def test_subjects_with_mr_and_ct_are_not_compared_with_themselves():
     real, synthetic = people(8), people(7)
-    for half in Reference(real).halves(synthetic):
-        first = {synthetic[i].name for i in half.synthetic}
-        assert first and not first & {real[i].name for i in half.second}
-        assert len(half.synthetic) == len(half.first)
+    for division in Reference(real).divisions(synthetic):
+        first = {synthetic[i].name for i in division.synthetic}
+        assert first and not first & {real[i].name for i in division.second_real}
+        assert len(division.synthetic) == len(division.first_real)
     alike = compare(synthetic, Reference(real))
     assert not any(outside(alike).values())
 
