@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,15 @@ def test_densest_bone_counts_as_bone(hu):
         if metric == "voxels" and region.startswith("band:")
     ]
     assert sum(voxels) == subject.body.sum()
+
+
+def test_bone_is_denser_than_enhanced_organs_and_in_the_body():
+    hu = np.array([40, 190, 249, 250, 700, 700])
+    body = np.array([True] * 5 + [False])
+    subject = SimpleNamespace(body=body, reference_ct=hu[::-1])
+    synthetic, reference = Images(hu, subject).bone
+    assert synthetic.tolist() == [False] * 3 + [True, True, False]
+    assert reference.tolist() == [True] * 3 + [False] * 3
 
 
 def test_cycle_error_is_measured_in_the_body_by_channel():

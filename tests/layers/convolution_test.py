@@ -1,16 +1,15 @@
 """CPU convolutions equal XLA's, gradients included."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from synthct_jax.layers.backends import choose_ops
 from synthct_jax.layers.cpu import onednn
 from synthct_jax.layers.cpu.ops import CpuOps
-from synthct_jax.layers.ops import Ops
+from synthct_jax.layers.ops import DIMENSIONS, Ops
 from synthct_jax.layers.tpu.ops import TpuOps
 
 # image rows, columns, channels in and out, kernel size, stride, padding
@@ -69,9 +68,18 @@ def test_cpu_convolution_equals_xlas(layer):
     kernel = rng.normal(size=(size, size, channels_in, channels_out))
     kernel = kernel.astype(np.float32)
 
-    ours, theirs = (
-        partial(ops.conv, stride=stride, padding=padding) for ops in (CpuOps(), Ops())
-    )
+    def theirs(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            [(padding, padding)] * 2,
+            dimension_numbers=DIMENSIONS,
+        )
+
+    def ours(x, kernel):
+        return CpuOps().conv(x, kernel, stride=stride, padding=padding)
+
     if layer.startswith("wide"):
         assert_onednn_computes_it(ours, x, kernel)
     assert_same(ours, theirs, x, kernel)
@@ -84,10 +92,21 @@ def test_cpu_transposed_convolution_equals_xlas(wide):
     x = rng.normal(size=(2, *image)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, *channels)).astype(np.float32)
 
-    ours, theirs = CpuOps().conv_transposed, Ops().conv_transposed
+    def theirs(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1],
+            (1, 1),
+            [(1, 2)] * 2,
+            lhs_dilation=(2, 2),
+            dimension_numbers=DIMENSIONS,
+        )
+
+    ours = CpuOps().conv_transposed
     if wide:
         assert_onednn_computes_it(ours, x, kernel)
     assert_same(ours, theirs, x, kernel)
+    assert_same(Ops().conv_transposed, theirs, x, kernel)
 
 
 def test_cpu_convolution_in_bfloat16_is_xlas():

@@ -1,6 +1,8 @@
 """Buckets of wall time add up, and work that was lost is counted as lost."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,6 +15,35 @@ from synthct_jax.runtime.jsonl import read_rows
 
 def row(process, resumed, done, **seconds):
     return dict(process=process, resumed=resumed, step=done, seconds=seconds)
+
+
+def test_buckets_of_a_process_add_up_to_its_wall_time(tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from synthct_jax.runtime.goodput import Goodput
+clock = Goodput(Path(sys.argv[1]))
+with clock.measure("restore"):
+    time.sleep(0.3)
+clock.enter("step")
+for step in (1, 2):
+    time.sleep(0.2)
+    with clock.measure("save"):
+        time.sleep(0.1)
+    clock.write(resumed=0, step=step)
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, timeout=60)
+    wall = time.monotonic() - began
+    rows = read_rows(tmp_path / goodput.FILE)
+    assert [r["step"] for r in rows] == [1, 2]
+    total = goodput.summarise(rows)
+    assert total["restore"] == pytest.approx(0.3, abs=0.1)
+    assert total["step"] == pytest.approx(0.4, abs=0.1)
+    assert total["save"] == pytest.approx(0.2, abs=0.1)
+    assert total["lost_work"] == 0
+    # The interpreter's own start is in it; its end is not.
+    assert wall - 0.2 < sum(total.values()) <= wall
 
 
 def test_training_uses_every_bucket_but_those_of_a_restart():

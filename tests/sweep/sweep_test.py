@@ -209,7 +209,8 @@ def test_failed_run_does_not_end_the_others_and_is_named_at_the_end(tmp_path, ca
 def test_preparation_that_another_task_finished_first_is_no_failure(tmp_path):
     class Late(Modes):
         def run(self, *arguments):
-            return super().run(*arguments) or 2 * ("--mode=prepare" in arguments)
+            status = super().run(*arguments)
+            return 2 if "--mode=prepare" in arguments else status
 
     status, modes = run(a_plan("in", "0"), tmp_path, Late())
     assert status == 0 and len(modes.commands) == 3
@@ -284,6 +285,8 @@ def test_errors_in_the_plan_are_named_before_anything_is_run(
 
 
 def test_unreadable_plan_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"sweep\.json"):
+        plan_file.read_plan(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match=r"sweep\.json: field 'config' is missing"):
         plan_file.read_plan(tmp_path)
@@ -372,6 +375,7 @@ def job(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=60,
         )
 
     return run_job
