@@ -42,6 +42,9 @@ UNLIMITED: Limits = (-math.inf, math.inf)
 Statistic = Callable[[np.ndarray], float]
 """A function from (seeds, subjects) or, of pairs, (seeds, subjects, 2) to a number."""
 
+Transform = tuple[Callable[[float], float], Callable[[np.ndarray], np.ndarray]]
+"""A function of a statistic whose interval is symmetric, and its inverse."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -98,8 +101,12 @@ def correlation(pairs: np.ndarray) -> float:
     return float(_ratio((x * y).sum(axis=-1), scale).mean())
 
 
-def _fisher_z(pairs: np.ndarray) -> float:
-    return float(np.arctanh(np.clip(correlation(pairs), -1 + 1e-12, 1 - 1e-12)))
+def _fisher_z(r: float) -> float:
+    return float(np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)))
+
+
+FISHER_Z: Transform = (_fisher_z, np.tanh)
+UNCHANGED: Transform = (float, np.asarray)
 
 
 def _centred(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +147,10 @@ def value_range(values: Iterable[float], n: int | None = None) -> Interval | Non
 
 
 def estimate(
-    statistic: Statistic, *variants: np.ndarray, limits: Limits = UNLIMITED
+    statistic: Statistic,
+    *variants: np.ndarray,
+    limits: Limits = UNLIMITED,
+    transform: Transform = UNCHANGED,
 ) -> Interval:
     """Return a statistic of one variant, or its difference between two, and interval.
 
@@ -150,9 +160,12 @@ def estimate(
             subjects, 2), with the same subjects in the same order. Numbers of seeds may
             differ. With one seed the interval does not cover another training.
         limits: least and largest value that the result can have.
+        transform: of the statistic of one variant, for its interval: FISHER_Z of a
+            correlation. A difference takes none.
 
     Raises:
-        ValueError: a variant is empty, or numbers of subjects differ.
+        ValueError: a variant is empty, numbers of subjects differ, or the difference of
+            two variants has a transform.
     """
     variants = tuple(np.atleast_2d(np.asarray(v, np.float64)) for v in variants)
     if (
@@ -164,18 +177,23 @@ def estimate(
             f"values are {', '.join(str(v.shape) for v in variants) or 'none'}, "
             "expected (seeds, subjects) of one or two, with the same subjects"
         )
+    if len(variants) == 2 and transform is not UNCHANGED:
+        raise ValueError("two variants with a transform, expected one variant")
+    to_scale, from_scale = transform
     subjects = variants[0].shape[1]
     fewest = 2 if variants[0].ndim == 2 else _FEWEST_SUBJECTS_OF_A_LINE
     low = high = None
     with np.errstate(invalid="ignore"):  # infinite values have no interval
         value = _difference(statistic, variants)
         if subjects >= fewest:
-            in_z = statistic is correlation and len(variants) == 1
-            scaled = _fisher_z if in_z else statistic
+
+            def scaled(values: np.ndarray) -> float:
+                return to_scale(statistic(values))
+
             half = _half_width(scaled, variants)
             ends = _difference(scaled, variants) + half * np.array([-1, 1])
             if np.isfinite(ends).all():
-                low, high = np.clip(np.tanh(ends) if in_z else ends, *limits).tolist()
+                low, high = np.clip(from_scale(ends), *limits).tolist()
     return Interval(value=value, low=low, high=high, n=subjects)
 
 

@@ -4,9 +4,11 @@ import scipy.stats
 
 from synthct_jax.metrics.intervals import (
     BETTER,
+    FISHER_Z,
     ONE_SEED,
     SAME,
     TOO_FEW_SUBJECTS,
+    UNCHANGED,
     WORSE,
     correlation,
     estimate,
@@ -146,14 +148,19 @@ def test_slope_and_correlation_are_those_of_numpy():
 
 
 @pytest.mark.parametrize("subjects", [6, 10])
-@pytest.mark.parametrize("statistic", [slope, correlation])
-def test_95_of_100_intervals_of_few_subjects_cover_a_line(statistic, subjects):
+@pytest.mark.parametrize(
+    ("statistic", "transform"), [(slope, UNCHANGED), (correlation, FISHER_Z)]
+)
+def test_95_of_100_intervals_of_few_subjects_cover_a_line(
+    statistic, transform, subjects
+):
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(600):
         x = rng.standard_normal((1, subjects))
         y = 0.6 * x + 0.8 * rng.standard_normal((1, subjects))
-        interval = estimate(statistic, np.stack([x, y], axis=-1))
+        pairs = np.stack([x, y], axis=-1)
+        interval = estimate(statistic, pairs, transform=transform)
         covered.append(interval.low < 0.6 < interval.high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
 
@@ -161,11 +168,14 @@ def test_95_of_100_intervals_of_few_subjects_cover_a_line(statistic, subjects):
 def test_interval_of_a_correlation_is_lopsided_and_below_1():
     x = np.arange(8.0)
     y = x + [0.5, -0.5, 0.3, 0, -0.3, 0.5, -0.5, 0]
-    interval = estimate(correlation, np.stack([x, y], axis=-1)[np.newaxis])
+    pairs, line = (np.stack([x, end], axis=-1)[np.newaxis] for end in (y, x))
+    interval = estimate(correlation, pairs, transform=FISHER_Z)
     assert 0 < interval.high - interval.value < interval.value - interval.low
     assert interval.high < 1
-    perfect = estimate(correlation, np.stack([x, x], axis=-1)[np.newaxis])
+    perfect = estimate(correlation, line, transform=FISHER_Z)
     assert (perfect.low, perfect.high) == pytest.approx((1, 1))
+    with pytest.raises(ValueError, match="two variants with a transform"):
+        estimate(correlation, pairs, line, transform=FISHER_Z)
 
 
 def test_undefined_statistic_is_nan_without_an_interval():

@@ -30,6 +30,7 @@ LINE_STATISTICS: Mapping[str, Statistic] = {
     "hu_slope": intervals.slope,
     "hu_correlation": intervals.correlation,
 }
+_TRANSFORMS = {"hu_correlation": intervals.FISHER_Z}
 
 Pair = tuple[str, str]
 """Names of two groups: the difference is the first minus the second."""
@@ -122,9 +123,10 @@ def _measure(
 ) -> Measure:
     definition = metric_definitions.named(metric, region)
     statistic = LINE_STATISTICS.get(metric, intervals.mean)
+    transform = _TRANSFORMS.get(metric, intervals.UNCHANGED)
     arrays = {name: _array(each.values()) for name, each in values.items()}
     means = distances = {
-        name: estimate(statistic, array, limits=definition.limits)
+        name: estimate(statistic, array, limits=definition.limits, transform=transform)
         for name, array in arrays.items()
     }
     if definition.best is not None:
