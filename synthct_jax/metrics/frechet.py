@@ -72,9 +72,14 @@ def frechet_distance_infinite(
         in a set.
 
     Raises:
-        ValueError: as for `frechet_distance`.
+        ValueError: as for `frechet_distance`, or subjects are not one a sample.
     """
     of_all = frechet_distance(a, b)
+    if (len(subjects_a), len(subjects_b)) != (len(a), len(b)):
+        raise ValueError(
+            f"subjects are of {len(subjects_a)} and {len(subjects_b)} samples, "
+            f"expected {len(a)} and {len(b)}"
+        )
     numbers = np.unique([*subjects_a, *subjects_b], return_inverse=True)[1]
     subjects_a, subjects_b = np.split(numbers, [len(a)])
     counts = len(np.unique(subjects_a)), len(np.unique(subjects_b))

@@ -128,3 +128,13 @@ def test_too_few_samples_or_subjects_to_extrapolate_give_nan():
     assert np.isnan(
         frechet_distance_infinite(a, b, subjects_a=names, subjects_b=names % 3)
     )
+
+
+@pytest.mark.parametrize("counts", [(39, 40), (40, 41), (41, 39)])
+def test_other_numbers_of_subjects_than_of_samples_are_refused(counts):
+    a, b = (draw_features(40, seed=seed) for seed in (0, 1))
+    message = "of {} and {} samples, expected 40 and 40".format(*counts)
+    with pytest.raises(ValueError, match=message):
+        frechet_distance_infinite(
+            a, b, subjects_a=np.arange(counts[0]), subjects_b=np.arange(counts[1])
+        )
