@@ -4,7 +4,6 @@ A terminal shows one line that is redrawn after each step: step, rate, time left
 losses. A file or a job's log gets a plain line for each logged step.
 """
 
-import datetime
 import shutil
 import sys
 import time
@@ -45,7 +44,7 @@ class Progress:
     def step(
         self, step: int, losses: Mapping[str, float], *, logged: bool = False
     ) -> None:
-        """Show the losses of a step that has ended; in a file, of logged ones."""
+        """Show the losses of a finished step; without a terminal only if logged."""
         now = self._clock()
         if self._last_step_at is not None and step > self._step:
             seconds = (now - self._last_step_at) / (step - self._step)
@@ -90,8 +89,9 @@ class Progress:
             texts.append(
                 f"{rate:.2f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
             )
-            seconds = round((self._total - self._step) / rate)
-            texts.append(f"{datetime.timedelta(seconds=seconds)} left")
+            minutes, seconds = divmod(round((self._total - self._step) / rate), 60)
+            hours, minutes = divmod(minutes, 60)
+            texts.append(f"{hours}:{minutes:02}:{seconds:02} left")
         for name, value in losses.items():
             for long, short in _SHORT.items():
                 name = name.replace(long, short)

@@ -67,6 +67,12 @@ def test_time_left_of_a_resumed_run_counts_its_own_steps():
     assert stream.getvalue().startswith("step 55/100  2.0 s/step  0:01:30 left")
 
 
+def test_days_left_are_shown_in_hours():
+    stream = io.StringIO()
+    run(stream, 5, seconds=1000.0)
+    assert stream.getvalue().startswith("step 5/100  1000.0 s/step  26:23:20 left")
+
+
 def test_note_stays_on_a_line_of_its_own():
     stream = Terminal()
     progress = Progress(10, stream=stream)
