@@ -104,7 +104,10 @@ def _noise(coarse: np.ndarray) -> float:
 
 
 def _fall_off(coarse: np.ndarray) -> np.ndarray:
-    """Return the brightness of each slice, 0.5 to 1: the coil's reach ends."""
+    """Return the brightness of each slice relative to the median, (slices,), 0.5 to 1.
+
+    Slices beyond the coil's reach are darker.
+    """
     bright = np.percentile(coarse, 95, axis=(1, 2))
     return np.clip(bright / max(float(np.median(bright)), 1e-6), 0.5, 1)
 

@@ -56,7 +56,8 @@ def hu_to_unit(hu: np.ndarray, knots: Knots) -> np.ndarray:
 
 def unit_to_hu(unit: np.ndarray, knots: Knots) -> np.ndarray:
     """Map [-1, 1] of any shape to float32 HU: the inverse of `hu_to_unit`."""
-    return np.interp(unit, *check_knots(knots)[::-1]).astype(np.float32)
+    hu, value = check_knots(knots)
+    return np.interp(unit, value, hu).astype(np.float32)
 
 
 def mr_scale(

@@ -129,6 +129,8 @@ def add_rician_noise(
 ) -> np.ndarray:
     """Return the magnitude of a signal with Gaussian noise in both channels.
 
+    `deviation` is that of each channel, in units of the signal.
+
     Source: Gudbjartsson and Patz, Magn Reson Med 1995; 34:910-914.
     """
     real = signal + deviation * rng.standard_normal(signal.shape, dtype=np.float32)

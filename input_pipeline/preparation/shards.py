@@ -69,8 +69,8 @@ def assign_shards(
 ) -> list[Shard]:
     """Return all shards of a data set, by domain and split.
 
-    The slices of a split are in the order of the volumes. A shard holds SHARD_BYTES of
-    images or a little more, unless there would be more than MOST_SHARDS. Numbers of
+    The slices of a split are in the order of the volumes. A split has as many shards as
+    SHARD_BYTES fits into its images, at least one and at most MOST_SHARDS. Numbers of
     slices differ by one at most.
     """
     groups: dict[tuple[str, str], list[StoredVolume]] = {}

@@ -22,9 +22,10 @@ _OTHER_AXES = ((1, 2), (0, 2), (0, 1))
 
 
 def grids_apart_mm(grid: Origin, other: Origin) -> float:
-    """Return how far corners of two grids are apart along an axis; inf for two shapes.
+    """Return the largest distance along an axis of the corners of two grids, in mm.
 
-    Differences of their axes count as well, which may cancel at the corners.
+    It is inf if their shapes differ. Differences of the axes, which may cancel at the
+    corners, count as well.
     """
     if grid.shape != other.shape:
         return math.inf

@@ -302,6 +302,8 @@ def _check_same_positions(reference: _Stack, other: _Stack) -> None:
 
 
 def _same_grid(grid: Origin, other: Origin) -> bool:
+    # At the far corner the differences of all pixels add up: the first and the step
+    # from each to the next must agree more closely.
     return grids_apart_mm(grid, other) < _SAME_POSITION_MM and (
         np.abs(grid.affine - other.affine).max() < 1e-3
     )

@@ -52,7 +52,10 @@ def summarise(
     slice_mm: float,
     inception: Inception | None = None,
 ) -> VolumeSummary:
-    """Return the summary of a volume, with the features of `inception` for FID."""
+    """Return the summary of a volume, with the features of `inception` for FID.
+
+    HU are (slices, rows, columns), the body is bool of that shape.
+    """
     features = {"haar": haar_features.haar_features(hu)}
     if inception is not None:
         features["fid"] = inception.features(hu)

@@ -14,7 +14,8 @@ def over_slices(
 ) -> Any:
     """Apply a function to volumes, batch by batch of slices.
 
-    The last batch is padded by repeating its last slice, without results.
+    The last batch is padded by repeating its last slice; the results of the repeats are
+    dropped.
 
     Args:
         function: jitted function of arrays (n, ...) that returns a pytree of arrays

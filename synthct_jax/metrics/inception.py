@@ -195,7 +195,9 @@ class ConvBn(nn.Module):
             precision=jax.lax.Precision.HIGHEST,
             name="conv",
         )
-        normalisation = nn.BatchNorm(True, epsilon=_EPSILON, name="bn")
+        normalisation = nn.BatchNorm(
+            use_running_average=True, epsilon=_EPSILON, name="bn"
+        )
         return nn.relu(normalisation(convolution(x)))
 
 

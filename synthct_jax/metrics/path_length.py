@@ -47,7 +47,7 @@ def relative_stopping_power(hu: jax.Array) -> jax.Array:
     It is 0.001 for air, 0.258 for lung at -741 HU, 0.970 for fat at -77, 1 for water,
     1.042 for muscle at 43, 1.144 for spongy bone at 287, 1.691 for cortical bone at
     1524 HU, and rises on from there. Scanners and treatment centres have calibrations
-    of their own: this one serves to compare.
+    of their own: this one serves to compare. HU may have any shape.
     """
     hu = jnp.maximum(hu.astype(jnp.float32), _KNOTS_HU[0])
     power = _KNOTS[0] + _SLOPES[0] * (hu - _KNOTS_HU[0])

@@ -110,7 +110,7 @@ def slope(power: np.ndarray) -> float:
     The slope of sharp edges is -3, steeper where they are blurred; that of white noise
     is 0 (for natural images: Field, J Opt Soc Am A 1987; 4:2379).
 
-    `radial_power` is averaged over slices.
+    `radial_power`, (slices, BINS), is averaged over slices.
     """
     low, high = _SLOPE_RANGE
     chosen = (frequencies() >= low) & (frequencies() <= high)
@@ -259,7 +259,10 @@ def _tukey_window(length: int) -> np.ndarray:
 
 
 def _transform_size(hu: np.ndarray) -> tuple[int, int]:
-    """Return the even rows and columns of the transform, or raise `radial_power`'s."""
+    """Return the even numbers of rows and columns of the transform.
+
+    Errors are those of `radial_power`.
+    """
     if hu.ndim != 3 or min(hu.shape[1:]) < MIN_SIZE:
         raise ValueError(
             f"images are {hu.shape}, expected (slices, rows, columns) with {MIN_SIZE} "

@@ -31,7 +31,8 @@ def hausdorff_95(
     outside. Unlike in MONAI, the faces of the volume are no surface: scans end there,
     not bodies, and those ends would agree however badly the outlines do.
 
-    It is infinite if only one mask has a surface, nan if neither has.
+    The spacing is that of slices, rows and columns. The distance is infinite if only
+    one mask has a surface, nan if neither has.
 
     Raises:
         ValueError: the shapes differ.

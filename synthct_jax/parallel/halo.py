@@ -38,7 +38,8 @@ class RowShard:
         """Add rows of the neighbouring shards: (n, above + h + below, w, c).
 
         There are several shards, and each has at least so many rows. `edges` are the
-        rows beyond the image's first and last, zeros by default.
+        rows beyond the image's first and last, (n, above or below, w, c); zeros by
+        default.
         """
         height = x.shape[1]
         last = self.count - 1

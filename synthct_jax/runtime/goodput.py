@@ -7,7 +7,6 @@ save and at the end:
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-
 After a kill, `summarise` counts as lost work the rows past the checkpoint from which
 the next process resumed. The time between a killed process's last row and its end is in
 no bucket, nor is a process that ended before it had a state.
@@ -49,7 +48,7 @@ class Goodput:
     """
 
     def __init__(self, workdir: Path | None):
-        """Start in `start`, at the birth of this process; None writes nothing."""
+        """Start in `start` at this process's birth; `workdir` None writes nothing."""
         self._path = None if workdir is None else workdir / FILE
         age = _seconds_since_birth()
         born = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)

@@ -33,7 +33,10 @@ class LossLog:
         self._count = 0
 
     def add(self, step: int, losses: dict[str, jax.Array]) -> bool:
-        """Take the losses of a dispatched step; return `fetch` of the step before."""
+        """Fetch the losses of the step before, then keep those of a dispatched step.
+
+        Returns whether the step before was logged.
+        """
         logged = self.fetch()
         self._pending = (step, losses)
         return logged

@@ -25,9 +25,10 @@ class MetricWriter:
     """The writer of one run, with the method names of `clu.metric_writers`."""
 
     def __init__(self, workdir: Path | None, *, resumed_at: int = 0):
-        """Open the files in a folder; None, in other processes, writes nothing.
+        """Open the files in `workdir`, which is made if missing.
 
-        Rows of steps after `resumed_at` are removed, since they will come again.
+        None, in all processes but one, writes nothing. Rows of steps after `resumed_at`
+        are removed, since they will come again.
         """
         self._workdir, self._tensorboard = workdir, None
         if workdir is None:

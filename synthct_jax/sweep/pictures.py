@@ -69,7 +69,8 @@ def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     places: list[Place] = []
     views: dict[str, list[View]] = {}
     for variant in dict.fromkeys(run.variant for run in runs):
-        run = min(run for run in runs if run.variant == variant)
+        of_variant = [run for run in runs if run.variant == variant]
+        run = min(of_variant, key=lambda run: run.seed)
         model = load_model(run.workdir(folder))  # one at a time
         dataset = Dataset.open(run.data_dir(folder))
         translator = Translator(

@@ -81,7 +81,7 @@ class DotChart:
     ):
         """Fit the axis to the rows, and to 0 if it is to be included."""
         self.rows, self.joined = rows, joined
-        values = [0.0] * include_zero
+        values = [0.0] if include_zero else []
         for row in rows:
             values += row.values.values()
             values += [row.interval.low, row.interval.high, row.interval.value]

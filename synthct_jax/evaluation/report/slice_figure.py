@@ -79,7 +79,10 @@ def _below(panel) -> tuple[float, float, float, float]:
 
 
 def error_colours(limit: float) -> dict[str, Any]:
-    """Return options of `imshow` for errors; beyond `limit` they have own colours."""
+    """Return options of `imshow` for errors.
+
+    Those beyond `limit` have colours of their own.
+    """
     return {"cmap": ERROR_COLOURS, "vmin": -limit, "vmax": limit}
 
 
