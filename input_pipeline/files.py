@@ -39,9 +39,14 @@ def write_file(path: str | Path, content: str | bytes) -> None:
 
 def check_vacant(folder: Path) -> None:
     """Raise FileExistsError if the path exists and is not an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
+        return
+    content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if content or not folder.is_dir():
+        holds = f"holds {', '.join(content[:5])}" if content else "is a file"
         raise FileExistsError(
-            f"{folder} exists and is not an empty folder: remove it or name another"
+            f"{folder} {holds}, expected an empty folder or none: nothing that exists "
+            "is overwritten, name another"
         )
 
 

@@ -29,15 +29,14 @@ from synthct_jax.runtime import environment, messages, processes
 def main(argv: list[str]) -> int:
     """Run the mode; return the exit status."""
     if flags.MODE.value not in ("train", "sweep"):  # these catch signals themselves
-        # Like Ctrl-C, SIGTERM removes unfinished output.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, processes.raise_terminated)
     if not flags.DEBUG.value:
         messages.hide_library_messages()
     try:
         flags.check(argv)
         status = run_mode()
-    except SystemExit as stopped:  # by SIGTERM; unfinished output is removed by now
-        processes.abort(stopped.code)  # XLA's threads may crash in an ordinary exit
+    except processes.Terminated as terminated:
+        processes.abort(terminated.code)
     except Exception as error:
         expected = isinstance(error, ValueError | OSError | FloatingPointError)
         if flags.DEBUG.value or not expected:
@@ -87,7 +86,8 @@ def run_mode() -> int:
             from synthct_jax.evaluation.comparison import documents
 
             runs = [Path(run).expanduser() for run in flags.RUNS.value]
-            documents.compare_runs(runs, output or documents.FOLDER)
+            documents.compare_runs(runs, output := output or documents.FOLDER)
+            print(f"Comparison: {output / 'compare.html'}")
         case "translate":
             from synthct_jax.translate import translate
 

@@ -59,9 +59,11 @@ class Run(contextlib.ExitStack):
         self.start = 0
 
     def __enter__(self) -> "Run":
-        if self.primary:
-            self.enter_context(_lock(self._workdir))
-        self.goodput = self.enter_context(Goodput(self._folder))
+        with contextlib.ExitStack() as entered:  # left again if one cannot be entered
+            if self.primary:
+                entered.enter_context(_lock(self._workdir))
+            self.goodput = entered.enter_context(Goodput(self._folder))
+            self.push(entered.pop_all())
         return self
 
     @property

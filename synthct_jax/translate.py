@@ -91,7 +91,7 @@ def translate(
             "mr_channels": list(mr.channels),
             "grid": {
                 "slices_rows_columns": list(mr.voxels.shape[:3]),
-                "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
+                "spacing_mm": [round(mm, 5) for mm in mr.spacing_mm],
                 "network_spacing_mm": model.data["spacing_mm"],
             },
             "outside_body": outside_body,

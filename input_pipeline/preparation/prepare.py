@@ -172,7 +172,10 @@ def _describe(
             folder,
             name,
             shape=(slice_format.size, slice_format.size, len(channels)),
-            shard_slices={k: [s.slices for s in v] for k, v in by_split.items()},
+            shard_slices={
+                split: [shard.slices for shard in members]
+                for split, members in by_split.items()
+            },
             record_bytes={
                 split: sum(outcome.record_bytes[shard.key] for shard in members)
                 for split, members in by_split.items()

@@ -318,7 +318,7 @@ def named(metric: str, region: str = BODY) -> Metric:
     """Return the definition of a metric in results, with the region in its title.
 
     Raises:
-        KeyError: there is no such metric.
+        ValueError: there is no such metric.
     """
     name, _, channel = metric.partition(_CYCLE)
     if channel and not name:
@@ -346,4 +346,4 @@ def group(metric: str) -> str:
     for name, metrics in _GROUPS.items():
         if metric in metrics:
             return name
-    raise KeyError(f"unknown metric {metric}")
+    raise ValueError(f"unknown metric {metric}: of another version, evaluate again")

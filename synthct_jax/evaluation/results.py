@@ -191,10 +191,12 @@ def mean_rows(rows: Sequence[Row]) -> list[Row]:
     """Return a row with mean and interval for each method, region and metric."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        values.setdefault(row[1:4], []).append(row.value)
+        values.setdefault((row.method, row.region, row.metric), []).append(row.value)
     return [
-        all_subjects_row(*key, mean_interval(of_subjects, named(key[-1]).limits))
-        for key, of_subjects in values.items()
+        all_subjects_row(
+            method, region, metric, mean_interval(of_subjects, named(metric).limits)
+        )
+        for (method, region, metric), of_subjects in values.items()
     ]
 
 

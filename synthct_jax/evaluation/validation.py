@@ -96,10 +96,10 @@ def validate(
         chosen = evenly_spaced(len(subject.mr), share["mr"])
         hu = translate_checked(translate, subject.mr[chosen], subject.name)
         synthetic.append(haar_features.haar_features(hu))
-        body = subject.body[chosen]
-        # A few slices may be above or below everything.
-        if subject.reference_ct is not None and body.any():
-            errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
+        if subject.reference_ct is not None:
+            body = subject.body[chosen]
+            if body.any():  # a few slices may be above or below everything
+                errors.append(paired.errors(hu, subject.reference_ct[chosen], body))
     distance = frechet_distance(np.concatenate(synthetic), np.concatenate(real))
     names = errors[0] if errors else ()
     return {"frechet_haar": distance} | {

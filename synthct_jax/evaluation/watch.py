@@ -112,9 +112,12 @@ class _Watcher:
     def pending(self) -> list[int]:
         """Return the steps to evaluate: new ones first, the earliest goes first."""
         done = {row.step for row in self._rows()}
+        steps = list_steps(self._workdir)
+        for step in self.attempts.keys() - set(steps):
+            del self.attempts[step]  # it may be trained again
         pending = [
             step
-            for step in list_steps(self._workdir)
+            for step in steps
             if step not in done and self.attempts[step] < _ATTEMPTS
         ]
         return sorted(pending, key=lambda step: (self.attempts[step], step))

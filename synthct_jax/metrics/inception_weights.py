@@ -96,7 +96,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         head = file.read(9)
         file.seek(0)
         if head[8:] == b"{":  # behind 8 bytes, the length of a header in JSON
-            return safetensors.numpy.load(file.read())
+            try:
+                return safetensors.numpy.load(file.read())
+            except KeyError as error:  # a type that numpy does not have
+                types = "expected F16, F32 or F64"
+                raise ValueError(f"it has tensors of {error}, {types}") from error
         if head.startswith(b"\x80"):  # a pickle: torch.save before version 1.6
             raise ValueError(_TO_CONVERT)
         if not head.startswith(b"PK\x03\x04"):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import FrameType
 from typing import NoReturn
 
 
@@ -73,11 +74,21 @@ def barrier(name: str) -> None:
         multihost.sync_global_processes(name, timeout=3600, processes=everyone)
 
 
-def abort(status: int) -> NoReturn:
-    """End this process at once, after an error that the others may not have.
+class Terminated(SystemExit):
+    """SIGTERM: unfinished output is removed while this passes, as by Ctrl-C."""
 
-    At an ordinary exit JAX waits for the other processes, which wait for this one in a
-    collective.
+
+def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle SIGTERM; the status is a shell's for a program ended by a signal."""
+    del frame
+    raise Terminated(128 + number)
+
+
+def abort(status: int) -> NoReturn:
+    """End this process at once, without what is done at an ordinary exit.
+
+    There JAX waits for the other processes, which wait for this one in a collective, if
+    it alone had an error; and XLA's threads may crash where a signal interrupted them.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -185,11 +185,14 @@ def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:
         return None
     mr = read_manifest(data_dir).domains["mr"]
     names = {subject.name for subject in mr.of_split(mr.held_out)}
-    default = step, str(data_dir.resolve()), mr.held_out, names
 
     def is_default(results: Results) -> bool:
         data = results.data
-        evaluated = data["data_dir"], data["split"], set(data["mr_subjects"])
-        return (results.provenance.get("step"), *evaluated) == default
+        return (
+            results.provenance.get("step") == step
+            and data["data_dir"] == str(data_dir.resolve())
+            and data["split"] == mr.held_out
+            and set(data["mr_subjects"]) == names
+        )
 
     return inputs.find_evaluation(workdir, is_default)

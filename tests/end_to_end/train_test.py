@@ -128,6 +128,15 @@ def test_second_run_in_a_folder_is_refused(tmp_path):
             train.train(tiny_config(), workdir=tmp_path)
 
 
+def test_run_that_cannot_be_entered_leaves_its_folder_to_others(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "Goodput", lambda folder: open(folder))  # is a folder
+        with pytest.raises(OSError) as failed:  # noqa: F841, its frames hold the lock
+            run.Run(tiny_config(), tmp_path).__enter__()
+    with run.Run(tiny_config(), tmp_path):
+        pass
+
+
 def test_missing_data_are_named(tmp_path):
     config = tiny_config()
     config.data.source = "chaos"

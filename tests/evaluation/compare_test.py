@@ -146,6 +146,15 @@ def test_only_subjects_in_common_are_compared(compared):
     assert "3 of A, 1 of B" in warning
 
 
+def test_subjects_with_other_numbers_of_voxels_are_not_the_same(compared):
+    other = make(subjects(varied()))
+    for i, row in enumerate(other.rows):
+        if row.metric == "voxels" and row.subject == "subject_0":
+            other.rows[i] = row._replace(value=row.value + 1)
+    comparison = compared(make(subjects(varied())), other)
+    assert "subject_0" not in comparison.subjects and len(comparison.subjects) == 11
+
+
 @pytest.mark.parametrize(
     "other, message",
     [
@@ -236,7 +245,7 @@ def test_newest_evaluation_of_a_run_is_taken_unless_another_is_named(save):
     assert (newest.runs[0].step, newest.runs[0].folder.name) == (100, "000100")
     assert named.runs[0].step == 200
     # Both are of one run: their own folders distinguish them.
-    assert [newest.label, named.label] == ["000100", "000200"]
+    assert [newest.label, named.label] == ["step 100", "step 200"]
 
 
 def test_every_run_is_compared_with_the_first(save, tmp_path):

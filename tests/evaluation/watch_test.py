@@ -178,6 +178,25 @@ def test_damaged_checkpoint_is_tried_again_and_skipped(run, caplog):
     assert "Step 300 is skipped: checkpoints/300 is damaged" in caplog.text
 
 
+def test_damaged_step_that_is_trained_again_is_evaluated(run, caplog):
+    run.save(100, 200)
+    run.fail(200, DamagedCheckpoint("checkpoints/200 is damaged: a digest"))
+
+    def train_again():
+        while "Step 200 is skipped" not in caplog.text:
+            time.sleep(0.01)
+        run.remove(200)
+        time.sleep(0.2)  # many polls
+        del run.before[200]
+        run.save(200, 300)
+
+    training = threading.Thread(target=train_again)
+    training.start()
+    run.watch()
+    training.join()
+    assert run.evaluated == [100, 200, 300]
+
+
 def test_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
     run.save(100, 200, 300)
     run.fail(200, ValueError("the translation is not finite"))

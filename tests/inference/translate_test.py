@@ -80,6 +80,8 @@ def test_output_is_complete(translated):
     assert report["mr_channels"] == list(CHANNELS)
     assert report["versions"]["jax"]
     assert "not a medical device" in report["notice"]
+    assert report["grid"]["slices_rows_columns"] == [4, 30, 30]
+    assert report["grid"]["spacing_mm"] == [20, 13, 13]
     fractions = report["hu"]["fraction_of_body"]
     assert sum(fractions.values()) == pytest.approx(1, abs=1e-3)
     picture = matplotlib.image.imread(output / "preview.png")
@@ -285,7 +287,7 @@ def test_terminated_translation_leaves_no_output(tmp_path):
 
 def test_existing_output_is_not_touched(scan, tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="is not an empty folder"):
+    with pytest.raises(FileExistsError, match="expected an empty folder"):
         translate.translate(tiny_run().workdir, scan, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 

@@ -303,7 +303,7 @@ def test_two_attempts_at_a_subject_have_files_of_their_own(tmp_path):
         (["--config.data.sise=3"], "the configuration has no field 'sise'"),
         (["--config=configs/phantom.py:inn"], "phantom.py has no variant 'inn'"),
         (["--config=configs/folder.py", "--", HERE], "needs the folder of its scans"),
-        (["--data_dir=tests", "--", HERE], "tests exists and is not an empty folder"),
+        (["--data_dir=tests", "--", HERE], "tests holds "),
     ],
 )
 def test_usage_errors_are_named_in_one_line(

@@ -66,9 +66,9 @@ def test_folder_of_a_failure_does_not_appear(tmp_path):
 
 def test_new_folder_replaces_nothing_that_appears_before_or_meanwhile(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FileExistsError, match="file exists and is not an empty folder"):
+    with pytest.raises(FileExistsError, match="file is a file, expected"):
         files.new_folder(tmp_path / "file").__enter__()
-    with pytest.raises(FileExistsError, match="out exists and is not an empty folder"):
+    with pytest.raises(FileExistsError, match="out holds note, expected"):
         with files.new_folder(tmp_path / "out"):
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "note").write_text("mine")

@@ -136,7 +136,7 @@ def test_existing_data_are_never_overwritten(tmp_path):
     data_dir.mkdir()
     prepare(own_config(), tmp_path / "raw", data_dir, workers=1)  # empty is free
     before = hashes(data_dir)
-    with pytest.raises(FileExistsError, match="data exists and is not an empty folder"):
+    with pytest.raises(FileExistsError, match="data holds .*prepared.json"):
         prepare(own_config(), tmp_path / "raw", data_dir, workers=1)
     assert hashes(data_dir) == before
 

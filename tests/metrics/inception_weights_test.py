@@ -1,5 +1,6 @@
 """Files of weights: read as they were written, and never executed."""
 
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_a_truncated_file_is_refused_wherever_it_ends(share, fixture, request):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match="weights.* cannot be read"):
+        read_tensors(path, EXPECTED)
+
+
+def test_numbers_that_numpy_does_not_have_are_named(tmp_path):
+    tensor = {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}
+    header = json.dumps({"a": tensor}).encode()
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(ValueError, match="tensors of 'BF16', expected F16, F32 or F64"):
         read_tensors(path, EXPECTED)
 
 

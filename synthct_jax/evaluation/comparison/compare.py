@@ -172,8 +172,11 @@ def _group_fields(group: Group) -> dict[str, Any]:
         trained_with = provenance.get("trained_with_versions") or {}
         fields = {**(provenance.get("config") or {}), "trained with": trained_with}
         runs.append({"step": run.step, **flatten(fields)})
-    values = {n: [run.get(n) for run in runs] for run in runs for n in run}
-    return {n: v[0] if all(x == v[0] for x in v) else v for n, v in values.items()}
+    merged = {}
+    for name in dict.fromkeys(name for fields in runs for name in fields):
+        first, *others = values = [fields.get(name) for fields in runs]
+        merged[name] = first if all(value == first for value in others) else values
+    return merged
 
 
 def _warnings(

@@ -46,11 +46,11 @@ def compare_runs(paths: Sequence[Path], output_dir: Path) -> Comparison:
             holds something else.
     """
     names = [f"compare.{kind}" for kind in ("html", "md", "csv")]
-    with replace_folder(output_dir, names, what="comparison") as folder:
+    replaced = [*names, "compare.json"]  # which earlier versions wrote
+    with replace_folder(output_dir, replaced, what="comparison") as folder:
         comparison = compare(read_groups(paths))
         for name, text in render("compare", comparison).items():
             (folder / name).write_text(text, encoding="utf-8")
-    print(f"Comparison: {output_dir / 'compare.html'}")
     return comparison
 
 

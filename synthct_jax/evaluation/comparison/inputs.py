@@ -6,7 +6,6 @@ their reference CT are the same.
 
 import dataclasses
 import math
-import os
 import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,12 +125,14 @@ def _read_runs(path: Path) -> tuple[EvaluatedRun, ...]:
 
 
 def _labels(groups: Sequence[Sequence[EvaluatedRun]]) -> list[str]:
-    """Return what differs between the folders of runs, or else of evaluations."""
+    """Return what differs between the groups' folders, or else between their steps."""
     first = [group[0] for group in groups]
     workdirs = [
         Path(run.results.provenance.get("workdir", run.folder)) for run in first
     ]
     labels = _distinct_names(workdirs)
+    if len(set(labels)) < len(labels):
+        labels = [f"step {run.step}" for run in first]
     if len(set(labels)) < len(labels):
         labels = _distinct_names([run.folder.resolve() for run in first])
     return labels
@@ -139,12 +140,14 @@ def _labels(groups: Sequence[Sequence[EvaluatedRun]]) -> list[str]:
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:
     """Strip the common leading and trailing components of paths."""
-    names = [path.parts for path in paths]
-    for _ in range(2):  # from the front, and from the end
-        common = len(os.path.commonprefix(names))
-        names = [name[common:][::-1] for name in names]
+    components = [list(path.parts) for path in paths]
+    for end in (0, -1):
+        while all(components) and len({each[end] for each in components}) == 1:
+            for each in components:
+                each.pop(end)
     return [
-        "/".join(name) or path.name for name, path in zip(names, paths, strict=True)
+        "/".join(each) or path.name
+        for each, path in zip(components, paths, strict=True)
     ]
 
 
@@ -193,8 +196,10 @@ class _Fingerprint:
         if not (self.tissues and other.tissues):
             return True
         return self.tissues.keys() == other.tissues.keys() and all(
-            math.isclose(value, other.tissues[key], rel_tol=1e-4, abs_tol=0.01)
-            for key, value in self.tissues.items()
+            value == other.tissues[region, metric]
+            if metric == "voxels"
+            else math.isclose(value, other.tissues[region, metric], abs_tol=0.01)
+            for (region, metric), value in self.tissues.items()
         )
 
 

@@ -45,7 +45,7 @@ def render(
         slices: examples to show.
         curves: losses of the training, rows of metrics.jsonl; may be empty.
     """
-    step = results.provenance.get("step")
+    step, config = (results.provenance.get(name) for name in ("step", "config"))
     distribution = [
         name
         for name in results.metrics("distribution")
@@ -83,9 +83,7 @@ def render(
         error_hu=slice_figure.ERROR_HU,
         residual_percent=slice_figure.RESIDUAL_PERCENT,
         facts=_facts(results),
-        config=json.dumps(
-            results.provenance.get("config"), indent=1, ensure_ascii=False
-        ),
+        config=config and json.dumps(config, indent=1, ensure_ascii=False),
     )
 
 

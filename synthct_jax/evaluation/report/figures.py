@@ -139,7 +139,7 @@ def _panels(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             metric = name.removeprefix("validation_")
             try:
                 title = metric_definitions.named(metric).title
-            except KeyError:  # a metric of validation alone
+            except ValueError:  # a metric of validation alone
                 title = metric.replace("_", " ")
             validation[f"validation: {title}"] = [name]
         elif domain in ("ct", "mr"):

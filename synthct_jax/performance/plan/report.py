@@ -29,16 +29,16 @@ def _head(plan: StepPlan) -> list[str]:
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     used = math.prod(plan.mesh.values())
     of = "" if used == plan.devices else f" of {plan.devices}"
-    microbatches = f" in {train.accumulate} microbatches" * (train.accumulate > 1)
-    remat = ", residual blocks recomputed for gradients" * model.remat
+    several = train.accumulate > 1
+    microbatches = f" in {train.accumulate} microbatches" if several else ""
+    remat = ", residual blocks recomputed for gradients" if model.remat else ""
+    neighbours = " and its neighbours along space" if plan.mesh["space"] > 1 else ""
     size = image_size(plan.config)
     return [
         f"{used}{of} devices ({plan.kind}), mesh: {mesh}",
         f"{size} x {size} pixels, {model.dtype}{remat}",
         f"{train.global_batch} images of each domain a step{microbatches}: "
-        f"{plan.microbatch} at a time on a device"
-        + " and its neighbours along space"
-        * (plan.mesh["space"] > 1),
+        f"{plan.microbatch} at a time on a device{neighbours}",
         f"compiled in {plan.compile_seconds:.0f} s",
     ]
 
