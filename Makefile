@@ -15,7 +15,7 @@ demo: $(STAMP)  ## make phantoms, train, evaluate, translate a held-out subject
 	$(RUN) -m synthct_jax.demo
 
 test: lint  ## lint, and the tests that take seconds
-	$(RUN) -m pytest -m "not slow" --numprocesses=2 --dist=loadfile
+	$(RUN) -m pytest -m "not slow" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-all: lint  ## lint, and all tests
 	$(RUN) -m pytest

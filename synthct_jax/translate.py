@@ -90,8 +90,8 @@ def translate(
             "checkpoint": {"workdir": str(workdir.resolve()), "step": model.step},
             "mr_channels": list(mr.channels),
             "grid": {
-                "slices_rows_columns": list(mr.voxels.shape[:3]),
-                "spacing_mm": [round(mm, 5) for mm in mr.spacing_mm],
+                "slices_rows_columns": list(axial.voxels.shape[:3]),
+                "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
                 "network_spacing_mm": model.data["spacing_mm"],
             },
             "outside_body": outside_body,

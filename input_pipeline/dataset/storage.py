@@ -19,7 +19,7 @@ VERSION = "1.0.0"
 
 
 def features(shape: tuple[int, int, int]) -> tfds.features.FeaturesDict:
-    """Return the features of a slice of a shape (rows, columns, channels)."""
+    """Return the TFDS features of a stored slice: image (int16), subject and index."""
     return tfds.features.FeaturesDict(
         {
             # Raw bytes are a hundred times faster than TFDS's own int16.

@@ -1,4 +1,4 @@
-"""Endless batches of unpaired slices, a pure function of (seed, step).
+"""Endless pairs of an MR slice and a CT slice, a pure function of (seed, position).
 
 MR and CT are two independent streams, each shuffled anew every epoch, zipped. The
 position is the step: there is no state to save, and another number of hosts, threads or

@@ -21,9 +21,10 @@ def draw_labels(
     build: Build,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Return the labels of a subject's tissues on a grid, (z, y, x) uint8.
+    """Draw a subject's tissues on a grid: `tissues.LABELS`, (z, y, x) uint8.
 
-    Tissues painted first stay: organs are painted only over visceral fat.
+    An organ covers visceral fat alone, so those painted first stay whole; its inner
+    parts cover the organ.
 
     Args:
         axes: positions (z, y, x) of the grid in mm.

@@ -159,7 +159,7 @@ class Results:
         return value_range(self.values(metric, REFERENCE_CT).values())
 
     def is_outside(self, metric: str) -> bool | None:
-        """Tell whether the network is worse than all real CT; None: not known."""
+        """Tell whether the network is worse than the reference range; None: unknown."""
         return named(metric).is_outside(
             self.interval(metric).value, self.reference_range(metric)
         )

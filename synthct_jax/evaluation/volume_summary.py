@@ -185,7 +185,7 @@ class Volumes:
         }
 
     def metrics(self, synthetic: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        """Return all DISTRIBUTION metrics between two choices of volumes, by index."""
+        """Return DISTRIBUTION metrics by name, between volumes chosen by index."""
         pair = SamplePair(self, synthetic, real)
         return {
             name: metric.compute(pair)

@@ -23,7 +23,10 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 @dataclasses.dataclass(frozen=True)
 class Ops:
-    """Operations on images (n, h, w, c) by XLA's own programs, in the images' dtype.
+    """Operations on images (n, h, w, c) in their dtype, by XLA; backends subclass it.
+
+    With several shards an array holds one device's rows of the images, inside of
+    `jax.shard_map`, and the operations exchange halos.
 
     With `remat` the activations inside of a residual block are computed again for its
     gradients, instead of kept.
@@ -89,9 +92,9 @@ class Ops:
         return self.shard.halo_exchange(x, width, width, edges=mirrored)
 
     def mean(self, scores: jax.Array, *, cropped_rows: int = 0) -> jax.Array:
-        """Return this device's share of the mean of score maps (n, h, w, c).
+        """Return a value whose average over devices is the mean over whole score maps.
 
-        Averaged over the devices, it is the mean over whole maps.
+        `scores` are (n, h, w, c).
         """
         return jnp.mean(self.shard.without(cropped_rows).rescale(scores))
 

@@ -50,8 +50,9 @@ Transform = tuple[Callable[[float], float], Callable[[np.ndarray], np.ndarray]]
 class Interval:
     """A number with the interval around it.
 
-    The ends are those of its 95 % confidence interval, or of a reference range, of n
-    subjects; None for a single subject and where the number is not finite.
+    The ends are the 95 % confidence limits, or the extremes of a reference range, of n
+    subjects. Limits are None where they are not finite or subjects are too few: a mean
+    needs two, a slope or correlation five.
     """
 
     value: float

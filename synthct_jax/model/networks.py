@@ -145,7 +145,7 @@ class PatchDiscriminator(nn.Module):
         return _promote(conv(1, bias=True, name=f"conv_{self.strided_layers + 1}")(x))
 
     def mean(self, scores: jax.Array) -> jax.Array:
-        """Return this device's share of the mean over all patches, see `Ops.mean`."""
+        """Return a value whose average over devices is the mean over all patches."""
         return self.ops.mean(scores, cropped_rows=2)  # by the last two convolutions
 
 

@@ -108,6 +108,7 @@ def uninterrupted(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_buckets_add_up_to_the_wall_time_of_a_run(uninterrupted):
     """Without the end of the interpreter, after the last row was written."""
     path = uninterrupted.workdir / goodput.FILE

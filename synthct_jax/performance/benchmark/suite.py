@@ -26,7 +26,8 @@ _SLICES = 64  # of each domain, at least
 def run_benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
     """Measure start, input, step, translation and checkpoints of `config`, on noise.
 
-    Returns the results, which are also written to `output`, a JSON file.
+    Write the results to `output` (JSON) and return them. JAX's compilation cache is off
+    for the rest of the process.
     """
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="synthct_jax_benchmark_") as folder:

@@ -129,8 +129,9 @@ def _axes(groups: list[list[int]], mesh: Mesh) -> tuple[str, ...]:
 def least_seconds(collective: Collective, chip: Chip) -> float:
     """Return a lower bound of the time of all runs, from link rates and hops.
 
-    A permutation is assumed to reach a neighbour over one link. (A mesh numbers devices
-    by host and chip, so some of four that share rows are in fact two links apart.)
+    A permutation or a broadcast is assumed to reach a neighbour over one link. (A mesh
+    numbers devices by host and chip, so some of four that share rows are in fact two
+    links apart.)
     Other collectives use rings over all links: an all-reduce of B bytes among n devices
     carries 2 B (n - 1) / n bytes and passes half of each ring twice, the others carry
     and pass half of that.
