@@ -25,7 +25,7 @@ COIL_MM = 170.0  # over which the coil's bias varies: chosen
 
 
 def fat_phasor(echo_ms: float) -> complex:
-    """Return the signal of fat relative to that at time 0, with water on resonance."""
+    """Return the phase of fat as a complex signal, 1 at time 0, without decay."""
     turns = FAT_PPM * LARMOR_MHZ * echo_ms * 1e-3
     return complex(np.sum(FAT_SHARE * np.exp(2j * np.pi * turns)))
 

@@ -23,7 +23,7 @@ def write(
     scratch: Path,
     workers: int | None = None,
 ) -> PrepareOutcome:
-    """Store the slices of all subjects, then write all shards.
+    """Store the slices of all subjects; if none is refused, write all shards.
 
     Args:
         folder: of the data set.

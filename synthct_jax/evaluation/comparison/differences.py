@@ -71,7 +71,7 @@ class Measure:
         return metric_definitions.named(self.metric, self.region)
 
     def subject_differences(self, pair: Pair) -> dict[str, float]:
-        """Return the difference of each subject of both groups, mean over seeds."""
+        """Return the difference of comparable values of each shared subject."""
         subjects, arrays = _paired(self.values, pair)
         first, second = (
             self.definition.comparable(values).mean(axis=0) for values in arrays

@@ -137,7 +137,7 @@ def pair_title(pair: Pair) -> str:
 
 
 def difference_cell(measure: Measure, pair: Pair) -> Cell:
-    """Return a pair's difference with its interval, bold where it excludes 0."""
+    """Return a pair's difference with its interval, bold where significant."""
     difference = measure.differences.get(pair)
     if difference is None:
         return Cell("")

@@ -44,12 +44,12 @@ class Scale:
         share = (self._position(value) - self._low) / (self._high - self._low)
         return round(self._start + (self._end - self._start) * share, 1)
 
-    def ticks(self, at_most: int) -> list[float]:
-        """Return round values within the scale; powers of ten if it is logarithmic."""
+    def ticks(self, about: int) -> list[float]:
+        """Return some round values on the scale, powers of ten on a logarithmic one."""
         if self.logarithmic:
             powers = range(math.ceil(self._low), math.floor(self._high) + 1)
-            return [10.0**power for power in powers][:: max(1, len(powers) // at_most)]
-        span = (self._high - self._low) / at_most
+            return [10.0**power for power in powers][:: max(1, len(powers) // about)]
+        span = (self._high - self._low) / about
         step = 10 ** math.floor(math.log10(span))
         step *= next(m for m in (1, 2, 5, 10) if span <= step * m)
         first, last = math.ceil(self._low / step), math.floor(self._high / step)

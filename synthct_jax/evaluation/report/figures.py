@@ -91,7 +91,7 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> bytes | None:
         curves: rows {'step': 50, 'cycle_mr': 0.8, 'validation_mae': 120, ...}.
 
     Returns:
-        PNG, or None without any loss.
+        PNG, or None with nothing to draw.
     """
     panels = _panels(curves)
     if not panels:
