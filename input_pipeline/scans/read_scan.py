@@ -21,8 +21,8 @@ def read_scan(
         scan: a folder of DICOM files (both phases in it or in folders below it, as
             in CHAOS), a multi-frame DICOM file, a folder with NIfTI files named after
             their channels (in_phase.nii.gz, ..., hu.nii.gz; a single file may have any
-            name), one NIfTI file, or several of them, comma-separated in the order of
-            `channels`.
+            name if `channels` has one, as for CT), one NIfTI file, or several of them,
+            comma-separated in the order of `channels`.
         modality: 'MR' or 'CT'.
         channels: names out of in_phase, out_of_phase, t2 for MR, in the order of the
             result; None takes those that a folder has. CT has the one channel 'hu'.

@@ -11,8 +11,8 @@ def keep_freed_memory() -> None:
 
     It helps small networks, whose arrays are below 64 MiB, the size of a thread's
     arena. Call it after the step was compiled: memory of the compiler is returned to
-    the system first, 0.6 GiB for a step of full size. See mallopt(3). Does nothing if
-    the user has set a MALLOC_ variable, or has forbidden tuning.
+    the system first, 0.6 GiB for a step of full size. See mallopt(3). Only returns
+    that memory if the user has set a MALLOC_ variable; does nothing without tuning.
     """
     libc = ctypes.CDLL(None)
     if not is_tuning_allowed() or not hasattr(libc, "mallopt"):
