@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from compilation import FAST_COMPILATION
 from paths import REPOSITORY
 
 from synthct_jax.runtime.environment import CPU_FLAGS
@@ -11,11 +12,7 @@ from synthct_jax.runtime.environment import CPU_FLAGS
 # JAX reads these when it is imported, here and in the processes that tests start. Tests
 # compile much and compute little, so the compiler does less, and programs are cached.
 # JAX does not lock the cache, so each worker of pytest-xdist has its own.
-_FAST_COMPILATION = (
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-)
-os.environ["XLA_FLAGS"] = " ".join([*CPU_FLAGS, *_FAST_COMPILATION])
+os.environ["XLA_FLAGS"] = " ".join([*CPU_FLAGS, FAST_COMPILATION])
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "all")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     REPOSITORY / ".pytest_cache" / f"xla_{_WORKER}"

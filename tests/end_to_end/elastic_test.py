@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from alike import assert_alike
+from compilation import FAST_COMPILATION
 from elastic import LAYOUTS
 from paths import REPOSITORY
 from tiny_run import tiny_run, variables
@@ -19,7 +20,7 @@ def run(mode, folder, name):
         port = free.getsockname()[1]
     environment = variables(
         JAX_NUM_CPU_DEVICES=str(layout.devices),
-        XLA_FLAGS="--xla_backend_optimization_level=0",  # compiles much, runs little
+        XLA_FLAGS=FAST_COMPILATION,
     )
     several = layout.processes > 1
     if several:

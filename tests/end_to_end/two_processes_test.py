@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from alike import assert_alike
+from compilation import FAST_COMPILATION
 from paths import REPOSITORY
 from saved_states import arrays, assert_same_run
 from tiny_run import training, variables
@@ -20,7 +21,7 @@ from input_pipeline.command_line import USAGE_ERROR
 from synthct_jax.runtime.jsonl import read_rows
 
 STEPS = 80
-QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles faster
+QUICK = {"XLA_FLAGS": FAST_COMPILATION}
 RATE = 1e-5  # low, or rounding would grow tenfold a step and hide real differences
 
 CONFIG_FILE = f"""

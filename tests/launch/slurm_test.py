@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from compilation import FAST_COMPILATION
 from paths import REPOSITORY
 from programs import need
 from tiny_run import tiny_config
@@ -161,7 +162,7 @@ def slurm(tmp_path_factory):
         "PYTHON": sys.executable,
         "PYTHONPATH": ".:tests/support",
         "JAX_NUM_CPU_DEVICES": "1",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # to compile, twice
+        "XLA_FLAGS": FAST_COMPILATION,
     }
     # The cluster is there until its standard input ends.
     with subprocess.Popen(

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import os
 
 import jax
 import pytest
@@ -26,8 +25,6 @@ def collectives_of(*layouts, platform="any"):
         "step_collectives.py",
         platform,
         *(",".join(map(str, layout)) for layout in layouts),
-        # Nothing is run: no effort for machine code.
-        XLA_FLAGS=os.environ["XLA_FLAGS"].replace("level=1", "level=0"),
     )
     return dict(zip(layouts, lines, strict=True))
 

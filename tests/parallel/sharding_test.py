@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compilation import FAST_COMPILATION
 from virtual_devices import run_on_eight_devices
 
 STEPS = 20
@@ -32,8 +33,7 @@ def run_layouts(steps, names, *, double):
         str(steps),
         *(",".join(map(str, (LAYOUTS | BFLOAT16)[name])) for name in names),
         # Each layout is compiled for itself, and computes next to nothing.
-        XLA_FLAGS="--xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true",
+        XLA_FLAGS=FAST_COMPILATION,
         JAX_ENABLE_X64="1" if double else "0",
     )
     return dict(zip(names, lines, strict=True))
