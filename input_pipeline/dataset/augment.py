@@ -12,6 +12,11 @@ import numpy as np
 import scipy.ndimage
 
 
+def image_size(data_config) -> int:
+    """Return the side in pixels of what training sees of a slice: the crop, or all."""
+    return data_config.crop or data_config.size
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Placement:
     """The source position of each pixel of the result.

@@ -30,7 +30,11 @@ def adversarial(
     """
     if kind == "lsgan":
         return mean(jnp.square(score - (1.0 if real else 0.0)))
-    return mean(jax.nn.softplus(-score if real else score))
+    if kind == "vanilla":
+        return mean(jax.nn.softplus(-score if real else score))
+    raise ValueError(
+        f"loss.adversarial is {kind!r}, expected one of {', '.join(ADVERSARIAL)}"
+    )
 
 
 def mean_absolute(a: jax.Array, b: jax.Array) -> jax.Array:

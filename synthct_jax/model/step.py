@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from input_pipeline.dataset.augment import image_size
 from synthct_jax.layers.cpu import onednn
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
@@ -15,14 +16,9 @@ from synthct_jax.parallel import sharding
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def image_size(config: ConfigDict) -> int:
-    """Return the side of the images that training sees, in pixels."""
-    return config.data.crop or config.data.size
-
-
 def abstract_batch(config: ConfigDict, method: Method, mesh: Mesh) -> Batch:
     """Return shapes and shardings of a global batch."""
-    size = image_size(config)
+    size = image_size(config.data)
     return {
         domain: jax.ShapeDtypeStruct(
             (config.train.global_batch, size, size, channels),
@@ -42,7 +38,7 @@ def make_init(
     """
 
     def init(key: jax.Array) -> TrainState:
-        batch, size = config.train.global_batch, image_size(config)
+        batch, size = config.train.global_batch, image_size(config.data)
         return method.init(key, batch=batch, size=size)
 
     shapes = jax.eval_shape(init, jax.random.key(0))

@@ -8,6 +8,7 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from input_pipeline.dataset.augment import image_size
 from synthct_jax.parallel import sharding
 
 
@@ -84,7 +85,7 @@ def choose_mesh(
 
 def _check_rows(config: ConfigDict, space: int) -> None:
     """Raise ValueError if rows do not divide, or a border were a whole share."""
-    size = config.data.crop or config.data.size
+    size = image_size(config.data)
     halvings = max(config.model.downsamplings, config.model.discriminator_layers)
     rows, odd = divmod(size, space * 2**halvings)
     if space > 1 and (odd or rows < 2):

@@ -86,6 +86,8 @@ def test_vanilla_loss_is_the_cross_entropy_of_the_score():
     loss = losses.adversarial(score, real=True, kind="vanilla")
     assert loss == pytest.approx(expected, rel=1e-6)
     assert losses.adversarial(score, real=False, kind="vanilla") > loss
+    with pytest.raises(ValueError, match="loss.adversarial is 'wgan', expected one of"):
+        losses.adversarial(score, real=True, kind="wgan")
     cyclegan = make_cyclegan(**{"loss.adversarial": "vanilla"})
     assert np.isfinite(list(losses_of(cyclegan).values())).all()
 

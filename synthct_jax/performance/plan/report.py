@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from synthct_jax.model.step import image_size
+from input_pipeline.dataset.augment import image_size
 from synthct_jax.performance.plan.chips import HOP_SECONDS, HOP_SOURCE
 from synthct_jax.performance.plan.collectives import Collective
 from synthct_jax.performance.plan.step_plan import StepPlan
@@ -33,7 +33,7 @@ def _head(plan: StepPlan) -> list[str]:
     microbatches = f" in {train.accumulate} microbatches" if several else ""
     remat = ", residual blocks recomputed for gradients" if model.remat else ""
     neighbours = " and its neighbours along space" if plan.mesh["space"] > 1 else ""
-    size = image_size(plan.config)
+    size = image_size(plan.config.data)
     return [
         f"{used}{of} devices ({plan.kind}), mesh: {mesh}",
         f"{size} x {size} pixels, {model.dtype}{remat}",
