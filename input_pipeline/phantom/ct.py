@@ -30,7 +30,7 @@ def tissue_hu(
 ) -> np.ndarray:
     """Return the HU of each label; the strength of enhancement is random."""
     plain = tissues.by_label("hu")
-    enhancement = tissues.by_label("hu_enhanced") - plain
+    enhancement = tissues.by_label("hu_portal_venous") - plain
     plain[tissues.LABELS["liver"]] = liver_hu(fat_fractions["liver"])
     plain[tissues.LABELS["marrow"]] = marrow_hu(fat_fractions["marrow"])
     # Drawn for either contrast, so that the noise after it is the same.

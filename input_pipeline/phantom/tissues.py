@@ -1,6 +1,6 @@
 """Properties of the phantom's tissues in one table, with the source of its values.
 
-Relaxation times at 1.5 T come from the publication named in each row. All other values
+Relaxation times come from the publication named in each row. All other values
 are chosen to be plausible and are no measurements: proton densities near the share of
 water in soft tissues (0.7 to 0.8 by mass: Woodard HQ, White DR, The composition of body
 tissues. Br J Radiol 1986; 59:1209-1218), T2*, fat fractions, and HU within the ranges
@@ -12,15 +12,15 @@ import dataclasses
 
 import numpy as np
 
-# T1 and T2 at 1.5 T.
+# T1 and T2 at 1.5 T and 3 T.
 DE_BAZELAIRE = (
     "de Bazelaire CM et al., MR imaging relaxation times of abdominal and pelvic "
     "tissues measured in vivo at 3.0 T: preliminary results. Radiology 2004; "
-    "230:652-659 (its values at 1.5 T)"
+    "230:652-659"
 )
 STANISZ = (
     "Stanisz GJ et al., T1, T2 relaxation and magnetization transfer in tissue at 3T. "
-    "Magn Reson Med 2005; 54:507-512 (its values at 1.5 T)"
+    "Magn Reson Med 2005; 54:507-512"
 )
 CHOSEN = "chosen for the phantom"
 
@@ -32,81 +32,112 @@ class Tissue:
     Attributes:
         name: name in TISSUES; its index there is the label.
         proton_density: density of protons visible in MR, relative to water.
+        relaxation_source: source of the relaxation times.
         t1_ms, t2_ms: relaxation times of its water at 1.5 T. Fat has relaxation times
-            of its own in all tissues (`mr.FAT_T1_MS`, `mr.FAT_T2_MS`).
-        t2_star_ms: decay time of its gradient echoes, for water and fat.
+            of its own in all tissues (see `mr`).
+        t1_3t_ms, t2_3t_ms: the same at 3 T.
+        t2_star_ms: decay time of its gradient echoes at 1.5 T, for water and fat.
         fat_fraction: proton density fat fraction, 0 to 1.
         spin_echo_flow: share of its spin echo that is left after outflow, 0 to 1.
-        hu, hu_enhanced: HU without contrast medium and in the portal venous phase.
-        hu_texture, mr_texture: standard deviation of the smooth texture within the
-            tissue, in HU and relative to the MR signal.
-        relaxation_source: source of T1 and T2.
+        mr_texture: standard deviation of the smooth texture within the tissue,
+            relative to the MR signal.
+        hu: HU without contrast medium.
+        hu_arterial, hu_portal_venous, hu_delayed: HU about 35 s, 70 s and 4 min after
+            its injection.
+        hu_texture: standard deviation of the smooth texture within the tissue, in HU.
     """
 
     name: str
+    relaxation_source: str
     proton_density: float
     t1_ms: float
     t2_ms: float
+    t1_3t_ms: float
+    t2_3t_ms: float
     t2_star_ms: float
     fat_fraction: float
     spin_echo_flow: float
-    hu: float
-    hu_enhanced: float
-    hu_texture: float
     mr_texture: float
-    relaxation_source: str
+    hu: float
+    hu_arterial: float
+    hu_portal_venous: float
+    hu_delayed: float
+    hu_texture: float
 
 
 # Fat fraction and HU of liver and marrow differ between subjects: see `by_label`.
 # fmt: off
 _TABLE = (
-    #       PD    T1    T2   T2*   fat  flow     HU  enh.  texture: HU, MR
-    Tissue("outside",
-            0.00, 1.0,  1.0, 1.0, 0.00, 1.0, -1000, -1000, 0.0, 0.00, CHOSEN),
-    Tissue("skin",
-            0.55, 900,  35,  15,  0.00, 1.0,    30,    45, 4.0, 0.03, CHOSEN),
+    #         PD T1 1.5 T2 1.5  T1 3   T2 3    T2*    fat   flow  texture
+    #         HU: plain, arterial, portal venous, delayed; texture
+    Tissue("outside", CHOSEN,
+           0.00,   1.0,   1.0,   1.0,   1.0,   1.0,  0.00,   1.0,  0.00,
+          -1000, -1000, -1000, -1000,   0.0),
+    Tissue("skin", CHOSEN,
+           0.55,   900,    35,  1000,    33,    15,  0.00,   1.0,  0.03,
+             30,    35,    45,    40,   4.0),
     # T1 and T2 of the little water between fat cells; those of fat are in mr.py.
-    Tissue("subcutaneous_fat",
-            0.95, 900,  40,  45,  0.93, 1.0,  -106,  -104, 5.0, 0.05, CHOSEN),
-    Tissue("visceral_fat",
-            0.95, 900,  40,  40,  0.88, 1.0,   -98,   -94, 9.0, 0.06, CHOSEN),
-    Tissue("muscle",
-            0.75, 856,  27,  24,  0.04, 1.0,    54,    66, 6.0, 0.05, DE_BAZELAIRE),
-    Tissue("liver",
-            0.73, 586,  46,  27,  0.03, 1.0,    62,   112, 4.0, 0.03, DE_BAZELAIRE),
-    Tissue("spleen",
-            0.78, 1057, 79,  45,  0.00, 1.0,    49,   121, 4.0, 0.03, DE_BAZELAIRE),
-    Tissue("kidney_cortex",
-            0.78, 966,  87,  50,  0.00, 1.0,    33,   190, 4.0, 0.03, DE_BAZELAIRE),
-    Tissue("kidney_medulla",
-            0.82, 1412, 85,  45,  0.00, 1.0,    29,   165, 4.0, 0.03, DE_BAZELAIRE),
-    Tissue("pancreas",
-            0.72, 584,  46,  35,  0.08, 1.0,    40,    98, 7.0, 0.05, DE_BAZELAIRE),
-    Tissue("artery",
-            0.80, 1441, 290, 120, 0.00, 0.12,   41,   150, 2.0, 0.05, STANISZ),
-    Tissue("vein",
-            0.80, 1441, 290, 80,  0.00, 0.25,   41,   162, 2.0, 0.05, STANISZ),
-    Tissue("heart",
-            0.78, 1030, 40,  30,  0.00, 0.6,    45,   125, 5.0, 0.05, STANISZ),
-    Tissue("cortical_bone",
-            0.12, 250,  1.0, 0.6, 0.00, 1.0,   720,   725, 60., 0.10, CHOSEN),
-    Tissue("marrow",
-            0.62, 549,  49,  12,  0.32, 1.0,   165,   180, 28., 0.07, DE_BAZELAIRE),
-    Tissue("disc",
-            0.75, 1000, 60,  35,  0.00, 1.0,    85,    88, 8.0, 0.05, CHOSEN),
+    Tissue("subcutaneous_fat", CHOSEN,
+           0.95,   900,    40,  1000,    38,    45,  0.93,   1.0,  0.05,
+           -106,  -105,  -104,  -104,   5.0),
+    Tissue("visceral_fat", CHOSEN,
+           0.95,   900,    40,  1000,    38,    40,  0.88,   1.0,  0.06,
+            -98,   -97,   -94,   -95,   9.0),
+    Tissue("muscle", DE_BAZELAIRE,
+           0.75,   856,    27,   898,    29,    24,  0.04,   1.0,  0.05,
+             54,    60,    66,    68,   6.0),
+    Tissue("liver", DE_BAZELAIRE,
+           0.73,   586,    46,   809,    34,    27,  0.03,   1.0,  0.03,
+             62,    76,   112,    94,   4.0),
+    Tissue("spleen", DE_BAZELAIRE,
+           0.78,  1057,    79,  1328,    61,    45,  0.00,   1.0,  0.03,
+             49,   128,   121,    88,   4.0),
+    Tissue("kidney_cortex", DE_BAZELAIRE,
+           0.78,   966,    87,  1142,    76,    50,  0.00,   1.0,  0.03,
+             33,   175,   190,   135,   4.0),
+    Tissue("kidney_medulla", DE_BAZELAIRE,
+           0.82,  1412,    85,  1545,    81,    45,  0.00,   1.0,  0.03,
+             29,    70,   165,   160,   4.0),
+    Tissue("pancreas", DE_BAZELAIRE,
+           0.72,   584,    46,   725,    43,    35,  0.08,   1.0,  0.05,
+             40,   108,    98,    74,   7.0),
+    Tissue("artery", STANISZ,
+           0.80,  1441,   290,  1932,   275,   120,  0.00,  0.12,  0.05,
+             41,   290,   150,   105,   2.0),
+    Tissue("vein", STANISZ,
+           0.80,  1441,   290,  1932,   275,    80,  0.00,  0.25,  0.05,
+             41,    75,   162,   108,   2.0),
+    Tissue("heart", STANISZ,
+           0.78,  1030,    40,  1471,    47,    30,  0.00,   0.6,  0.05,
+             45,   125,   125,    88,   5.0),
+    Tissue("cortical_bone", CHOSEN,
+           0.12,   250,   1.0,   280,   1.0,   0.6,  0.00,   1.0,  0.10,
+            720,   722,   725,   724,   60.),
+    Tissue("marrow", DE_BAZELAIRE,
+           0.62,   549,    49,   586,    49,    12,  0.32,   1.0,  0.07,
+            165,   172,   180,   174,   28.),
+    Tissue("disc", CHOSEN,
+           0.75,  1000,    60,  1150,    55,    35,  0.00,   1.0,  0.05,
+             85,    86,    88,    90,   8.0),
     # Fluid and nerves together.
-    Tissue("spinal_canal",
-            0.90, 1600, 180, 60,  0.00, 1.0,    22,    26, 3.0, 0.04, CHOSEN),
-    Tissue("bowel_wall",
-            0.77, 900,  45,  30,  0.00, 1.0,    40,    85, 5.0, 0.05, CHOSEN),
-    Tissue("bowel_content",
-            0.85, 1300, 110, 25,  0.03, 1.0,    24,    26, 14., 0.12, CHOSEN),
-    Tissue("gas",
-            0.00, 1.0,  1.0, 1.0, 0.00, 1.0,  -985,  -985, 8.0, 0.00, CHOSEN),
-    Tissue("lung",
-            0.16, 1100, 50,  1.6, 0.00, 1.0,  -835,  -815, 28., 0.20, CHOSEN),
-    Tissue("bile",
-            0.97, 2200, 400, 120, 0.00, 1.0,     9,    10, 2.0, 0.02, CHOSEN),
+    Tissue("spinal_canal", CHOSEN,
+           0.90,  1600,   180,  1850,   170,    60,  0.00,   1.0,  0.04,
+             22,    23,    26,    25,   3.0),
+    Tissue("bowel_wall", CHOSEN,
+           0.77,   900,    45,  1050,    42,    30,  0.00,   1.0,  0.05,
+             40,    82,    85,    70,   5.0),
+    Tissue("bowel_content", CHOSEN,
+           0.85,  1300,   110,  1500,   100,    25,  0.03,   1.0,  0.12,
+             24,    24,    26,    24,   14.),
+    Tissue("gas", CHOSEN,
+           0.00,   1.0,   1.0,   1.0,   1.0,   1.0,  0.00,   1.0,  0.00,
+           -985,  -985,  -985,  -985,   8.0),
+    Tissue("lung", CHOSEN,
+           0.16,  1100,    50,  1250,    45,   1.6,  0.00,   1.0,  0.20,
+           -835,  -835,  -815,  -835,   28.),
+    Tissue("bile", CHOSEN,
+           0.97,  2200,   400,  2400,   380,   120,  0.00,   1.0,  0.02,
+              9,     9,    10,     9,   2.0),
 )
 # fmt: on
 

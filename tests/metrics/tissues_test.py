@@ -30,7 +30,7 @@ def test_tissues_of_the_phantom_are_in_their_bands(name):
     tissue = TABLE[name]
     band = BAND_OF_PHANTOM_TISSUE.get(name, "soft_tissue")
     low, high = tissues.BANDS[band]
-    for hu in (tissue.hu, tissue.hu_enhanced):
+    for hu in (tissue.hu, tissue.hu_portal_venous):
         assert low <= hu < high
         counts = histogram.count_hu(np.full((1, 4, 4), hu), np.full((1, 4, 4), True))
         assert histogram.share(counts, band) == 1
