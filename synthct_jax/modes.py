@@ -1,0 +1,71 @@
+"""Dispatch from the flags to the mode that they name."""
+
+import os
+from pathlib import Path
+
+from synthct_jax import flags
+from synthct_jax.runtime import processes
+
+
+def run_mode() -> int:
+    """Run the mode of the command line; return its exit status.
+
+    A mode is imported when it runs: jax must not start before its environment is set.
+    """
+    workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
+    output, step = flags.path(flags.OUTPUT), flags.STEP.value
+    match flags.MODE.value:
+        case "prepare":
+            from input_pipeline.preparation.prepare import prepare
+
+            prepare(flags.CONFIG.value, flags.path(flags.RAW_DIR), data_dir)
+        case "train":
+            processes.init_distributed()
+            from synthct_jax.train import train
+
+            done = train(flags.CONFIG.value, workdir=workdir, data_dir=data_dir)
+            return 0 if done else os.EX_TEMPFAIL
+        case "evaluate":
+            from synthct_jax.evaluation import evaluate, watch
+            from synthct_jax.metrics.inception import load_inception
+
+            weights = flags.path(flags.INCEPTION)
+            inception = weights and load_inception(weights)
+            options = dict(data_dir=data_dir, output_dir=output, inception=inception)
+            options["split"] = flags.SPLIT.value
+            if flags.WATCH.value:
+                watch.watch(workdir, poll_seconds=flags.POLL_SECONDS.value, **options)
+            else:
+                evaluation = evaluate.evaluate_run(workdir, step=step, **options)
+                print(f"Report: {evaluation.report}")
+        case "compare":
+            from synthct_jax.evaluation.comparison import documents
+
+            runs = [Path(run).expanduser() for run in flags.RUNS.value]
+            documents.compare_runs(runs, output := output or documents.FOLDER)
+            print(f"Comparison: {output / 'compare.html'}")
+        case "translate":
+            from synthct_jax.translate import translate
+
+            translate(workdir, flags.INPUT.value, output, step=step)
+            print(f"Synthetic CT, preview and report: {output}")
+        case "sweep":
+            from synthct_jax.sweep import plan_file, runner
+
+            variants, seeds = flags.VARIANTS.value, flags.SEEDS.value
+            plan = plan_file.make_plan(*flags.config_source(), variants, seeds)
+            only = None if flags.ONLY.value < 0 else flags.ONLY.value
+            raw_dir = flags.path(flags.RAW_DIR)
+            return runner.run_sweep(plan, folder=workdir, raw_dir=raw_dir, only=only)
+        case "plan":
+            from synthct_jax.performance.plan import chips, report, step_plan
+
+            devices = chips.make_devices(flags.TOPOLOGY.value)
+            plan = step_plan.plan_step(flags.CONFIG.value, devices)
+            print(report.format_report(plan))
+        case "benchmark":
+            from synthct_jax.performance.benchmark import suite
+
+            output = output or Path(suite.OUTPUT)
+            print(suite.format_table(suite.run_benchmark(flags.CONFIG.value, output)))
+    return 0
