@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from synthct_jax.metrics import tissues
 from synthct_jax.runtime import environment
 
 
@@ -28,6 +29,7 @@ MODES = {
     ),
     "compare": Mode(("runs",), ("output",)),
     "translate": Mode(("workdir", "input", "output"), ("step",)),
+    "organs": Mode(("input", "masks"), ("organs", "contrast", "output")),
     "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
     "plan": Mode(("config", "topology")),
     "benchmark": Mode(("config",), ("output",)),
@@ -60,14 +62,15 @@ INPUT = flags.DEFINE_string(
     "input",
     None,
     "translate: an MR. A DICOM folder with all phases, or NIfTI files in the order of "
-    "the model's channels, comma-separated.",
+    "the model's channels, comma-separated. organs: synthetic CT, comma-separated: "
+    "outputs of translate, NIfTI files or DICOM folders.",
 )
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default; with "
     "--watch, WORKDIR/evaluation. compare: ./comparison by default. benchmark: a JSON "
-    "file, ./benchmark.json by default.",
+    "file, ./benchmark.json by default. organs: a CSV file, by default none.",
 )
 STEP = flags.DEFINE_integer(
     "step",
@@ -107,6 +110,21 @@ RUNS = flags.DEFINE_list(
     "compare: two or more, comma-separated; the others are compared with the first. "
     "Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
     "variant's runs seed_0, seed_1, ...",
+)
+MASKS = flags.DEFINE_list(
+    "masks",
+    None,
+    "organs: for each CT, or one for all, a NIfTI file of labels or a JSON file of "
+    "regions (synthct_jax/evaluation/organs.py), on the grid of the MR.",
+)
+ORGANS = flags.DEFINE_list(
+    "organs", [], "organs: organs of NIfTI labels, such as 1:liver,2:kidney,3:kidney."
+)
+CONTRAST = flags.DEFINE_enum(
+    "contrast",
+    "none",
+    tissues.CONTRASTS,
+    "organs: contrast medium of the CT, for the ranges.",
 )
 VARIANTS = flags.DEFINE_list(
     "variants", None, "sweep: variants of the configuration, comma-separated."

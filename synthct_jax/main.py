@@ -5,6 +5,7 @@
     python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N | --watch]
     python -m synthct_jax.main --mode=compare --runs=A,B
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
+    python -m synthct_jax.main --mode=organs --input=OUT --masks=LABELS --organs=1:liver
     python -m synthct_jax.main --mode=sweep --config=FILE --variants=A,B --workdir=SWEEP
     python -m synthct_jax.main --mode=plan --config=FILE --topology=v5e:4x4
     python -m synthct_jax.main --mode=benchmark --config=FILE

@@ -49,6 +49,17 @@ def run_mode() -> int:
 
             translate(workdir, flags.INPUT.value, output, step=step)
             print(f"Synthetic CT, preview and report: {output}")
+        case "organs":
+            from synthct_jax.evaluation import organs
+
+            table = organs.report(
+                flags.INPUT.value,
+                flags.MASKS.value,
+                flags.ORGANS.value,
+                contrast=flags.CONTRAST.value,
+                output=output,
+            )
+            print(table)
         case "sweep":
             from synthct_jax.sweep import plan_file, runner
 

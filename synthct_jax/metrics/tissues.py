@@ -13,6 +13,11 @@ Sources of the numbers:
   Spongy bone of less than that counts as soft tissue: no threshold separates the two.
 - -400: halfway between lung (-741 HU) and adipose tissue (-77 HU) of ICRU Report 44,
   see `path_length`.
+
+Ranges of organs are those in which the median of a healthy organ is expected. All are
+chosen: about the values of `input_pipeline.phantom.tissues`, and as wide as patients
+differ. The liver of the portal venous phase includes the 139 to 143 HU of a CHAOS CT
+(doi:10.5281/zenodo.3431873).
 """
 
 import math
@@ -30,6 +35,27 @@ BONE_FROM_HU = BANDS["bone"][0]
 
 AERATED_BELOW_HU = -400.0
 """Upper limit (exclusive) of gas and lung, where both are one class."""
+
+CONTRASTS = ("none", "portal_venous")
+"""Phases of the contrast medium for which ranges of organs are known."""
+
+_AIR, _FAT = (-math.inf, -500.0), (-130.0, -70.0)
+
+ORGANS: dict[str, dict[str, tuple[float, float]]] = {
+    organ: dict(zip(CONTRASTS, ranges, strict=True))
+    for organ, *ranges in (
+        ("liver", (30.0, 75.0), (80.0, 150.0)),
+        ("spleen", (30.0, 65.0), (90.0, 160.0)),
+        ("kidney", (15.0, 55.0), (130.0, 240.0)),
+        ("muscle", (25.0, 80.0), (40.0, 95.0)),
+        ("fat", _FAT, _FAT),
+        ("marrow", (80.0, 300.0), (90.0, 320.0)),
+        ("aorta", (20.0, 65.0), (110.0, 200.0)),
+        ("lung", _AIR, _AIR),
+        ("gas", _AIR, _AIR),
+    )
+}
+"""Least and greatest HU of the median of each organ, by contrast medium."""
 
 
 def describe(tissue: str) -> str:
