@@ -51,6 +51,29 @@ def shrink(config: ConfigDict) -> None:
     config.train.learning_rate = 4e-4
 
 
+def add_phantom(config: ConfigDict, *, contrast: str) -> None:
+    """Add the section of drawn subjects: volumes with a known CT, anatomies to acquire.
+
+    MR and CT training subjects are different people, unless the method is supervised.
+    Validation and test subjects have both images and the tissue labels.
+    """
+    phantom = config.phantom = ConfigDict()
+    phantom.train_mr = 24
+    phantom.train_ct = 24
+    phantom.validation = 4
+    phantom.test = 6
+    phantom.slices = 24
+    phantom.slice_mm = 6.0
+    phantom.contrast = contrast  # non_contrast, arterial, portal_venous, delayed
+    # reference; three_tesla, other_vendor, volumetric; randomised: another one for
+    # every volume, and for every sample of the anatomies.
+    phantom.scanner = "reference"
+    phantom.anatomy = "reference"  # or varied
+    # People whose label maps are drawn once and acquired anew for every sample, as
+    # pairs for method=supervised or loss.simulated; 0: none.
+    phantom.anatomies = 0
+
+
 def get_config() -> ConfigDict:
     """Return the default configuration, locked."""
     config = ConfigDict()

@@ -28,16 +28,8 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     config.data.spacing_mm = 4.0
     config.data.shift_mm = 12.0
 
-    # MR and CT training subjects are different people. Validation and test subjects
-    # have both images and the tissue labels.
-    phantom = config.phantom = ConfigDict()
-    phantom.train_mr = 24
-    phantom.train_ct = 24
-    phantom.validation = 4
-    phantom.test = 6
-    phantom.slices = 24
-    phantom.slice_mm = 6.0
-    phantom.contrast = "non_contrast" if variant in NONCONTRAST else "portal_venous"
+    contrast = "non_contrast" if variant in NONCONTRAST else "portal_venous"
+    default.add_phantom(config, contrast=contrast)
 
     default.shrink(config)
     config.train.steps = 10_000

@@ -22,7 +22,7 @@ class Mode:
 
 MODES = {
     "prepare": Mode(("config", "data_dir"), ("raw_dir",)),
-    "train": Mode(("config", "workdir"), ("data_dir",)),
+    "train": Mode(("config", "workdir"), ("data_dir", "anatomies_dir")),
     "evaluate": Mode(
         ("workdir",),
         ("data_dir", "output", "step", "split", "inception", "watch", "poll_seconds"),
@@ -51,6 +51,12 @@ DATA_DIR = flags.DEFINE_string(
     "prepare: the folder to write, which must be new. train: the prepared data; the "
     "phantom draws its own there (by default in WORKDIR/data). evaluate: other data "
     "than those of the training.",
+)
+ANATOMIES_DIR = flags.DEFINE_string(
+    "anatomies_dir",
+    None,
+    "train: label maps of drawn people, for simulated pairs (phantom.anatomies); drawn "
+    "there if missing, by default in WORKDIR/anatomies. Several runs can share them.",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir",

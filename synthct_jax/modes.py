@@ -23,7 +23,12 @@ def run_mode() -> int:
             processes.init_distributed()
             from synthct_jax.train import train
 
-            done = train(flags.CONFIG.value, workdir=workdir, data_dir=data_dir)
+            done = train(
+                flags.CONFIG.value,
+                workdir=workdir,
+                data_dir=data_dir,
+                anatomies_dir=flags.path(flags.ANATOMIES_DIR),
+            )
             return 0 if done else os.EX_TEMPFAIL
         case "evaluate":
             from synthct_jax.evaluation import evaluate, watch

@@ -10,6 +10,7 @@ bit for bit (GPUs: see launch/README.md).
 import dataclasses
 from pathlib import Path
 
+import grain
 import jax
 from absl import logging
 from clu import parameter_overview
@@ -17,6 +18,8 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
+from input_pipeline.simulation import anatomies
+from input_pipeline.simulation.stream import stream_simulated
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
@@ -28,12 +31,20 @@ from synthct_jax.run import Run
 from synthct_jax.runtime import processes
 
 
-def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) -> bool:
+def train(
+    config: ConfigDict,
+    *,
+    workdir: Path,
+    data_dir: Path | None = None,
+    anatomies_dir: Path | None = None,
+) -> bool:
     """Train in `workdir` up to `config.train.steps`, from the latest checkpoint on.
 
     Args:
         data_dir: prepared data. With `data.source` phantom they are drawn there if
             missing, by default in `workdir`/data.
+        anatomies_dir: label maps for simulated pairs, if the configuration has any.
+            They are drawn there if missing, by default in `workdir`/anatomies.
 
     Returns:
         True when all steps are done; False when stopped by a signal, at a checkpoint.
@@ -84,6 +95,7 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
             seed=config.seed,
             global_batch=config.train.global_batch,
             paired=paired,
+            simulated=open_simulated(config, anatomies_dir or workdir / "anatomies"),
             start_step=run.start,
             process_index=share,
             process_count=shares,
@@ -125,6 +137,20 @@ def train(config: ConfigDict, *, workdir: Path, data_dir: Path | None = None) ->
                 if run.finish(step, due):
                     return False
     return True
+
+
+def open_simulated(config: ConfigDict, folder: Path) -> grain.MapDataset | None:
+    """Return the stream of simulated pairs, of anatomies drawn now if there are none.
+
+    None if the configuration has no anatomies.
+    """
+    if not config.get("phantom", {}).get("anatomies", 0):
+        return None
+    if not folder.exists() and jax.process_index() == 0:
+        logging.info("Drawing anatomies into %s", folder)
+        anatomies.draw(anatomies.anatomies_of(config), folder)
+    processes.barrier("the anatomies are there")
+    return stream_simulated(config, folder)
 
 
 def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Path:

@@ -12,7 +12,7 @@ from input_pipeline import intensity
 from input_pipeline.body import body_mask
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
 from input_pipeline.dataset.storage import open_domain
-from input_pipeline.dataset.stream import read_ahead, stream_pairs
+from input_pipeline.dataset.stream import add_simulated, read_ahead, stream_pairs
 from input_pipeline.volume import MODALITY
 
 
@@ -134,6 +134,7 @@ class Dataset:
         seed: int,
         global_batch: int,
         paired: bool = False,
+        simulated: grain.MapDataset | None = None,
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
@@ -149,10 +150,12 @@ class Dataset:
             global_batch: slices of each domain, over all processes.
             paired: an MR and the CT of the same slice, moved alike; off, the two
                 streams are independent.
+            simulated: endless pairs {'mr', 'ct'}: in place of the data's own if they
+                are paired, else beside them as 'simulated_mr' and 'simulated_ct'.
 
         Returns:
             An iterator of {'mr': (local, H, W, channels), 'ct': (local, H, W, 1)},
-            both float32 in [-1, 1]. Close it (`close()`) when done.
+            float32 in [-1, 1]. Close it (`close()`) when done.
 
         Raises:
             FileNotFoundError, ValueError: slices are missing, or the data do not fit
@@ -164,15 +167,20 @@ class Dataset:
                 f"train.global_batch is {global_batch}, expected a multiple of the "
                 f"{process_count} processes"
             )
-        pairs = stream_pairs(
-            open_domain(self.folder, "mr", "train"),
-            open_domain(self.folder, "ct", "train"),
-            data_config,
-            mr_channels=self.manifest.domains["mr"].channels,
-            spacing_mm=self.manifest.spacing_mm,
-            seed=seed,
-            paired=paired,
-        )
+        if simulated is not None and paired:
+            pairs = simulated
+        else:
+            pairs = stream_pairs(
+                open_domain(self.folder, "mr", "train"),
+                open_domain(self.folder, "ct", "train"),
+                data_config,
+                mr_channels=self.manifest.domains["mr"].channels,
+                spacing_mm=self.manifest.spacing_mm,
+                seed=seed,
+                paired=paired,
+            )
+            if simulated is not None:
+                pairs = add_simulated(pairs, simulated)
         # Batch b of `local` pairs is the share of process b % count of step b // count.
         # Batched before it becomes an iterator, or workers would deal out the pairs.
         local = global_batch // process_count

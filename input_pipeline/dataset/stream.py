@@ -65,6 +65,13 @@ def stream_pairs(
     return grain.experimental.ZipMapDataset(streams).map(_name_pair)
 
 
+def add_simulated(
+    pairs: grain.MapDataset, simulated: grain.MapDataset
+) -> grain.MapDataset:
+    """Return each pair with `simulated_mr` and `simulated_ct` beside it."""
+    return grain.experimental.ZipMapDataset([pairs, simulated]).map(_merge)
+
+
 def read_ahead(batches: grain.MapDataset, *, workers: int) -> grain.DatasetIterator:
     """Iterate with threads that read ahead, in `workers` processes, or here for 0."""
     threads = min(16, len(usable_cpus()))
@@ -96,6 +103,11 @@ class _ToUnit:
         if self.modality == "CT":
             return intensity.hu_to_unit(image, self.knots)
         return intensity.mr_to_unit(image)
+
+
+def _merge(samples: tuple[dict, dict]) -> dict[str, np.ndarray]:
+    own, simulated = samples
+    return own | {f"simulated_{name}": image for name, image in simulated.items()}
 
 
 def _name_pair(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:

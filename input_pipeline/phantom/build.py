@@ -7,6 +7,8 @@ import dataclasses
 
 import numpy as np
 
+_MARROW_FAT = (0.2, 0.42)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Build:
@@ -43,7 +45,7 @@ def draw_build(rng: np.random.Generator) -> Build:
     wall = float(rng.uniform(11, 15))
     fat = 5 + 33 * fatness * float(rng.uniform(0.75, 1.2))
     fat = min(fat, (180 - half_width - wall) / 1.1)
-    fat_fraction = float(rng.beta(0.9, 3.0) * 0.3 + rng.uniform(0, 0.12) * fatness)
+    fat_fraction = _liver_fat_fraction(rng, fatness)
     return Build(
         fatness=fatness,
         half_width_mm=half_width,
@@ -53,9 +55,22 @@ def draw_build(rng: np.random.Generator) -> Build:
         dome_mm=float(rng.normal(86, 5)),
         spine_mm=half_depth - 36,
         organ_scale=float(np.clip(rng.normal(1, 0.05), 0.88, 1.12)),
-        liver_fat_fraction=float(np.clip(fat_fraction, 0.005, 0.35)),
-        marrow_fat_fraction=float(rng.uniform(0.2, 0.42)),
+        liver_fat_fraction=fat_fraction,
+        marrow_fat_fraction=float(rng.uniform(*_MARROW_FAT)),
     )
+
+
+def draw_fat_fractions(rng: np.random.Generator) -> dict[str, float]:
+    """Draw the fat fractions of 'liver' and 'marrow' of a person of any build."""
+    return {
+        "liver": _liver_fat_fraction(rng, float(rng.uniform())),
+        "marrow": float(rng.uniform(*_MARROW_FAT)),
+    }
+
+
+def _liver_fat_fraction(rng: np.random.Generator, fatness: float) -> float:
+    fraction = rng.beta(0.9, 3.0) * 0.3 + rng.uniform(0, 0.12) * fatness
+    return float(np.clip(fraction, 0.005, 0.35))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

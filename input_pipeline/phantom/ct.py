@@ -5,7 +5,17 @@ import scipy.ndimage
 
 from input_pipeline.phantom import shapes, tissues
 
-CONTRASTS = ("non_contrast", "portal_venous")
+# What the table calls the HU of each contrast phase.
+_COLUMNS = {
+    "non_contrast": "hu",
+    "arterial": "hu_arterial",
+    "portal_venous": "hu_portal_venous",
+    "delayed": "hu_delayed",
+}
+CONTRASTS = tuple(_COLUMNS)
+# Deviations of HU between patients: chosen.
+_SPREAD_HU = 5.0
+_WIDE_HU = {"cortical_bone": 120.0, "marrow": 25.0, "lung": 45.0, "bowel_content": 15.0}
 
 
 def liver_hu(fat_fraction: float) -> float:
@@ -30,14 +40,25 @@ def tissue_hu(
 ) -> np.ndarray:
     """Return the HU of each label; the strength of enhancement is random."""
     plain = tissues.by_label("hu")
-    enhancement = tissues.by_label("hu_portal_venous") - plain
+    enhancement = tissues.by_label(_COLUMNS[contrast]) - plain
     plain[tissues.LABELS["liver"]] = liver_hu(fat_fractions["liver"])
     plain[tissues.LABELS["marrow"]] = marrow_hu(fat_fractions["marrow"])
     # Drawn for either contrast, so that the noise after it is the same.
     strength = rng.uniform(0.85, 1.15)
-    if contrast == "portal_venous":
-        plain += strength * enhancement
+    plain += strength * enhancement
     return plain.astype(np.float32)
+
+
+def draw_hu(
+    rng: np.random.Generator, fat_fractions: dict[str, float], contrast: str
+) -> np.ndarray:
+    """Return the HU of each label of one patient, about those of `tissue_hu`."""
+    spread = np.full(len(tissues.TISSUES), _SPREAD_HU)
+    for name, deviation in _WIDE_HU.items():
+        spread[tissues.LABELS[name]] = deviation
+    spread[[tissues.LABELS[name] for name in ("outside", "gas")]] = 0
+    hu = tissue_hu(rng, fat_fractions, contrast)
+    return hu + (spread * rng.standard_normal(len(hu))).astype(np.float32)
 
 
 def acquire(
@@ -64,6 +85,19 @@ def acquire(
     # Scanners are calibrated to air, so the error of the scale grows from there.
     hu = (hu + 1000) * np.float32(rng.normal(1, 0.002)) - 1000
     hu += np.float32(rng.uniform(7, 13)) * reconstruction_noise(rng, hu.shape)
+    return np.clip(hu, -1024, 3071)
+
+
+def add_scanner(
+    rng: np.random.Generator, hu: np.ndarray, *, spacing_mm: float
+) -> np.ndarray:
+    """Return CT as a random scanner shows it: its sharpness, and its noise.
+
+    `hu` is (slices, rows, columns) without noise; rows and columns are spaced alike.
+    """
+    width = rng.uniform(0, 0.8) / spacing_mm  # of the kernel, in mm: chosen
+    hu = scipy.ndimage.gaussian_filter(hu, (0, width, width), mode="nearest")
+    hu = hu + np.float32(rng.uniform(4, 16)) * reconstruction_noise(rng, hu.shape)
     return np.clip(hu, -1024, 3071)
 
 

@@ -1,76 +1,84 @@
-"""MR scanner: dual-echo spoiled gradient echo and fat-suppressed T2 at 1.5 T.
+"""Signals of tissues in MR, and the reference scanner's images.
 
-Echo times, repetition time and flip angle of the gradient echo are those in the headers
-of the CHAOS challenge's T1-DUAL series (Kavur et al., Med Image Anal 2021; 69:101950).
+Water and fat of a tissue are kept apart until the sub-voxels of a voxel are summed.
 """
 
 import numpy as np
 
 from input_pipeline.phantom import shapes, tissues
+from input_pipeline.phantom.scanners import REFERENCE, MrScanner
 
-TE_OUT_MS, TE_IN_MS = 2.302, 4.635
-TR_MS, FLIP_DEGREES = 132.4, 80.0
-# Fat-suppressed turbo spin echo: chosen, typical of T2 with SPIR.
-T2_TR_MS, T2_TE_MS, FAT_LEFT = 1800.0, 70.0, 0.06
-
-# Subcutaneous fat at 1.5 T (de Bazelaire et al., Radiology 2004; 230:652-659).
-FAT_T1_MS, FAT_T2_MS = 343.0, 58.0
+# T1 and T2 of subcutaneous fat by field strength (de Bazelaire et al., Radiology 2004;
+# 230:652-659).
+FAT_T1_MS = {1.5: 343.0, 3.0: 382.0}
+FAT_T2_MS = {1.5: 58.0, 3.0: 68.0}
 
 # The six peaks of fat relative to water: shift in ppm and share (Hamilton G et al., In
 # vivo characterization of the liver fat 1H MR spectrum. NMR Biomed 2011; 24:784-790).
 FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
 FAT_SHARE = np.array([0.087, 0.694, 0.128, 0.004, 0.039, 0.048])
-LARMOR_MHZ = 63.87  # 42.577 MHz/T at 1.5 T
+MHZ_PER_TESLA = 42.58
 COIL_MM = 170.0  # over which the coil's bias varies: chosen
 
 
-def fat_phasor(echo_ms: float) -> complex:
+def fat_phasor(echo_ms: float, tesla: float) -> complex:
     """Return the phase of fat as a complex signal, 1 at time 0, without decay."""
-    turns = FAT_PPM * LARMOR_MHZ * echo_ms * 1e-3
+    turns = FAT_PPM * (MHZ_PER_TESLA * tesla) * echo_ms * 1e-3
     return complex(np.sum(FAT_SHARE * np.exp(2j * np.pi * turns)))
 
 
-def spoiled_gradient_echo(t1_ms: np.ndarray | float) -> np.ndarray:
+def spoiled_gradient_echo(t1_ms: np.ndarray | float, scanner: MrScanner) -> np.ndarray:
     """Return the steady-state signal of a gradient echo before T2* decay.
 
     Source: Ernst's formula (Bernstein MA, King KF, Zhou XJ, Handbook of MRI Pulse
     Sequences, 2004).
     """
-    flip = np.deg2rad(FLIP_DEGREES)
-    recovered = 1 - np.exp(-TR_MS / t1_ms)
+    flip = np.deg2rad(scanner.flip_degrees)
+    recovered = 1 - np.exp(-scanner.tr_ms / t1_ms)
     return np.sin(flip) * recovered / (1 - np.cos(flip) * (1 - recovered))
 
 
-def spin_echo(t1_ms: np.ndarray | float, t2_ms: np.ndarray | float) -> np.ndarray:
+def spin_echo(
+    t1_ms: np.ndarray | float, t2_ms: np.ndarray | float, scanner: MrScanner
+) -> np.ndarray:
     """Return the signal of a turbo spin echo at its effective echo time.
 
     Source: Bernstein et al., as for `spoiled_gradient_echo`.
     """
-    return (1 - np.exp(-T2_TR_MS / t1_ms)) * np.exp(-T2_TE_MS / t2_ms)
+    recovered = 1 - np.exp(-scanner.t2_tr_ms / t1_ms)
+    return recovered * np.exp(-scanner.t2_te_ms / t2_ms)
 
 
-def magnetisation(fat_fractions: dict[str, float]) -> dict[str, np.ndarray]:
+def magnetisation(
+    properties: dict[str, np.ndarray], scanner: MrScanner
+) -> dict[str, np.ndarray]:
     """Return the signals of each label before sub-voxels are summed.
 
+    Args:
+        properties: of each label, by the names in `tissues.Tissue`: proton_density,
+            t1_ms, t2_ms, t2_star_ms, fat_fraction and spin_echo_flow.
+
     Returns:
-        'in_water', 'in_fat', 'out_water' and 'out_fat' of the two gradient echoes, and
-        't2', each (labels,) float32 in the order of TISSUES.
+        'in_water', 'in_fat', 'out_water' and 'out_fat' of the two gradient echoes,
+        't2_water' and 't2_fat', before fat suppression, each (labels,) float64 in the
+        order of TISSUES.
     """
-    proton_density = tissues.by_label("proton_density")
-    t1, t2_star = tissues.by_label("t1_ms"), tissues.by_label("t2_star_ms")
-    share = tissues.by_label("fat_fraction", fat_fractions)
-    water, fat = proton_density * (1 - share), proton_density * share
+    t1, t2_star = properties["t1_ms"], properties["t2_star_ms"]
+    share = properties["fat_fraction"]
+    water = properties["proton_density"] * (1 - share)
+    fat = properties["proton_density"] * share
+    fat_t1, fat_t2 = FAT_T1_MS[scanner.tesla], FAT_T2_MS[scanner.tesla]
     signals = {
-        "t2": tissues.by_label("spin_echo_flow")
+        "t2_water": properties["spin_echo_flow"]
         * water
-        * spin_echo(t1, tissues.by_label("t2_ms"))
-        + FAT_LEFT * fat * spin_echo(FAT_T1_MS, FAT_T2_MS)
+        * spin_echo(t1, properties["t2_ms"], scanner),
+        "t2_fat": fat * spin_echo(fat_t1, fat_t2, scanner),
     }
-    for phase, echo_ms in (("in", TE_IN_MS), ("out", TE_OUT_MS)):
+    for phase, echo_ms in (("in", scanner.te_in_ms), ("out", scanner.te_out_ms)):
         decay = np.exp(-echo_ms / t2_star)
-        signals[f"{phase}_water"] = water * spoiled_gradient_echo(t1) * decay
-        signals[f"{phase}_fat"] = fat * spoiled_gradient_echo(FAT_T1_MS) * decay
-    return {name: values.astype(np.float32) for name, values in signals.items()}
+        signals[f"{phase}_water"] = water * spoiled_gradient_echo(t1, scanner) * decay
+        signals[f"{phase}_fat"] = fat * spoiled_gradient_echo(fat_t1, scanner) * decay
+    return signals
 
 
 def acquire(
@@ -82,7 +90,7 @@ def acquire(
     texture: np.ndarray,
     fat_fractions: dict[str, float],
 ) -> np.ndarray:
-    """Return one MR examination of an anatomy, with coil bias and Rician noise.
+    """Return the reference scanner's MR, with coil bias and Rician noise.
 
     Water and fat are summed over the sub-voxels of a voxel first and added as phasors
     afterwards. This gives the dark line around organs in the out-of-phase image.
@@ -98,16 +106,24 @@ def acquire(
         In phase, out of phase and T2, (slices, rows, columns, 3) float32, in arbitrary
         units: the gain of the scanner is random.
     """
-    per_label = magnetisation(fat_fractions)
+    names = ("proton_density", "t1_ms", "t2_ms", "t2_star_ms", "spin_echo_flow")
+    properties = {name: tissues.by_label(name) for name in names}
+    properties["fat_fraction"] = tissues.by_label("fat_fraction", fat_fractions)
+    per_label = magnetisation(properties, REFERENCE)
+    fat_left = REFERENCE.fat_left * per_label.pop("t2_fat")
+    per_label["t2"] = per_label.pop("t2_water") + fat_left
     share = tissues.by_label("mr_texture").astype(np.float32)
     grain = 1 + shapes.coarsen(share[labels], factors) * texture
     voxel = {
-        name: shapes.coarsen(values[labels], factors) * grain
+        name: shapes.coarsen(values.astype(np.float32)[labels], factors) * grain
         for name, values in per_label.items()
     }
     images = []
-    for phase, echo_ms in (("in", TE_IN_MS), ("out", TE_OUT_MS)):
-        phasor = fat_phasor(echo_ms)
+    for phase, echo_ms in (
+        ("in", REFERENCE.te_in_ms),
+        ("out", REFERENCE.te_out_ms),
+    ):
+        phasor = fat_phasor(echo_ms, REFERENCE.tesla)
         water, fat = voxel[f"{phase}_water"], voxel[f"{phase}_fat"]
         images.append(np.hypot(water + phasor.real * fat, phasor.imag * fat))
     images.append(voxel["t2"])

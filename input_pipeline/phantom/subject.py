@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 
-from input_pipeline.phantom import anatomy, ct, mr, shapes, tissues
+from input_pipeline.phantom import ct, mr, scanners, shapes, tissues
+from input_pipeline.phantom.anatomy import draw_labels
 from input_pipeline.phantom.build import draw_build
+from input_pipeline.phantom.examination import draw_examination
 
 # Largest sub-voxels in plane and along the slices. They resolve cortical bone
 # and the dark line where fat and water share a voxel.
@@ -45,6 +47,8 @@ def draw_subject(
     slices: int = 24,
     slice_mm: float = 6.0,
     contrast: str = "non_contrast",
+    scanner: str = "reference",
+    anatomy: str = "reference",
 ) -> PhantomSubject:
     """Draw a random subject; the same arguments give the same voxels.
 
@@ -57,7 +61,11 @@ def draw_subject(
         slices: number of slices.
         slice_mm: spacing of slices.
         contrast: one of `ct.CONTRASTS`.
+        scanner: one of `scanners.NAMES`; 'randomised' draws one.
+        anatomy: one of `build.ANATOMIES`.
     """
+    if scanner not in scanners.NAMES:
+        raise ValueError(f"scanner is {scanner!r}, expected one of {scanners.NAMES}")
     if contrast not in ct.CONTRASTS:
         raise ValueError(f"contrast is {contrast!r}, expected one of {ct.CONTRASTS}")
     if min(size, slices, spacing_mm, slice_mm) <= 0:
@@ -76,31 +84,39 @@ def draw_subject(
     fine_plane = _centres(size * in_plane, spacing_mm / in_plane)
     fine_axes = (_centres(slices * along, slice_mm / along), fine_plane, fine_plane)
     build = draw_build(shape_rng)
-    fine = anatomy.draw_labels(shape_rng, build, fine_axes)
+    fine = draw_labels(shape_rng, build, fine_axes)
     fat_fractions = {
         "liver": build.liver_fat_fraction,
         "marrow": build.marrow_fat_fraction,
     }
-    texture = shapes.blurred_noise(texture_rng, (slices, size, size), 3.0 / spacing_mm)
     affine = np.diag([-spacing_mm, -spacing_mm, slice_mm, 1.0])
     affine[:3, 3] = -plane[0], -plane[0], axes[0][0]
+    if scanner == "reference":
+        texture = shapes.blurred_noise(
+            texture_rng, (slices, size, size), 3.0 / spacing_mm
+        )
+        common = dict(factors=factors, texture=texture, fat_fractions=fat_fractions)
+        ct_hu = ct.acquire(ct_rng, fine, contrast=contrast, **common)
+        images = mr.acquire(mr_rng, fine, axes=axes, **common)
+    else:
+        settings = scanners.FIXED.get(scanner) or scanners.draw_scanner(mr_rng)
+        examination = draw_examination(
+            mr_rng, settings, fat_fractions=fat_fractions, contrast=contrast
+        )
+        acquired = [
+            examination.acquire(
+                mr_rng, planes, factor=in_plane, spacing_mm=spacing_mm, z_mm=z_mm
+            )
+            for planes, z_mm in zip(
+                fine.reshape(slices, along, *fine.shape[1:]), axes[0], strict=True
+            )
+        ]
+        images = 1000 * np.stack([each.mr for each in acquired])
+        hu = np.stack([each.hu for each in acquired])
+        ct_hu = ct.add_scanner(ct_rng, hu, spacing_mm=spacing_mm)
     return PhantomSubject(
-        ct_hu=ct.acquire(
-            ct_rng,
-            fine,
-            factors=factors,
-            texture=texture,
-            fat_fractions=fat_fractions,
-            contrast=contrast,
-        ),
-        mr=mr.acquire(
-            mr_rng,
-            fine,
-            factors=factors,
-            axes=axes,
-            texture=texture,
-            fat_fractions=fat_fractions,
-        ),
+        ct_hu=ct_hu,
+        mr=images,
         labels=majority_label(fine, factors),
         affine=affine,
         liver_fat_fraction=build.liver_fat_fraction,

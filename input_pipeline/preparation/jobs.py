@@ -161,6 +161,8 @@ class PhantomJob(Job):
     slices: int
     slice_mm: float
     contrast: str
+    scanner: str
+    anatomy: str
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
         """Draw the subject and store its slices in each of its domains."""
@@ -173,6 +175,8 @@ class PhantomJob(Job):
             slices=self.slices,
             slice_mm=self.slice_mm,
             contrast=self.contrast,
+            scanner=self.scanner,
+            anatomy=self.anatomy,
         )
         channels = [MR_CHANNELS.index(name) for name in slice_format.mr_channels]
         images = {"mr": subject.mr[..., channels], "ct": subject.ct_hu[..., None]}

@@ -115,6 +115,8 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
             slices=int(phantom.slices),
             slice_mm=float(phantom.slice_mm),
             contrast=phantom.contrast,
+            scanner=phantom.scanner,
+            anatomy=phantom.anatomy,
         )
         for number, (split, domains) in enumerate(people)
         if domains

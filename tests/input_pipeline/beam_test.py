@@ -272,6 +272,8 @@ def test_two_attempts_at_a_subject_have_files_of_their_own(tmp_path):
         slices=2,
         slice_mm=6.0,
         contrast=config.phantom.contrast,
+        scanner="reference",
+        anatomy="reference",
     )
     slice_format = SliceFormat(
         size=32,

@@ -1,0 +1,161 @@
+"""Endless simulated pairs, a pure function of (seed, position)."""
+
+import dataclasses
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from input_pipeline import intensity
+from input_pipeline.dataset.augment import Augmentation, Placement
+from input_pipeline.phantom.build import draw_fat_fractions
+from input_pipeline.phantom.examination import draw_examination
+from input_pipeline.phantom.scanners import FIXED, draw_scanner
+from input_pipeline.simulation.anatomies import (
+    PLANES,
+    Anatomies,
+    anatomies_of,
+    open_records,
+)
+from input_pipeline.volume import MR_CHANNELS
+
+_ZOOM = 0.08  # largest, on top of the anatomies' own variety
+_SCALE_SPREAD = 0.12  # deviation of a slice's scale from that of its volume: chosen
+
+
+def stream_simulated(config, folder: Path) -> grain.MapDataset:
+    """Return endless shuffled pairs: {'mr': (h, w, channels), 'ct': (h, w, 1)}.
+
+    Both are float32 in [-1, 1], acquired by a new scanner each time.
+
+    Args:
+        config: `data`, `phantom` and `seed` are read.
+        folder: its anatomies, see `anatomies.draw`.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `open_records`.
+    """
+    data, anatomies = config.data, anatomies_of(config)
+    acquire = _Acquire(
+        anatomies=anatomies,
+        scanner=config.phantom.scanner,
+        contrast=config.phantom.contrast,
+        channels=tuple(MR_CHANNELS.index(name) for name in data.mr_channels),
+        knots=tuple(tuple(float(v) for v in knot) for knot in data.ct_knots),
+        percentile=float(data.mr_percentile),
+        mask_outside_body=bool(data.mask_outside_body),
+        augmentation=Augmentation(
+            flip=bool(data.flip),
+            rotate_degrees=float(data.rotate_degrees),
+            scale_fraction=_ZOOM,
+            shift=float(data.shift_mm) / (anatomies.spacing_mm / 2),
+        ),
+    )
+    return (
+        grain.MapDataset.source(open_records(anatomies, folder))
+        .seed(int(config.seed))
+        .shuffle()
+        .random_map(acquire)
+        .repeat()
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Acquire:
+    """Acquire a slab's middle by a drawn scanner; can be pickled for workers."""
+
+    anatomies: Anatomies
+    scanner: str
+    contrast: str
+    channels: tuple[int, ...]
+    knots: tuple[tuple[float, float], ...]
+    percentile: float
+    mask_outside_body: bool
+    augmentation: Augmentation
+
+    def __call__(
+        self, record: bytes, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        planes = self.anatomies.decode(record)
+        count = int(rng.integers(1, PLANES, endpoint=True))
+        first = int(rng.integers(0, PLANES - count, endpoint=True))
+        placement = self.augmentation.draw(rng, planes.shape[1])
+        planes = _place(planes[first : first + count], placement)
+        scanner = FIXED.get(self.scanner) or draw_scanner(rng)
+        examination = draw_examination(
+            rng,
+            scanner,
+            fat_fractions=draw_fat_fractions(rng),
+            contrast=self.contrast,
+        )
+        acquired = examination.acquire(
+            rng, planes, factor=2, spacing_mm=self.anatomies.spacing_mm
+        )
+        body = acquired.body > 0.5
+        mr = acquired.mr[..., self.channels]
+        view = _field_of_view(rng, body.shape)
+        scale = self._scale(rng, acquired.mr, body & view)
+        mask = view & (
+            _grow(body, int(rng.integers(0, 4))) | (not self.mask_outside_body)
+        )
+        mr = np.clip(2 * mr / scale - 1, -1, 1)
+        mr = np.where(mask[..., None], mr, np.float32(-1))
+        hu = np.where(body & view, acquired.hu, np.float32(intensity.AIR_HU))
+        return {
+            "mr": mr.astype(np.float32),
+            "ct": intensity.hu_to_unit(hu, self.knots)[..., None],
+        }
+
+    def _scale(
+        self, rng: np.random.Generator, mr: np.ndarray, body: np.ndarray
+    ) -> np.ndarray:
+        """Return the divisor of each channel, about that of a whole volume."""
+        names = [MR_CHANNELS[channel] for channel in self.channels]
+        if not body.any():
+            return np.ones(len(names), np.float32)
+        scale = intensity.mr_scale(
+            mr[None][..., self.channels],
+            body[None],
+            channels=names,
+            percentile=self.percentile,
+        )
+        # Phases share the error of their scale.
+        t2, phases = np.exp(_SCALE_SPREAD * rng.standard_normal(2))
+        return scale * np.array(
+            [t2 if name == "t2" else phases for name in names], np.float32
+        )
+
+
+def _place(planes: np.ndarray, placement: Placement) -> np.ndarray:
+    """Move label maps (planes, n, n) to a placement; label 0 comes in from outside."""
+    size = planes.shape[1]
+    places = np.arange(size, dtype=np.float32)
+    (a, b), (c, d) = placement.matrix.astype(np.float32)
+    e, f = placement.offset.astype(np.float32) + np.float32(0.5)
+    row = np.add.outer(a * places + e, b * places)
+    column = np.add.outer(c * places + f, d * places)
+    inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
+    index = np.where(inside, row.astype(np.int32) * size + column.astype(np.int32), 0)
+    return np.take(planes.reshape(len(planes), -1), index, axis=1) * inside
+
+
+def _field_of_view(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw a rectangle of true pixels, mostly all; a third cuts arms or flanks."""
+    inside = np.ones(shape, bool)
+    if rng.uniform() < 0.3:
+        rows, columns = (int(n * rng.uniform(0, 0.2)) for n in shape)
+        inside[: rows // 2] = inside[shape[0] - rows // 2 :] = False
+        inside[:, :columns] = inside[:, shape[1] - columns :] = False
+    return inside
+
+
+def _grow(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Return a mask that is wider on all sides, as body masks of MR may be."""
+    for _ in range(pixels):
+        wide = mask.copy()
+        wide[1:] |= mask[:-1]
+        wide[:-1] |= mask[1:]
+        wide[:, 1:] |= mask[:, :-1]
+        wide[:, :-1] |= mask[:, 1:]
+        mask = wide
+    return mask

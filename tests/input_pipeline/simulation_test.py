@@ -1,0 +1,97 @@
+"""Simulated pairs: drawn once, acquired anew for every sample, reproducible."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from tiny_scans import tiny_phantom
+
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.intensity import unit_to_hu
+from input_pipeline.preparation.prepare import prepare
+from input_pipeline.simulation import anatomies
+from input_pipeline.simulation.stream import stream_simulated
+
+
+def config_of(**phantom):
+    config = tiny_phantom(
+        anatomies=2, slices=4, slice_mm=12.0, scanner="randomised", **phantom
+    )
+    config.data.update(size=32, spacing_mm=12.0)
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulation") / "anatomies"
+    anatomies.draw(anatomies.anatomies_of(config_of()), folder, workers=1)
+    return folder
+
+
+def test_stream_is_a_pure_function_of_seed_and_position(folder):
+    first, again = (stream_simulated(config_of(), folder) for _ in range(2))
+    for position in (0, 5, 31):
+        for name in ("mr", "ct"):
+            np.testing.assert_array_equal(first[position][name], again[position][name])
+    config = config_of()
+    config.seed = 0
+    config.data.mr_channels = ("t2",)
+    assert stream_simulated(config, folder)[0]["mr"].shape == (32, 32, 1)
+
+
+def test_no_two_samples_of_an_anatomy_see_the_same_scanner(folder):
+    pairs = stream_simulated(config_of(), folder)
+    slabs = 2 * int(4 * 12.0 / 8)  # of both people: one epoch
+    means = {round(float(pairs[i]["mr"].mean()), 5) for i in range(3 * slabs)}
+    assert len(means) == 3 * slabs
+
+
+def test_mr_and_ct_of_a_pair_show_the_same_body(folder):
+    config = config_of()
+    config.data.update(flip=False, rotate_degrees=0.0, shift_mm=0.0)
+    pairs = stream_simulated(config, folder)
+    overlaps = []
+    for position in range(12):
+        pair = pairs[position]
+        assert pair["mr"].shape == (32, 32, 2) and pair["ct"].shape == (32, 32, 1)
+        assert pair["mr"].dtype == pair["ct"].dtype == np.float32
+        assert np.abs(pair["mr"]).max() <= 1 and np.abs(pair["ct"]).max() <= 1
+        hu = unit_to_hu(pair["ct"][..., 0], config.data.ct_knots)
+        body = scipy.ndimage.binary_fill_holes(hu > -300)
+        bright = scipy.ndimage.binary_fill_holes(pair["mr"][..., 0] > -0.8)
+        overlaps.append((body & bright).sum() / max((body | bright).sum(), 1))
+    assert np.median(overlaps) > 0.85
+
+
+def test_anatomies_of_another_configuration_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="count is 2, the configuration asks for 3"):
+        stream_simulated(_with(anatomies=3), folder)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        stream_simulated(config_of(), tmp_path)
+
+
+def _with(**fields):
+    config = config_of()
+    config.phantom.update(fields)
+    return config
+
+
+def test_batches_hold_simulated_pairs_beside_or_in_place_of_the_data(folder, tmp_path):
+    config = config_of()
+    prepare(_with(scanner="reference"), None, tmp_path / "data", workers=1)
+    dataset = Dataset.open(tmp_path / "data")
+    simulated = stream_simulated(config, folder)
+
+    def first_batch(**options):
+        batches = dataset.batches(
+            config.data, seed=0, global_batch=2, simulated=simulated, **options
+        )
+        try:
+            return next(itertools.islice(batches, 1))
+        finally:
+            batches.close()
+
+    beside = first_batch()
+    assert set(beside) == {"mr", "ct", "simulated_mr", "simulated_ct"}
+    np.testing.assert_array_equal(beside["simulated_mr"][1], simulated[1]["mr"])
