@@ -1,8 +1,18 @@
-"""Two baselines that know no anatomy: water, and MR mapped to the CT histogram."""
+"""Baselines that know no anatomy: water, the CT histogram, and two thresholds.
+
+Both maps of brightness are tables: float32 HU of stored MR 0, 1, ..., 32767.
+"""
+
+import itertools
 
 import numpy as np
 
-from input_pipeline.intensity import AIR_HU
+from input_pipeline.intensity import AIR_HU, MR_ONE
+
+CLASSES_HU = (-900.0, 80.0, -100.0)
+"""HU of gas and lung, soft tissue, and fat: from dark to bright in phase."""
+_BIN = MR_ONE // 128
+_BINS = 32768 // _BIN
 
 
 def water(body: np.ndarray) -> np.ndarray:
@@ -10,13 +20,13 @@ def water(body: np.ndarray) -> np.ndarray:
     return np.where(body, np.float32(0), np.float32(AIR_HU))
 
 
-def map_histogram(hu: np.ndarray, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Map a stored MR channel to `hu` of `fit_histogram_map`; air outside the body."""
+def map_brightness(hu: np.ndarray, mr: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Map a stored MR channel by a table of HU; air outside the body."""
     return np.where(body, hu[np.maximum(mr, 0)], np.float32(AIR_HU))
 
 
 def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> np.ndarray:
-    """Return float32 HU of stored MR 0, 1, ..., 32767: the same quantile in the body.
+    """Return a table of HU: those of the same quantile in the body.
 
     Histogram specification (Gonzalez & Woods, Digital Image Processing): a value goes
     by the middle of its step of the cumulative distribution; HU in between are
@@ -41,6 +51,41 @@ def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> np.ndarra
         _mid_ranks(mr_counts), _mid_ranks(ct_counts)[present], present - middle
     )
     return hu.astype(np.float32)
+
+
+def threshold_errors(mr: np.ndarray, ct: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Sum |ct - HU| of each class by brightness, over the mask: (3, bins) float64.
+
+    Args:
+        mr, ct: a stored MR channel and the reference CT, of any shape.
+    """
+    bins, ct = np.maximum(mr[mask], 0) // _BIN, ct[mask].astype(np.float64)
+    return np.stack([np.bincount(bins, np.abs(ct - hu), _BINS) for hu in CLASSES_HU])
+
+
+def fit_thresholds(errors: np.ndarray) -> np.ndarray:
+    """Return the table of HU with the least error of all with two thresholds.
+
+    It has one of CLASSES_HU below both thresholds, another between them and the third
+    above them, in any order: in T2 with suppressed fat, fat is dark. It is a form of
+    the bulk densities of dose planning, see `path_length.bulk_density`.
+
+    Args:
+        errors: sum of `threshold_errors` of subjects.
+    """
+    least, table = np.inf, None
+    edges = np.arange(_BINS + 1)
+    cumulative = np.pad(errors.cumsum(axis=1), [(0, 0), (1, 0)])
+    for order in itertools.permutations(range(len(CLASSES_HU))):
+        dark, middle, bright = cumulative[list(order)]
+        total = (dark - middle)[:, None] + (middle - bright)[None] + bright[-1]
+        total[edges[:, None] > edges] = np.inf
+        if total.min() < least:
+            least = total.min()
+            low, high = np.unravel_index(total.argmin(), total.shape)
+            classes = np.repeat(order, (low, high - low, _BINS - high))
+            table = np.array(CLASSES_HU, np.float32)[classes].repeat(_BIN)
+    return table
 
 
 def _mid_ranks(counts: np.ndarray) -> np.ndarray:

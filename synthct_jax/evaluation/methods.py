@@ -9,7 +9,11 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation.statistics import count_values
 from synthct_jax.evaluation import baselines
 from synthct_jax.evaluation.results import NETWORK
-from synthct_jax.evaluation.subjects import EvaluationSubject, translate_checked
+from synthct_jax.evaluation.subjects import (
+    EvaluationSubject,
+    read_subjects,
+    translate_checked,
+)
 from synthct_jax.inference.loaded_model import LoadedModel
 from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import path_length
@@ -67,6 +71,13 @@ def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str
         warnings.append(
             "There are no training subjects of both kinds, to map histograms by"
         )
+    if thresholds := _fit_thresholds(dataset):
+        methods["thresholds"] = thresholds
+    else:
+        warnings.append(
+            "There are no validation subjects with a reference CT, to choose two "
+            "thresholds of brightness by"
+        )
     methods["bulk"] = _bulk_density
     return methods, warnings
 
@@ -78,8 +89,7 @@ def _bulk_density(subject: EvaluationSubject) -> np.ndarray | None:
 
 
 def _fit_histogram_map(dataset: Dataset) -> Method:
-    channels = dataset.manifest.domains["mr"].channels
-    channel = channels.index("in_phase") if "in_phase" in channels else 0
+    channel = _brightness_channel(dataset)
     counts = []
     for domain in ("mr", "ct"):
         total = 0
@@ -88,4 +98,25 @@ def _fit_histogram_map(dataset: Dataset) -> Method:
             total = total + count_values(mapped, volume.outline)[0]
         counts.append(total)
     hu = baselines.fit_histogram_map(*counts)
-    return lambda s: baselines.map_histogram(hu, s.mr[..., channel], s.outline)
+    return lambda s: baselines.map_brightness(hu, s.mr[..., channel], s.outline)
+
+
+def _fit_thresholds(dataset: Dataset) -> Method | None:
+    if not dataset.manifest.domains["mr"].of_split("validation"):
+        return None
+    channel = _brightness_channel(dataset)
+    errors = 0
+    for subject in read_subjects(dataset, "validation"):
+        if subject.reference_ct is not None:
+            inside = subject.body & subject.outline  # outside the outline it is air
+            mr, ct = subject.mr[..., channel], subject.reference_ct
+            errors = errors + baselines.threshold_errors(mr, ct, inside)
+    if not np.any(errors):
+        return None
+    hu = baselines.fit_thresholds(errors)
+    return lambda s: baselines.map_brightness(hu, s.mr[..., channel], s.outline)
+
+
+def _brightness_channel(dataset: Dataset) -> int:
+    channels = dataset.manifest.domains["mr"].channels
+    return channels.index("in_phase") if "in_phase" in channels else 0

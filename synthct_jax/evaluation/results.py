@@ -26,12 +26,13 @@ METHODS = {
     NETWORK: "synthetic CT",
     "water": "water in the outline of the MR",
     "histogram": "MR mapped to the CT histogram",
+    "thresholds": "two thresholds of MR brightness",
     "bulk": "reference CT in three densities",
 }
-"""Methods that give a CT, and their titles: the network; two baselines that know no
+"""Methods that give a CT, and their titles: the network; baselines that know no
 anatomy; and air, soft tissue and bone of the reference CT at one density each, which no
 MR alone can give."""
-BASELINES = ("water", "histogram")
+BASELINES = ("water", "histogram", "thresholds")
 
 REFERENCE_CT = "reference_ct"
 """In the place of a method: the subject's own reference CT."""
@@ -174,7 +175,7 @@ class Results:
         return [name for name in self.metrics("distribution") if self.is_outside(name)]
 
     def best_baseline(self) -> str:
-        """Return the better baseline: by MAE, or else by Fréchet distance."""
+        """Return the best baseline: by MAE, or else by Fréchet distance."""
         metric = "mae" if self.paired else haar_features.NAME
         there = [method for method in BASELINES if method in self.methods]
         return min(there, key=lambda method: self.interval(metric, method).value)
@@ -216,7 +217,7 @@ def summary(results: Results) -> list[str]:
         lines.append(f"MAE in the body: {ours.value:.1f} HU{ends}, {subjects}")
         lines += [f"  {METHODS[m]}: {mean.value:.1f} HU" for m, mean in mae.items()]
         ratio = ours.value / mae[best].value
-        lines.append(f"  {ratio:.0%} of the better baseline's")
+        lines.append(f"  {ratio:.0%} of the best baseline's")
     key = haar_features.NAME
     real = results.reference_range(key)
     halves = results.data["halves"]

@@ -1,4 +1,4 @@
-"""The baselines: water, and the mapped histogram."""
+"""The baselines: water, the mapped histogram, and two thresholds."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_mapped_mr_has_the_histogram_of_the_ct():
     ct = np.where(rng.random(20_000) < 0.4, -100, 60) + rng.normal(0, 15, 20_000)
     ct = ct.round().astype(np.int16)
     mapping = baselines.fit_histogram_map(counts(mr), counts(ct))
-    hu = baselines.map_histogram(mapping, mr, np.ones(mr.shape, bool))
+    hu = baselines.map_brightness(mapping, mr, np.ones(mr.shape, bool))
     quantiles = np.linspace(0.02, 0.98, 25)
     # Between the two peaks a quantile is anything.
     quantiles = quantiles[np.abs(quantiles - 0.4) > 0.02]
@@ -43,10 +43,24 @@ def test_brighter_mr_never_becomes_less_dense():
 def test_outside_of_the_body_is_air():
     mapping = baselines.fit_histogram_map(counts([1, 2]), counts([10, 20]))
     mr, body = np.array([2, 2], np.int16), np.array([True, False])
-    hu = baselines.map_histogram(mapping, mr, body)
+    hu = baselines.map_brightness(mapping, mr, body)
     assert hu[0] == 20 and hu[1] == -1024
 
 
 def test_bodies_without_a_voxel_are_refused():
     with pytest.raises(ValueError, match="0 voxels of MR"):
         baselines.fit_histogram_map(np.zeros(65536), counts([1]))
+
+
+@pytest.mark.parametrize("fat", [14000, 1000])  # in phase, and suppressed
+def test_thresholds_part_the_tissues_wherever_fat_lies(fat):
+    hu = np.array([-850, 60, -110]).repeat(50)
+    mr = np.array([100, 7000, fat]).repeat(50) + np.tile(np.arange(50), 3)
+    body = np.ones(hu.shape, bool)
+    mask = np.arange(150) % 2 > 0
+    errors = sum(baselines.threshold_errors(mr, hu, m) for m in (mask, ~mask))
+    table = baselines.fit_thresholds(errors)
+    ct = baselines.map_brightness(table, mr, body)
+    assert (ct == np.array([-900, 80, -100]).repeat(50)).all()
+    assert len(table) == 32768 and table.dtype == np.float32
+    assert np.count_nonzero(np.diff(table)) == 2

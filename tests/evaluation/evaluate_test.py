@@ -68,16 +68,20 @@ class MadeUpDataset(Dataset):
 def made_up_data(*, test: int = 3, labels: bool = True):
     """Make data with four people for training, and some with everything for test.
 
+    With labels, there is also one for validation.
+
     Returns:
         Arguments of `evaluate` and `validate`, and a function from MR to its CT.
     """
-    people = {f"person_{i}": person(i) for i in range(test + 4)}
+    people = {f"person_{i}": person(i) for i in range(4 + test + labels)}
     split = {name: "train" if i < 4 else "test" for i, name in enumerate(people)}
+    if labels:
+        split[f"person_{4 + test}"] = "validation"
     # Training subjects have one kind of image each; without labels so has everyone.
     has = {
         "mr": [n for i, n in enumerate(people) if i % 2 == 0 or (labels and i > 3)],
         "ct": [n for i, n in enumerate(people) if i % 2 == 1 or (labels and i > 3)],
-        "labels": [n for n in people if labels and split[n] == "test"],
+        "labels": [n for n in people if labels and split[n] != "train"],
     }
     domains = {
         domain: Domain(
@@ -195,7 +199,10 @@ def test_baselines_are_evaluated_beside_the_network(shifted_evaluation):
     # Fat is bright on MR and dark on CT: the mapped histogram swaps it with bone.
     assert evaluated.interval("me", "histogram", "tissue:fat").value > 100
     assert mae["network"] < min(mae["water"], mae["histogram"])
-    assert evaluated.best_baseline() == "water"
+    # Its bone is as dark as air on MR, its fat and muscle are 20 HU off or less.
+    fat = evaluated.interval("me", "thresholds", "tissue:fat")
+    assert fat.value == pytest.approx(0, abs=2)
+    assert evaluated.best_baseline() == "thresholds"
     assert "MAE in the body: 30.0 HU (30.0 to 30.0), 3 subjects" in results.summary(
         evaluated
     )
@@ -209,7 +216,9 @@ def test_unpaired_data_have_no_errors_and_the_report_says_so(tmp_path):
     evaluated = evaluation.results
     assert not evaluated.paired and not evaluated.metrics("paired")
     assert not evaluated.regions("tissue")
-    assert "bulk" not in evaluated.methods  # needs the reference CT
+    # They need a reference CT.
+    assert not {"thresholds", "bulk"} & set(evaluated.methods)
+    assert any("two thresholds" in text for text in evaluated.data["warnings"])
     distance = evaluated.interval(haar_features.NAME)
     assert distance.value > 0 and distance.low is None
     # Two real CT: one against the other, and synthetic CT of as many.
