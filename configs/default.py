@@ -104,6 +104,7 @@ def get_config() -> ConfigDict:
     model.blocks = 9  # residual blocks
     model.downsamplings = 2  # stride-2 layers before the blocks
     model.upsample = "transposed"  # transposed, or resize (nearest, then convolution)
+    model.antialias = False  # blur before each stride and after each upsampling
     model.discriminator_width = 64
     model.discriminator_layers = 3  # stride-2 layers: 1, 2, 3 see 16, 34, 70 pixels
     model.dtype = "float32"  # or bfloat16, to compute; parameters, losses: float32

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
+from synthct_jax.layers.blur import binomial
 from synthct_jax.layers.normalization import Arithmetic, instance_norm
 from synthct_jax.layers.padding import pad_reflect
 from synthct_jax.parallel.halo import SPACE, UNSHARDED, RowShard
@@ -91,6 +92,10 @@ class Ops:
         mirrored = x[:, width:0:-1], x[:, -width - 1 : -1][:, ::-1]
         return self.shard.halo_exchange(x, width, width, edges=mirrored)
 
+    def blur(self, x: jax.Array) -> jax.Array:
+        """Blur images by a 3x3 binomial filter, mirrored at their borders."""
+        return self._blur(self.pad_reflect(x, 1))
+
     def mean(self, scores: jax.Array, *, cropped_rows: int = 0) -> jax.Array:
         """Return a value whose average over devices is the mean over whole score maps.
 
@@ -150,6 +155,9 @@ class Ops:
 
     def _pad_reflect(self, x: jax.Array, width: int) -> jax.Array:
         return pad_reflect(x, width, (1, 2))
+
+    def _blur(self, x: jax.Array) -> jax.Array:
+        return binomial(x)
 
     def _arithmetic(self, cropped_rows: int) -> Arithmetic:
         return Arithmetic(self.shard.without(cropped_rows))

@@ -3,9 +3,8 @@
 Linen modules used as pure functions. The architecture is the reference CycleGAN's
 (Zhu et al. 2017; Johnson et al. 2016; Isola et al. 2017), with any number of channels.
 Images are NHWC. A convolution in front of an instance norm has no bias: its gradient
-would be zero but for rounding, which Adam would turn into steps.
-
-How a layer is computed, on which device and which rows, is in `Ops` alone.
+would be zero but for rounding, which Adam would turn into steps. How a layer is
+computed, on which device and which rows, is in `Ops` alone.
 """
 
 from functools import partial
@@ -77,11 +76,11 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """An image of one domain to one of the other, in [-1, 1].
+    """An image of one domain to one of the other with `channels`, in [-1, 1].
 
     Fully convolutional: h and w are multiples of 2**downsamplings, at least twice that,
     for the reflection at the lowest resolution, and at least 4, for the stem's.
-    `channels` are those of the output.
+    `antialias` blurs before each stride and after each upsampling (arXiv 1904.11486).
     """
 
     channels: int
@@ -89,6 +88,7 @@ class ResNetGenerator(nn.Module):
     blocks: int = 9
     downsamplings: int = 2
     upsample: str = "transposed"
+    antialias: bool = False
     dtype: jnp.dtype = jnp.float32
     ops: Ops = Ops()
 
@@ -96,12 +96,12 @@ class ResNetGenerator(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images (n, h, w, c) to (n, h, w, channels)."""
         ops, conv = self.ops, partial(Conv, self.ops)
-        x = x.astype(self.dtype)
-        x = conv(self.width, 7, name="stem")(ops.pad_reflect(x, 3))
+        blur = ops.blur if self.antialias else lambda x: x
+        x = conv(self.width, 7, name="stem")(ops.pad_reflect(x.astype(self.dtype), 3))
         x = ops.instance_norm(x, RELU_SLOPE)
         for i in range(self.downsamplings):
             features = self.width * 2 ** (i + 1)
-            x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(x)
+            x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(blur(x))
             x = ops.instance_norm(x, RELU_SLOPE)
         x = ops.repeat(ResidualBlock, self.blocks, name="blocks")(x)
         for i in reversed(range(self.downsamplings)):
@@ -111,7 +111,7 @@ class ResNetGenerator(nn.Module):
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
                 x = conv(features, 3, name=f"up_{i}")(ops.pad_reflect(x, 1))
-            x = ops.instance_norm(x, RELU_SLOPE)
+            x = ops.instance_norm(blur(x), RELU_SLOPE)
         head = conv(self.channels, 7, bias=True, name="head")
         return jnp.tanh(_promote(head(ops.pad_reflect(x, 3))))
 
@@ -132,8 +132,7 @@ class PatchDiscriminator(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images (n, h, w, c) to scores (n, h', w', 1)."""
         ops, conv = self.ops, partial(Conv, self.ops, size=4, padding=1)
-        x = x.astype(self.dtype)
-        x = conv(self.width, stride=2, bias=True, name="conv_0")(x)
+        x = conv(self.width, stride=2, bias=True, name="conv_0")(x.astype(self.dtype))
         x = nn.leaky_relu(x, LEAKY_SLOPE)
         for i in range(1, self.strided_layers):
             x = conv(self.width * min(2**i, 8), stride=2, name=f"conv_{i}")(x)
@@ -159,6 +158,7 @@ def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
         blocks=model.blocks,
         downsamplings=model.downsamplings,
         upsample=model.upsample,
+        antialias=model.get("antialias", False),  # older checkpoints do not say
         dtype=jnp.dtype(model.dtype),
         ops=ops,
     )
