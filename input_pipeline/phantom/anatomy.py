@@ -8,12 +8,11 @@ the lung bases above and the lower poles of the kidneys below.
 import numpy as np
 from scipy.special import expit
 
-from input_pipeline.phantom import organs, shapes, skeleton
+from input_pipeline.phantom import bowel, chest, organs, shapes, skeleton, varied
 from input_pipeline.phantom.build import BodyFrame, Build
 from input_pipeline.phantom.tissues import LABELS
 
 SKIN_MM = 2.0
-DIAPHRAGM_MM = 3.0
 
 
 def draw_labels(
@@ -29,20 +28,23 @@ def draw_labels(
     Args:
         axes: positions (z, y, x) of the grid in mm.
     """
+    if build.variety is not None:
+        return varied.draw_labels(rng, build, axes)
     canvas = shapes.Canvas(rng, axes)
     frame = _paint_wall(canvas, build)
     skeleton.paint_spine(canvas, build)
     skeleton.paint_ribs(canvas, build, frame)
     skeleton.paint_psoas(canvas, build)
-    _paint_chest(canvas, build, frame)
+    chest.paint_chest(canvas, build, frame)
     organs.paint_great_vessels(canvas, build)
     organs.paint_kidneys(canvas, build)
+    organs.paint_gallbladder(canvas, build)
     organs.paint_liver(canvas, build, frame)
     organs.paint_spleen(canvas, build, frame)
     organs.paint_pancreas(canvas, build)
-    organs.paint_stomach(canvas, build, frame)
-    organs.paint_colon(canvas, build)
-    organs.paint_small_bowel(canvas, build)
+    bowel.paint_stomach(canvas, build, frame)
+    bowel.paint_colon(canvas, build)
+    bowel.paint_small_bowel(canvas, build)
     organs.paint_mesenteric_vessels(canvas, build)
     return canvas.labels
 
@@ -77,7 +79,7 @@ def _paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
     paint(everywhere, between & (np.abs(angle) < 0.9), LABELS["subcutaneous_fat"])
     paint(everywhere, beyond < 0, LABELS["visceral_fat"])
 
-    above = _above_diaphragm_mm(canvas, build, angle, share)
+    above = chest.above_diaphragm_mm(canvas, build, angle, share)
     return BodyFrame(angle=angle, beyond_mm=beyond, above_mm=above)
 
 
@@ -111,48 +113,3 @@ def _subcutaneous_fat_mm(
     # The furrow over the spinous processes.
     fat -= 0.45 * build.fat_mm * np.exp(-((canvas.x / 16) ** 2)) * (canvas.y > 0)
     return np.maximum(fat, 2.0)
-
-
-def _above_diaphragm_mm(
-    canvas: shapes.Canvas, build: Build, angle: np.ndarray, share: np.ndarray
-) -> np.ndarray:
-    """Return the height above the diaphragm, whose domes fall to the wall, in mm."""
-    x, y = canvas.x, canvas.y
-    drop = 36 + 14 * np.cos(angle)
-    above = canvas.z - build.dome_mm + drop * np.minimum(share, 1) ** 3.5
-    # The left dome is lower, and the heart presses on the middle.
-    above += 9 * expit((x - 5) / 12)
-    above += 3 * canvas.noise(canvas.everywhere(), 60.0)
-    pit = ((x - 18) / 34) ** 2 + ((y + 0.3 * build.half_depth_mm) / 30) ** 2
-    return above + 24 * np.exp(-pit)
-
-
-def _paint_chest(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
-    """Paint the lungs, the fat of the mediastinum and the base of the heart."""
-    everywhere = canvas.everywhere()
-    free = canvas.labels == LABELS["visceral_fat"]
-    over = free & (frame.above_mm > 0)
-    # The mediastinum lies between the lungs: oesophagus, aorta and their fat.
-    width = 16 + 12 * expit((5 - canvas.y) / 10)
-    width += 5 * canvas.noise(everywhere, 35.0)
-    middle = np.abs(canvas.x - 4) < width
-    canvas.paint(everywhere, over & ~middle, LABELS["lung"])
-    near = free & (np.abs(frame.above_mm) < DIAPHRAGM_MM / 2)
-    canvas.paint(everywhere, near & ~middle, LABELS["muscle"])
-    rng = canvas.rng
-    heart = canvas.blob(
-        (
-            build.dome_mm + 14 + rng.normal(0, 3),
-            -0.3 * build.half_depth_mm + rng.normal(0, 4),
-            20 + rng.normal(0, 3),
-        ),
-        (38, 36, 52),
-        rotation=(0.5, 0, 0),
-        roughness=0.03,
-    )
-    if heart is None:
-        return
-    box, depth = heart
-    over = (frame.above_mm[box] > 2) & (frame.beyond_mm[box] < -2)
-    canvas.paint(box, (depth > -5) & over, LABELS["visceral_fat"])
-    canvas.paint(box, (depth > 0) & over, LABELS["heart"])

@@ -4,62 +4,55 @@ import numpy as np
 
 from input_pipeline.phantom import shapes
 from input_pipeline.phantom.build import BodyFrame, Build
-from input_pipeline.phantom.tissues import LABELS
+from input_pipeline.phantom.painting import jitter, paint_shape
 
 
-def _paint(
-    canvas: shapes.Canvas,
-    shape: shapes.Shape | None,
-    label: str,
-    *,
-    over: tuple[str, ...] = ("visceral_fat",),
+def paint_great_vessels(
+    canvas: shapes.Canvas, build: Build, *, end_mm: float = -130.0
 ) -> None:
-    """Paint the inside of a shape, but only over the labels in `over`."""
-    if shape is None:
-        return
-    box, depth = shape
-    free = np.isin(canvas.labels[box], [LABELS[name] for name in over])
-    if "visceral_fat" in over:
-        free &= ~canvas.reserved[box]
-    canvas.paint(box, (depth > 0) & free, LABELS[label])
+    """Paint aorta, inferior vena cava, and their renal and mesenteric branches.
 
-
-def _jitter(rng: np.random.Generator, point, deviation: float = 3.0) -> np.ndarray:
-    """Move a point in mm by Gaussian noise."""
-    return np.asarray(point, float) + rng.normal(0, deviation, 3)
-
-
-def paint_great_vessels(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint aorta, inferior vena cava, and their renal and mesenteric branches."""
+    `end_mm` is the height of their lower ends.
+    """
     rng = canvas.rng
     spine = build.spine_mm
     front = spine - 17
     aorta_mm = float(rng.uniform(8, 11.5))
     aorta = [(160, spine - 12, 22), (70, front - 8, 12), (30, front - 13, 7),
-             (-50, front - 12, 6), (-130, front - 12, 5)]  # fmt: skip
-    _paint(canvas, canvas.tube(aorta, aorta_mm), "artery")
+             (-50, front - 12, 6), (end_mm, front - 12, 5)]  # fmt: skip
+    paint_shape(canvas, canvas.tube(aorta, aorta_mm), "artery")
     cava_mm = float(rng.uniform(9.5, 12.5))
     cava = [(110, -4, -24), (60, 2, -26), (30, front - 20, -24), (0, front - 11, -20),
-            (-130, front - 10, -18)]  # fmt: skip
-    _paint(canvas, canvas.tube(shapes.smooth_path(cava, 3), cava_mm), "vein")
+            (end_mm, front - 10, -18)]  # fmt: skip
+    paint_shape(canvas, canvas.tube(shapes.smooth_path(cava, 3), cava_mm), "vein")
     for side in (-1, 1):
         hilum = (-18 + 5 * side, spine - 4, side * 44)
         start = (-8, front - 10, side * 8)
-        _paint(canvas, canvas.tube([start, hilum], 3.0), "artery")
+        paint_shape(canvas, canvas.tube([start, hilum], 3.0), "artery")
         start = (-14, front - 18, -16 if side < 0 else 4)
         middle = (-15, front - 24, 10) if side > 0 else start
         hilum = (-20 + 5 * side, spine - 9, side * 44)
-        _paint(canvas, canvas.tube([start, middle, hilum], 4.5), "vein")
+        paint_shape(canvas, canvas.tube([start, middle, hilum], 4.5), "vein")
     forward = [(6, front - 22, 8), (-5, front - 36, 7), (-70, front - 44, 2)]
-    _paint(canvas, canvas.tube(shapes.smooth_path(forward), 3.6), "artery")
+    paint_shape(canvas, canvas.tube(shapes.smooth_path(forward), 3.6), "artery")
 
 
-def paint_kidneys(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint cortex, medullary pyramids, renal pelvis and the fat of the sinus."""
+def paint_kidneys(
+    canvas: shapes.Canvas,
+    build: Build,
+    *,
+    sides: tuple[int, ...] = (-1, 1),
+    sinus_scale: float = 1.0,
+) -> None:
+    """Paint cortex, medullary pyramids, renal pelvis and the fat of the sinus.
+
+    Side -1 is the patient's right, 1 the left.
+    """
     rng = canvas.rng
-    for side, height in ((-1, -24.0), (1, -14.0)):
+    for side in sides:
+        height = -19.0 + 5 * side
         scale = build.organ_scale * float(rng.normal(1, 0.05))
-        centre = _jitter(rng, (height, build.spine_mm - 5, side * 62))
+        centre = jitter(rng, (height, build.spine_mm - 5, side * 62))
         turn = (side * 0.55, side * 0.12, -0.12)
         kidney = canvas.blob(
             centre,
@@ -70,53 +63,56 @@ def paint_kidneys(canvas: shapes.Canvas, build: Build) -> None:
         )
         sinus = canvas.blob(
             centre + np.array([0, -6, -side * 14]),
-            np.array([24, 11, 17]) * scale,
+            np.array([24, 11, 17]) * scale * sinus_scale,
             rotation=turn,
             roughness=0.08,
         )
-        _paint(canvas, kidney, "kidney_cortex")
+        paint_shape(canvas, kidney, "kidney_cortex")
         if kidney is not None:
             box, depth = kidney
             pyramids = depth + 2.5 * canvas.noise(box, 11.0)
             inner = (box, np.minimum(depth - 5, pyramids - 8))
-            _paint(canvas, inner, "kidney_medulla", over=("kidney_cortex",))
+            paint_shape(canvas, inner, "kidney_medulla", over=("kidney_cortex",))
         kidney_labels = ("kidney_cortex", "kidney_medulla")
-        _paint(canvas, sinus, "visceral_fat", over=kidney_labels)
+        paint_shape(canvas, sinus, "visceral_fat", over=kidney_labels)
         pelvis = canvas.blob(
             centre + np.array([-2, -6, -side * 17]),
             np.array([10, 4, 9]) * scale,
             rotation=turn,
         )
-        _paint(canvas, pelvis, "bile")
+        paint_shape(canvas, pelvis, "bile")
         if kidney is not None:
             box, depth = kidney
             canvas.reserved[box] |= depth > -(2 + 3.5 * build.fatness)
 
 
+def paint_gallbladder(canvas: shapes.Canvas, build: Build) -> shapes.Shape | None:
+    """Paint the gallbladder below the liver, before it; return its shape."""
+    rng = canvas.rng
+    gallbladder = canvas.blob(
+        jitter(rng, (-24, -0.48 * build.half_depth_mm, -46), 4),
+        np.array([27, 14, 13]) * rng.uniform(0.8, 1.15),
+        rotation=(0.2, 0.3, -0.35),
+    )
+    paint_shape(canvas, gallbladder, "bile")
+    return gallbladder
+
+
 def paint_liver(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
-    """Paint both lobes of the liver, gallbladder, portal and hepatic veins."""
+    """Paint both lobes of the liver, its fissure, portal and hepatic veins."""
     rng = canvas.rng
     scale = build.organ_scale * (1 + 0.3 * build.liver_fat_fraction)
     depth_mm = build.half_depth_mm
     right_x = -0.52 * build.half_width_mm
-    _paint(
-        canvas,
-        canvas.blob(
-            _jitter(rng, (-24, -0.48 * depth_mm, -46), 4),
-            np.array([27, 14, 13]) * rng.uniform(0.8, 1.15),
-            rotation=(0.2, 0.3, -0.35),
-        ),
-        "bile",
-    )
     right = canvas.blob(
-        _jitter(rng, (26, -2, right_x), 4),
+        jitter(rng, (26, -2, right_x), 4),
         np.array([76, 0.96 * depth_mm, 70]) * scale,
         power=2.4,
         rotation=(0.15, -0.15, 0),
         roughness=0.04,
     )
     left = canvas.blob(
-        _jitter(rng, (36, -0.48 * depth_mm, 8), 4),
+        jitter(rng, (36, -0.48 * depth_mm, 8), 4),
         np.array([36, 34, 66]) * scale * rng.uniform(0.9, 1.12),
         power=2.1,
         rotation=(-0.12, -0.25, 0),
@@ -128,15 +124,15 @@ def paint_liver(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
         box, depth = lobe
         wall = -frame.beyond_mm[box] - 0.5 - 2 * build.fatness
         depth = np.minimum(depth, np.minimum(wall, -frame.above_mm[box] - 1.5))
-        _paint(canvas, (box, depth), "liver")
+        paint_shape(canvas, (box, depth), "liver")
     # The fissure of the round ligament, between the lobes.
     fissure = canvas.blob(
-        _jitter(rng, (20, -0.68 * depth_mm, -12), 2),
+        jitter(rng, (20, -0.68 * depth_mm, -12), 2),
         (24, 17, rng.uniform(2, 4.5)),
         rotation=(rng.normal(-0.3, 0.15), 0, rng.normal(0, 0.2)),
         roughness=0.15,
     )
-    _paint(canvas, fissure, "visceral_fat", over=("liver",))
+    paint_shape(canvas, fissure, "visceral_fat", over=("liver",))
 
     hilum = np.array([14.0, build.spine_mm - 46, -30.0])
     within = ("visceral_fat", "liver")
@@ -159,14 +155,14 @@ def paint_liver(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
         tube = canvas.tube(shapes.smooth_path(path), np.interp(
             np.linspace(0, 1, 5 * (len(points) - 1) + 1),
             np.linspace(0, 1, len(radii)), radii))  # fmt: skip
-        _paint(canvas, tube, "vein", over=within)
+        paint_shape(canvas, tube, "vein", over=within)
 
 
 def paint_spleen(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
     """Paint the spleen between diaphragm and kidney, concave towards the middle."""
     rng = canvas.rng
     scale = build.organ_scale * float(rng.uniform(0.92, 1.28))
-    centre = _jitter(
+    centre = jitter(
         rng, (28, build.half_depth_mm * 0.42, 0.74 * build.half_width_mm), 4
     )
     spleen = canvas.blob(
@@ -183,8 +179,8 @@ def paint_spleen(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
     box, depth = spleen
     depth = np.minimum(depth, -frame.beyond_mm[box] - 2.0)
     depth = np.minimum(depth, -frame.above_mm[box] - 1.5)
-    _paint(canvas, (box, depth), "spleen")
-    _paint(canvas, hollow, "visceral_fat", over=("spleen",))
+    paint_shape(canvas, (box, depth), "spleen")
+    paint_shape(canvas, hollow, "visceral_fat", over=("spleen",))
 
 
 def paint_pancreas(canvas: shapes.Canvas, build: Build) -> None:
@@ -196,105 +192,12 @@ def paint_pancreas(canvas: shapes.Canvas, build: Build) -> None:
             head + (34, 22, 84)]  # fmt: skip
     path = shapes.smooth_path(path)
     vein = canvas.tube(path[5:] + np.array([0, 9, 0]), 3.8)
-    _paint(canvas, vein, "vein")
+    paint_shape(canvas, vein, "vein")
     pancreas = canvas.tube(path, np.interp(np.linspace(0, 4, len(path)), range(5),
                                            [13, 15, 11, 12, 9.5]))  # fmt: skip
     if pancreas is not None:
         box, depth = pancreas
-        _paint(canvas, (box, depth + 2.2 * canvas.noise(box, 8.0)), "pancreas")
-
-
-def _paint_gut(
-    canvas: shapes.Canvas,
-    shape: shapes.Shape | None,
-    *,
-    wall_mm: float,
-    gas: np.ndarray,
-) -> None:
-    """Paint a hollow organ: wall, content, and gas at the true voxels of `gas`."""
-    if shape is None:
-        return
-    box, depth = shape
-    free = (canvas.labels[box] == LABELS["visceral_fat"]) & ~canvas.reserved[box]
-    content = free & (depth > wall_mm)
-    canvas.paint(box, free & (depth > 0), LABELS["bowel_wall"])
-    canvas.paint(box, content, LABELS["bowel_content"])
-    canvas.paint(box, content & gas, LABELS["gas"])
-
-
-def paint_stomach(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
-    """Paint the stomach of a supine patient, with gas in front of a level surface."""
-    rng = canvas.rng
-    fill = float(rng.uniform(0.75, 1.15))
-    depth_mm = build.half_depth_mm
-    path = [(58, 0.2 * depth_mm, 52), (30, -0.2 * depth_mm, 58),
-            (2, -0.5 * depth_mm, 44), (-14, -0.5 * depth_mm, 6),
-            (-8, -0.36 * depth_mm, -18)]  # fmt: skip
-    path = shapes.smooth_path(np.array(path) + rng.normal(0, 4, (5, 3)))
-    radii = np.interp(np.linspace(0, 4, len(path)), range(5), [36, 32, 22, 15, 10])
-    stomach = canvas.tube(path, radii * fill)
-    if stomach is None:
-        return
-    box, depth = stomach
-    depth = np.minimum(depth, -frame.beyond_mm[box] - 3.0)
-    depth = np.minimum(depth, -frame.above_mm[box] - 2.0)
-    depth = depth + 1.5 * canvas.noise(box, 22.0)
-    surface = -0.42 * depth_mm + rng.uniform(-10, 16)
-    # The surface is level in the room, not in the deformed coordinates of the anatomy.
-    gas = (canvas.axes[1][box[1]] < surface)[None, :, None]
-    _paint_gut(canvas, (box, depth), wall_mm=4.0, gas=gas)
-
-
-def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint ascending, transverse and descending colon with haustra, stool and gas."""
-    rng = canvas.rng
-    wide, deep = build.half_width_mm, build.half_depth_mm
-    low = float(rng.normal(-46, 8))
-    segments = [
-        [(-130, 0.2 * deep, -0.72 * wide), (-80, 0.22 * deep, -0.74 * wide),
-         (low + 6, 0.05 * deep, -0.68 * wide)],
-        [(low + 6, 0.0, -0.66 * wide), (low - 4, -0.62 * deep, -0.42 * wide),
-         (low - 12, -0.74 * deep, 0), (low + 14, -0.66 * deep, 0.42 * wide),
-         (10, -0.25 * deep, 0.76 * wide)],
-        [(16, 0.0, 0.8 * wide), (-20, 0.28 * deep, 0.82 * wide),
-         (-130, 0.22 * deep, 0.8 * wide)],
-    ]  # fmt: skip
-    for points, radius in zip(segments, (21, 18, 14), strict=True):
-        path = shapes.smooth_path(np.array(points) + rng.normal(0, 3, (len(points), 3)))
-        tube = canvas.tube(path, radius * float(rng.uniform(0.8, 1.15)))
-        if tube is None:
-            continue
-        box, depth = tube
-        depth = depth + 2.2 * canvas.noise(box, 13.0)
-        gas = canvas.noise(box, 34.0) + canvas.noise(box, 9.0) * 0.3
-        gas = gas > rng.uniform(-0.2, 0.9)
-        _paint_gut(canvas, (box, depth), wall_mm=2.4, gas=gas)
-
-
-def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint loops of small bowel in the front of the lower abdomen."""
-    rng = canvas.rng
-    wide, deep = build.half_width_mm, build.half_depth_mm
-    size = np.array([60, 0.42 * deep, 0.6 * wide])
-    centre = np.array([-54, -0.32 * deep, 0.08 * wide])
-    for _ in range(30):
-        point = rng.uniform(-1, 1, 3)
-        heading = rng.standard_normal(3)
-        points = []
-        for _ in range(6):
-            points.append(centre + size * point)
-            heading = 0.6 * heading + 0.8 * rng.standard_normal(3)
-            heading *= 26 / np.linalg.norm(heading * size)
-            point = point + heading
-            outside = np.abs(point) > 1
-            heading[outside] *= -1
-            point = np.clip(point, -1, 1)
-        tube = canvas.tube(shapes.smooth_path(points, 3), rng.uniform(9, 13))
-        if tube is None:
-            continue
-        box, depth = tube
-        gas = canvas.noise(box, 20.0) > 1.5
-        _paint_gut(canvas, (box, depth - 0.5), wall_mm=2.2, gas=gas)
+        paint_shape(canvas, (box, depth + 2.2 * canvas.noise(box, 8.0)), "pancreas")
 
 
 def paint_mesenteric_vessels(canvas: shapes.Canvas, build: Build) -> None:
@@ -305,6 +208,6 @@ def paint_mesenteric_vessels(canvas: shapes.Canvas, build: Build) -> None:
     for _ in range(16):
         end = np.array([rng.uniform(-120, 10), rng.uniform(-0.7, 0) * deep,
                         rng.uniform(-0.6, 0.7) * wide])  # fmt: skip
-        middle = _jitter(rng, 0.5 * (root + end), 10)
+        middle = jitter(rng, 0.5 * (root + end), 10)
         tube = canvas.tube(shapes.smooth_path([root, middle, end]), rng.uniform(1.2, 2))
-        _paint(canvas, tube, "vein")
+        paint_shape(canvas, tube, "vein")

@@ -9,11 +9,22 @@ from input_pipeline.phantom.tissues import LABELS
 _SHELL_MM = 1.8
 
 
-def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint vertebral bodies with end plates, discs, canal, arches and processes."""
+def paint_spine(
+    canvas: shapes.Canvas,
+    build: Build,
+    *,
+    shell_mm: float = _SHELL_MM,
+    lowest_mm: float = -1e4,
+) -> None:
+    """Paint vertebral bodies with end plates, discs, canal, arches and processes.
+
+    Args:
+        shell_mm: thickness of cortical bone.
+        lowest_mm: height of the lower end of the lumbar spine.
+    """
     rng = canvas.rng
     spine = build.spine_mm
-    box = canvas.box((-1e4, spine - 40, -55), (1e4, spine + 75, 55))
+    box = canvas.box((lowest_mm, spine - 40, -55), (1e4, spine + 75, 55))
     if box is None:
         return
     z, y, x = canvas.coordinates(box)
@@ -31,8 +42,9 @@ def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
     ) ** (1 / 2.4)
     depth = (1 - radius) * half_depth
     from_plate = np.minimum(level - disc_mm, period - level)
+    depth = np.where(z > lowest_mm, depth, -1)
     bone = (depth > 0) & (from_plate > 0)
-    shell = np.minimum(depth, from_plate) < _SHELL_MM
+    shell = np.minimum(depth, from_plate) < shell_mm
     canvas.paint(box, (depth > 0.5) & (from_plate <= 0), LABELS["disc"])
     canvas.paint(box, bone & shell, LABELS["cortical_bone"])
     canvas.paint(box, bone & ~shell, LABELS["marrow"])
@@ -57,9 +69,11 @@ def paint_spine(canvas: shapes.Canvas, build: Build) -> None:
     middle = np.abs(level - 0.62 * period) < 5.5
     transverse = np.where(middle, transverse, -1)
     posterior = np.maximum.reduce([arch, facet, spinous, transverse])
+    posterior = np.where(z > lowest_mm, posterior, -1)
     canvas.paint(box, posterior > 0, LABELS["cortical_bone"])
-    canvas.paint(box, posterior > _SHELL_MM, LABELS["marrow"])
-    canvas.paint(box, (from_canal < 0) & (behind > 0), LABELS["spinal_canal"])
+    canvas.paint(box, posterior > shell_mm, LABELS["marrow"])
+    canal = (from_canal < 0) & (behind > 0) & (z > lowest_mm)
+    canvas.paint(box, canal, LABELS["spinal_canal"])
 
 
 # Rib, height of its root in mm, angle of its end in radians from posterior.

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from input_pipeline.phantom import ct, mr, scanners, shapes, tissues
+from input_pipeline.phantom import ct, mr, scanners, shapes
 from input_pipeline.phantom.anatomy import draw_labels
 from input_pipeline.phantom.build import draw_build
 from input_pipeline.phantom.examination import draw_examination
@@ -52,8 +52,9 @@ def draw_subject(
 ) -> PhantomSubject:
     """Draw a random subject; the same arguments give the same voxels.
 
-    The body is at most about 370 mm wide. A field of view (`size * spacing_mm`) below
-    that cuts it off. Anatomy and MR do not depend on the contrast.
+    The reference body is at most about 370 mm wide, a varied one 430 mm without arms.
+    A field of view (`size * spacing_mm`) below that cuts it off. Anatomy and MR do not
+    depend on the contrast.
 
     Args:
         size: rows and columns.
@@ -62,7 +63,8 @@ def draw_subject(
         slice_mm: spacing of slices.
         contrast: one of `ct.CONTRASTS`.
         scanner: one of `scanners.NAMES`; 'randomised' draws one.
-        anatomy: one of `build.ANATOMIES`.
+        anatomy: one of `build.ANATOMIES`: the abdomens that results are measured on, or
+            patients of greater variety.
     """
     if scanner not in scanners.NAMES:
         raise ValueError(f"scanner is {scanner!r}, expected one of {scanners.NAMES}")
@@ -83,7 +85,7 @@ def draw_subject(
     factors = (along, in_plane, in_plane)
     fine_plane = _centres(size * in_plane, spacing_mm / in_plane)
     fine_axes = (_centres(slices * along, slice_mm / along), fine_plane, fine_plane)
-    build = draw_build(shape_rng)
+    build = draw_build(shape_rng, anatomy)
     fine = draw_labels(shape_rng, build, fine_axes)
     fat_fractions = {
         "liver": build.liver_fat_fraction,
@@ -135,7 +137,7 @@ def majority_label(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarra
     sub_voxels = sub_voxels.reshape(-1, *shape)
     best = np.zeros(shape, np.uint8)
     votes = np.zeros(shape, np.uint16)
-    for label in range(len(tissues.TISSUES)):
+    for label in np.flatnonzero(np.bincount(fine.ravel())):
         count = (sub_voxels == label).sum(axis=0, dtype=np.uint16)
         best = np.where(count > votes, np.uint8(label), best)
         np.maximum(votes, count, out=votes)

@@ -138,6 +138,47 @@ _TABLE = (
     Tissue("bile", CHOSEN,
            0.97,  2200,   400,  2400,   380,   120,  0.00,   1.0,  0.02,
               9,     9,    10,     9,   2.0),
+    # Below: tissues of the varied anatomy alone. New ones go to the end, because labels
+    # in data sets are positions in this table.
+    # Serous fluid: cysts, urine, ascites, pleural effusion, liquid in the bowel.
+    Tissue("fluid", CHOSEN,
+           0.98,  2600,   600,  2900,   550,   300,  0.00,   1.0,  0.02,
+              8,     8,     9,    10,   2.0),
+    # Cysts with protein or blood, sludge: short T1.
+    Tissue("dense_fluid", CHOSEN,
+           0.92,   420,    80,   500,    70,    60,  0.00,   1.0,  0.04,
+             55,    55,    56,    56,   4.0),
+    # Metastases and other tumours with few vessels.
+    Tissue("pale_tumour", CHOSEN,
+           0.82,  1050,    85,  1250,    75,    45,  0.00,   1.0,  0.08,
+             42,    56,    72,    70,   7.0),
+    # Tumours with many vessels, of liver or kidney.
+    Tissue("vascular_tumour", CHOSEN,
+           0.82,   900,    95,  1100,    85,    45,  0.02,   1.0,  0.08,
+             40,   125,   105,    80,   8.0),
+    Tissue("gallstone", CHOSEN,
+           0.10,   300,   2.0,   330,   2.0,   1.0,  0.00,   1.0,  0.10,
+            140,   140,   140,   140,  40.0),
+    Tissue("cartilage", CHOSEN,
+           0.65,   900,    35,  1100,    32,    18,  0.00,   1.0,  0.05,
+            110,   112,   115,   116,  12.0),
+    Tissue("metal", CHOSEN,
+           0.00,   1.0,   1.0,   1.0,   1.0,   1.0,  0.00,   1.0,  0.00,
+           2600,  2600,  2600,  2600,  100.),
+    Tissue("fatty_muscle", CHOSEN,
+           0.80,   856,    29,   898,    31,    26,  0.42,   1.0,  0.10,
+              2,     5,     9,    10,  10.0),
+    Tissue("sclerotic_bone", CHOSEN,
+           0.30,   600,    20,   650,    19,   4.0,  0.08,   1.0,  0.10,
+            430,   432,   435,   434,  50.0),
+    # Colonic content with little water: short T1.
+    Tissue("stool", CHOSEN,
+           0.70,   500,    50,   560,    46,    12,  0.08,   1.0,  0.20,
+             35,    35,    36,    36,  25.0),
+    # Uterus, prostate, seminal vesicles: the values are those of the myometrium.
+    Tissue("pelvic_organ", DE_BAZELAIRE,
+           0.80,  1309,   117,  1514,    79,    50,  0.00,   1.0,  0.06,
+             42,    80,    98,    90,   6.0),
 )
 # fmt: on
 

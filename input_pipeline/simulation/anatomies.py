@@ -127,7 +127,7 @@ def _draw_shard(anatomies: Anatomies, number: int, path: Path) -> None:
     rng = np.random.default_rng([anatomies.seed, number, 1])
     fine = _centres(2 * anatomies.size, anatomies.spacing_mm / 2)
     z = _centres(anatomies.slabs * PLANES, PLANE_MM)
-    build = draw_build(rng)
+    build = draw_build(rng, anatomies.kind)
     labels = anatomy.draw_labels(rng, build, (z, fine, fine))
     writer = ArrayRecordWriter(str(path), "group_size:1")
     try:
