@@ -126,6 +126,8 @@ def get_config() -> ConfigDict:
 
     train = config.train = ConfigDict()
     train.steps = 200_000
+    # Model file, or the name of a shipped model, whose weights to_ct starts from.
+    train.init_from = ""  # "": random weights
     train.global_batch = 8  # images of each domain, over all devices
     train.accumulate = 1  # microbatches of a batch, in sequence: less memory, same step
     train.learning_rate = 2e-4

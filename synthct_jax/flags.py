@@ -28,11 +28,17 @@ MODES = {
         ("data_dir", "output", "step", "split", "inception", "watch", "poll_seconds"),
     ),
     "compare": Mode(("runs",), ("output",)),
-    "translate": Mode(("workdir", "input", "output"), ("step",)),
+    "export": Mode(("workdir", "output"), ("step", "card")),
+    "translate": Mode(("input", "output"), ("workdir", "step")),
     "organs": Mode(("input", "masks"), ("organs", "contrast", "output")),
     "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
     "plan": Mode(("config", "topology")),
     "benchmark": Mode(("config",), ("output",)),
+}
+# With a model file in place of a run.
+WITH_MODEL = {
+    "evaluate": Mode(("model", "data_dir", "output"), ("split", "inception")),
+    "translate": Mode(("model", "input", "output")),
 }
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -61,28 +67,43 @@ ANATOMIES_DIR = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "train: folder of the run; an existing run is resumed. evaluate, translate: the "
-    "run whose generator to use. sweep: folder of all its runs.",
+    "train: folder of the run; an existing run is resumed. evaluate, export, "
+    "translate: the run whose generator to use. sweep: folder of all its runs.",
+)
+MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "evaluate, translate: in place of --workdir, a model file, FILE.safetensors, or "
+    "the name of a model that ships. By default translate takes the shipped model that "
+    "fits the channels of the input, for CT without contrast medium.",
+)
+CARD = flags.DEFINE_string(
+    "card",
+    None,
+    "export: a JSON file with what the card is to state and the checkpoint does not "
+    "know: trained_on, command, contrast_medium, licence, numbers.",
 )
 INPUT = flags.DEFINE_string(
     "input",
     None,
     "translate: an MR. A DICOM folder with all phases, or NIfTI files in the order of "
-    "the model's channels, comma-separated. organs: synthetic CT, comma-separated: "
-    "outputs of translate, NIfTI files or DICOM folders.",
+    "the model's channels, comma-separated; without --workdir and --model their names "
+    "say in_phase, out_of_phase or t2. organs: synthetic CT, comma-separated: outputs "
+    "of translate, NIfTI files or DICOM folders.",
 )
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "translate: a new folder. evaluate: WORKDIR/evaluation/STEP by default; with "
+    "translate: a new folder. export: a new file, NAME.safetensors; NAME.json appears "
+    "beside it. evaluate: WORKDIR/evaluation/STEP by default; with "
     "--watch, WORKDIR/evaluation. compare: ./comparison by default. benchmark: a JSON "
     "file, ./benchmark.json by default. organs: a CSV file, by default none.",
 )
 STEP = flags.DEFINE_integer(
     "step",
     None,
-    "evaluate, translate: the checkpoint; by default the best validated one, or the "
-    "latest.",
+    "evaluate, export, translate: the checkpoint; by default the best validated one, "
+    "or the latest.",
     lower_bound=0,
 )
 SPLIT = flags.DEFINE_enum(
@@ -167,16 +188,19 @@ def check(argv: Sequence[str]) -> None:
     """Raise ValueError for a flag that the mode lacks, or does not read."""
     if len(argv) > 1:
         raise ValueError(f"{argv[1]!r} is not a flag, expected --NAME=VALUE")
-    mode = MODES[MODE.value]
-    for name in sorted({n for m in MODES.values() for n in m.needs + m.reads}):
+    mode, called = MODES[MODE.value], f"--mode={MODE.value}"
+    if MODEL.value is not None and MODE.value in WITH_MODEL:
+        mode, called = WITH_MODEL[MODE.value], f"{called} with --model"
+    every = [*MODES.values(), *WITH_MODEL.values()]
+    for name in sorted({n for m in every for n in m.needs + m.reads}):
         present = flags.FLAGS[name].present
         if name in mode.needs and not present:
-            raise ValueError(f"--mode={MODE.value} needs --{name}")
+            raise ValueError(f"{called} needs --{name}")
         if present and name not in mode.needs + mode.reads:
             names = ", ".join(f"--{n}" for n in mode.needs + mode.reads)
-            raise ValueError(
-                f"--mode={MODE.value} does not read --{name}; it reads {names}"
-            )
+            raise ValueError(f"{called} does not read --{name}; it reads {names}")
+    if flags.FLAGS["step"].present and not flags.FLAGS["workdir"].present:
+        raise ValueError("--step is of a checkpoint: it needs --workdir")
     if WATCH.value and flags.FLAGS["step"].present:
         raise ValueError("--watch evaluates every checkpoint: it does not read --step")
     if flags.FLAGS["poll_seconds"].present and not WATCH.value:

@@ -4,6 +4,8 @@
     python -m synthct_jax.main --config=FILE --data_dir=DATA --workdir=RUN
     python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N | --watch]
     python -m synthct_jax.main --mode=compare --runs=A,B
+    python -m synthct_jax.main --mode=export --workdir=RUN --output=FILE.safetensors
+    python -m synthct_jax.main --mode=translate --input=IN --output=OUT [--model=FILE]
     python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
     python -m synthct_jax.main --mode=organs --input=OUT --masks=LABELS --organs=1:liver
     python -m synthct_jax.main --mode=sweep --config=FILE --variants=A,B --workdir=SWEEP

@@ -14,6 +14,7 @@ def run_mode() -> int:
     """
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
+    model = flags.MODEL.value
     match flags.MODE.value:
         case "prepare":
             from input_pipeline.preparation.prepare import prepare
@@ -40,9 +41,17 @@ def run_mode() -> int:
             options["split"] = flags.SPLIT.value
             if flags.WATCH.value:
                 watch.watch(workdir, poll_seconds=flags.POLL_SECONDS.value, **options)
-            else:
+                return 0
+            if model is None:
                 evaluation = evaluate.evaluate_run(workdir, step=step, **options)
-                print(f"Report: {evaluation.report}")
+            else:
+                evaluation = evaluate.evaluate_model(model, **options)
+            print(f"Report: {evaluation.report}")
+        case "export":
+            from synthct_jax.inference.export import export
+
+            export(workdir, output, step=step, card=flags.path(flags.CARD))
+            print(f"Model: {output}, with its card beside it")
         case "compare":
             from synthct_jax.evaluation.comparison import documents
 
@@ -52,7 +61,8 @@ def run_mode() -> int:
         case "translate":
             from synthct_jax.translate import translate
 
-            translate(workdir, flags.INPUT.value, output, step=step)
+            scan = flags.INPUT.value
+            translate(scan, output, workdir=workdir, step=step, model=model)
             print(f"Synthetic CT, preview and report: {output}")
         case "organs":
             from synthct_jax.evaluation import organs

@@ -20,7 +20,12 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
 from input_pipeline.simulation import anatomies
 from input_pipeline.simulation.stream import stream_simulated
-from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
+from synthct_jax.checkpoint.initial import start_from
+from synthct_jax.checkpoint.metadata import (
+    CheckpointMetadata,
+    library_versions,
+    source_commit,
+)
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
@@ -50,7 +55,8 @@ def train(
         True when all steps are done; False when stopped by a signal, at a checkpoint.
 
     Raises:
-        ValueError: the configuration does not fit the data, or that of the run.
+        ValueError: the configuration does not fit the data, that of the run, or the
+            model to start from.
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite; that step is not saved.
     """
@@ -68,7 +74,7 @@ def train(
             config=config.to_dict(),
             prepared=dataset.manifest.to_json(),
             data_dir=str(data_dir.resolve()),
-            versions=library_versions(),
+            versions=library_versions() | source_commit(),
         )
 
         # State: from the run's latest checkpoint, or new; made where it stays.
@@ -77,6 +83,8 @@ def train(
         state = run.restore(abstract, metadata)
         if state is None:
             state = init(jax.random.key(config.seed))
+            if config.train.get("init_from"):
+                state = start_from(state, config)
         del init  # with its program, 0.1 GiB at full size on a CPU
         logging.info(
             "%d parameters in the generators, %d in the discriminators",

@@ -3,7 +3,7 @@
 OUT/synthetic_ct.nii.gz   HU, int16
 OUT/dicom/                the same as a CT series, in the MR's frame of reference
 OUT/preview.png           MR and synthetic CT in three planes
-OUT/report.json           input, checkpoint, versions, HU statistics, warnings
+OUT/report.json           input, generator, versions, HU statistics, warnings
 """
 
 import dataclasses
@@ -22,11 +22,16 @@ from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_covering, resample_from_grid
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import write_nifti
-from input_pipeline.scans.read_scan import read_scan
+from input_pipeline.scans.read_scan import find_channels, read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
+from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.inference import preview
-from synthct_jax.inference.loaded_model import LoadedModel, load_model
+from synthct_jax.inference.loaded_model import (
+    LoadedModel,
+    load_model,
+    load_model_file,
+)
 from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import tissues
 
@@ -37,7 +42,12 @@ NOT_A_DEVICE = (
 
 
 def translate(
-    workdir: Path, scan: str, output: Path, *, step: int | None = None
+    scan: str,
+    output: Path,
+    *,
+    workdir: Path | None = None,
+    step: int | None = None,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -45,26 +55,37 @@ def translate(
         scan: a DICOM folder, or NIfTI files, comma-separated in the order of the
             channels: see `read_scan`.
         output: a folder that does not exist, or is empty.
+        workdir: the run whose generator to use.
         step: of the checkpoint, see `load_model`.
+        model: without `workdir`, a model file or the name of a shipped model; None for
+            the shipped one that fits the channels of the scan.
 
     Returns:
         The content of OUT/report.json.
 
     Raises:
         FileExistsError: `output` is not empty.
-        FileNotFoundError, ValueError: as for `load_model` and `read_scan`.
+        FileNotFoundError, ValueError: as for `load_model`, `load_model_file` and
+            `read_scan`; or no shipped model fits the scan.
         FloatingPointError: the network's output is not finite.
     """
     files.check_vacant(output)
-    model = load_model(workdir, step)
-    mr = read_mr(scan, model.data["mr_channels"])
+    read_from = scan
+    if workdir is not None:
+        loaded = load_model(workdir, step)
+    else:
+        if model is None:
+            model, read_from = choose_shipped(scan)
+        loaded = load_model_file(model)
+    mr = read_mr(read_from, loaded.data["mr_channels"])
     axial = to_axial(mr)
-    batches, body = synthesise(model, axial)
-    warnings = list(_warnings(model, axial, body))
+    batches, body = synthesise(loaded, axial)
+    warnings = list(_warnings(loaded, axial, body))
     for warning in warnings:
         logging.warning("%s", warning)
     versions = library_versions()
-    outside_body = "set to air" if model.data["mask_outside_body"] else "as translated"
+    masked = loaded.data["mask_outside_body"]
+    outside_body = "set to air" if masked else "as translated"
     with files.new_folder(output) as folder:
         hu = np.empty(body.shape, np.float32)
         with CtSeries(
@@ -87,21 +108,37 @@ def translate(
                 timespec="seconds"
             ),
             "input": scan,
-            "checkpoint": {"workdir": str(workdir.resolve()), "step": model.step},
+            "generator": dict(loaded.identity),
             "mr_channels": list(mr.channels),
             "grid": {
                 "slices_rows_columns": list(axial.voxels.shape[:3]),
                 "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
-                "network_spacing_mm": model.data["spacing_mm"],
+                "network_spacing_mm": loaded.data["spacing_mm"],
             },
             "outside_body": outside_body,
             "hu": hu_statistics(hu, body),
             "warnings": warnings,
             "versions": versions,
-            "trained_with_versions": model.metadata.versions,
+            "trained_with_versions": dict(loaded.versions),
         }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def choose_shipped(scan: str) -> tuple[str, str]:
+    """Return the shipped model for the channels of a scan, and what to read.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `find_channels` and `choose_model`.
+    """
+    paths = find_channels(scan)
+    path = model_file.choose_model(paths)
+    inputs = model_file.read_card(path)["inputs"]
+    logging.info(
+        "Chosen: %s, which takes %s; the input has %s. --model names another",
+        *(path.stem, ", ".join(inputs), ", ".join(paths)),
+    )
+    return path.stem, ",".join(dict.fromkeys(paths[name] for name in inputs))
 
 
 def read_mr(scan: str, channels: Sequence[str]) -> Volume:
@@ -164,8 +201,8 @@ def synthesise(
             start, stop = stop, stop + len(hu)
             if not np.isfinite(hu).all():
                 raise FloatingPointError(
-                    f"{model.workdir}, step {model.step}: the network's HU of slices "
-                    f"{start} to {stop - 1} hold NaN or infinite values"
+                    f"{model.source}: the network's HU of slices {start} to "
+                    f"{stop - 1} hold NaN or infinite values"
                 )
             if data["mask_outside_body"]:  # the network has not seen it
                 hu[~body[start:stop]] = AIR_HU
@@ -202,8 +239,7 @@ def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[s
     elif min(row_mm, column_mm) < 0.5 * trained_mm:
         yield f"{pixels}: details of the MR are lost"
     fraction = float(body.mean())
-    trained = model.metadata.prepared["domains"]["mr"]["statistics"]
-    trained_fraction = trained.get("train", {}).get("body_fraction")
+    trained_fraction = model.training_mr.get("body_fraction")
     grid_mm2 = (trained_mm * model.data["size"]) ** 2
     scan_mm2 = body.shape[1] * row_mm * body.shape[2] * column_mm
     if trained_fraction:

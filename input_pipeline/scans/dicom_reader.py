@@ -22,7 +22,13 @@ from input_pipeline.scans.dicom_frames import (
     read_pixels,
 )
 from input_pipeline.scans.dicom_geometry import find_difference, size, stack_slices
-from input_pipeline.volume import Origin, UnusableScan, Volume, check_channels
+from input_pipeline.volume import (
+    MR_CHANNELS,
+    Origin,
+    UnusableScan,
+    Volume,
+    check_channels,
+)
 
 _SAME_POSITION_MM = 0.01
 _PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
@@ -118,6 +124,25 @@ def read_dicom(
         else:
             chosen = _choose(images, channels, folder)
         return _read(chosen, folder, modality)
+
+
+def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
+    """Return the known contrasts of the MR images in a folder, in a fixed order.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UnusableScan: there is none; lists the images.
+    """
+    folder = os.fspath(folder)
+    with quiet_pydicom():
+        images = _group(_frames_of_modality(folder, "MR"), "MR")
+    contrasts = {image.contrast for image in images}
+    if contrasts == {None}:
+        listing = "".join(f"\n  {image}" for image in images)
+        raise UnusableScan(
+            f"{folder}: no image is {', '.join(MR_CHANNELS)} by its headers:{listing}"
+        )
+    return tuple(name for name in MR_CHANNELS if name in contrasts)
 
 
 def _frames_of_modality(folder: str, modality: str) -> list[Frame]:

@@ -1,13 +1,22 @@
 """Reader of any scan that a user names: a folder, a file, or a list of files."""
 
 import os
+import re
 from collections.abc import Sequence
 
 from input_pipeline.scans.alignment import check_one_body
 from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
-from input_pipeline.scans.dicom_reader import read_dicom
+from input_pipeline.scans.dicom_reader import find_contrasts, read_dicom
 from input_pipeline.scans.nifti import SUFFIXES, read_nifti
-from input_pipeline.volume import CHANNELS, UnusableScan, Volume, check_channels
+from input_pipeline.volume import (
+    CHANNELS,
+    MR_CHANNELS,
+    UnusableScan,
+    Volume,
+    check_channels,
+)
+
+_CHANNEL_WORD = re.compile(rf"(?<![a-z0-9])({'|'.join(MR_CHANNELS)})(?![a-z0-9])")
 
 
 def read_scan(
@@ -38,17 +47,47 @@ def read_scan(
     return volume
 
 
+def find_channels(scan: str | os.PathLike) -> dict[str, str]:
+    """Return the channels that an MR has, each with the path to read it from.
+
+    DICOM headers and the names in a folder of NIfTI files say what an image shows. The
+    name of a NIfTI file that is given by itself has to hold in_phase, out_of_phase or
+    t2, as a word: patient2_in_phase.nii.gz.
+
+    Args:
+        scan: as for `read_scan`.
+
+    Raises:
+        FileNotFoundError: names what is missing.
+        UnusableScan: a name holds no channel, or two files the same one; or no image
+            of a folder is known by its headers.
+    """
+    scan = os.fspath(scan)
+    paths = _split(scan)
+    if len(paths) == 1 and not _is_nifti(scan):
+        files = _channel_files(scan, MR_CHANNELS, None) if os.path.isdir(scan) else {}
+        return dict.fromkeys(files or find_contrasts(scan), scan)
+    channels = {}
+    for path in paths:
+        words = _CHANNEL_WORD.findall(os.path.basename(path).lower())
+        if len(words) != 1 or words[0] in channels:
+            raise UnusableScan(
+                f"{path}: NIfTI does not say what it shows, and the name holds "
+                f"{' and '.join(words) or 'no channel'}"
+                f"{', as another does' if words and words[0] in channels else ''}; "
+                f"expected one of {', '.join(MR_CHANNELS)}, as a word. With --model "
+                "files may have any name, in the order of its inputs"
+            )
+        channels[words[0]] = path
+    return channels
+
+
 def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
     check_channels(modality, channels or ())
     known = CHANNELS[modality]
     if modality == "CT" and channels is None:
         channels = known
-    # A path may contain commas itself.
-    paths = [scan] if os.path.exists(scan) else scan.split(",")
-    paths = [path.strip() for path in paths] if len(paths) > 1 else paths
-    for path in paths:
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"{path or 'empty path'}: no such file or folder")
+    paths = _split(scan)
     if len(paths) == 1 and os.path.isdir(scan):
         files = _channel_files(scan, known, channels)
         if not files:
@@ -68,6 +107,17 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
             f"file, out of {', '.join(known)}"
         )
     return read_nifti(paths, modality=modality, channels=channels)
+
+
+def _split(scan: str) -> list[str]:
+    """Return the paths of a scan; raise FileNotFoundError for one that is missing."""
+    # A path may contain commas itself.
+    paths = [scan] if os.path.exists(scan) else scan.split(",")
+    paths = [path.strip() for path in paths] if len(paths) > 1 else paths
+    for path in paths:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path or 'empty path'}: no such file or folder")
+    return paths
 
 
 def _is_nifti(path: str) -> bool:

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import math
 import numbers
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from typing import Any
 from absl import logging
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+# Fields that earlier versions lacked, with the value that does what those did.
+_ADDED = {
+    "model.antialias": False,
+    "phantom.anatomies": 0,
+    "phantom.anatomy": "reference",
+    "phantom.scanner": "reference",
+    "train.init_from": "",
+}
 
 # Fields that a resumed run may change. A change of any other is another experiment.
 _MAY_CHANGE = (
@@ -46,7 +56,8 @@ class CheckpointMetadata:
     config: dict[str, Any]  # of the training, by `ConfigDict.to_dict`
     prepared: dict[str, Any]  # prepared.json of the training data
     data_dir: str
-    versions: dict[str, str]  # of this package and its libraries, when it was written
+    # Of this package and its libraries, when it was written, and `source_commit`.
+    versions: dict[str, str]
     # Of the validation at this step, empty if there was none.
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     # Of every array by item and name, filled in when it is saved.
@@ -62,7 +73,7 @@ class CheckpointMetadata:
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
         """Return the metadata of `to_json`, with the configuration's tuples."""
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
-        return cls(**fields | {"config": _lists_to_tuples(values["config"])})
+        return cls(**fields | {"config": lists_to_tuples(values["config"])})
 
 
 def checkpoints_folder(workdir: Path) -> Path:
@@ -155,6 +166,22 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def source_commit() -> dict[str, str]:
+    """Return {'commit': ...} of the clone that this package runs from, if it is one.
+
+    The name ends in -dirty if files differ from the commit. An installed package has no
+    commit, nor has one without git.
+    """
+    git = ["git", "-C", str(Path(__file__).parent)]
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        for command in (["ls-files", "--error-unmatch", Path(__file__).name], describe):
+            done = subprocess.run([*git, *command], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": done.stdout.decode().strip()}
+
+
 # --- resuming -------------------------------------------------------------------------
 
 
@@ -167,7 +194,7 @@ def check_resumable(
     computes, but for rounding and the length of the schedule. If another field differs,
     or the training data, ValueError is raised.
     """
-    old, new = flatten(saved.config), flatten(current.config)
+    old, new = _ADDED | flatten(saved.config), _ADDED | flatten(current.config)
     refused = []
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name, "not there"), new.get(name, "not there")
@@ -230,9 +257,10 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _lists_to_tuples(value: Any) -> Any:
+def lists_to_tuples(value: Any) -> Any:
+    """Return JSON with tuples for lists, as a configuration has them."""
     if isinstance(value, dict):
-        return {k: _lists_to_tuples(v) for k, v in value.items()}
+        return {k: lists_to_tuples(v) for k, v in value.items()}
     if isinstance(value, list):
-        return tuple(_lists_to_tuples(v) for v in value)
+        return tuple(lists_to_tuples(v) for v in value)
     return value

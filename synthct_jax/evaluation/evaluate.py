@@ -36,7 +36,7 @@ from synthct_jax.evaluation.subjects import (
     translate_checked,
 )
 from synthct_jax.evaluation.volume_summary import Sample, VolumeSummary, summarise
-from synthct_jax.inference.loaded_model import load_model
+from synthct_jax.inference.loaded_model import load_model, load_model_file
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime import jsonl
@@ -75,15 +75,43 @@ def evaluate_run(
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True)
-    dataset = Dataset.open(data_dir or loaded.metadata.data_dir)
+    dataset = Dataset.open(data_dir or loaded.trained_on)
     dataset.check_compatible(ConfigDict(loaded.data))
     return evaluate(
-        methods.model_of_checkpoint(loaded, dataset),
+        methods.model_of_generator(loaded, dataset),
         dataset,
         split=split or dataset.manifest.domains["mr"].held_out,
-        output_dir=output_dir or default_folder(workdir, loaded.step, split),
+        output_dir=output_dir
+        or default_folder(workdir, loaded.identity["step"], split),
         provenance=loaded.provenance,
         curves=jsonl.read_rows(workdir / "metrics.jsonl"),
+        inception=inception,
+    )
+
+
+def evaluate_model(
+    model: str,
+    *,
+    data_dir: Path,
+    output_dir: Path,
+    split: str | None = None,
+    inception: Inception | None = None,
+) -> Evaluation:
+    """Evaluate a model file, or a shipped model by its name.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `evaluate` and `load_model_file`; or the
+            data are not what the network takes.
+    """
+    loaded, dataset = load_model_file(model), Dataset.open(data_dir)
+    dataset.check_compatible(ConfigDict(loaded.data))
+    return evaluate(
+        methods.model_of_generator(loaded, dataset),
+        dataset,
+        split=split or dataset.manifest.domains["mr"].held_out,
+        output_dir=output_dir,
+        provenance=loaded.provenance,
+        curves=(),
         inception=inception,
     )
 

@@ -1,4 +1,4 @@
-"""Methods that give a CT: the network of a checkpoint, and baselines beside it."""
+"""Methods that give a CT: the network of a model, and baselines beside it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,8 +41,8 @@ class Model:
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def model_of_checkpoint(loaded: LoadedModel, dataset: Dataset) -> Model:
-    """Return the functions of a checkpoint on prepared data."""
+def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
+    """Return the functions of a generator on prepared data."""
     translator = Translator(
         loaded.method,
         loaded.data,

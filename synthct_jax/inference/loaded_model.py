@@ -1,4 +1,4 @@
-"""The generator of a checkpoint, with what the checkpoint says about it."""
+"""A generator that translates, from a checkpoint or from a model file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,9 +8,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from synthct_jax.checkpoint.manager import Checkpoints
+from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
-    CheckpointMetadata,
     choose_step,
     library_versions,
     read_metadata,
@@ -22,35 +21,43 @@ from synthct_jax.model.train_state import Params
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """The generator of a checkpoint, ready to translate.
+    """A generator, ready to translate, with what is known of it.
 
     Attributes:
+        source: its folder and step, or its file; for messages.
+        identity: which generator it is, for reports: JSON.
         params: weights of to_ct.
+        config: of the training.
+        trained_on: folder of the data, or a description of them.
+        training_mr: statistics of the training MR in the body, as `Domain` has them.
+        versions: of this package and its libraries, at the training.
         inverse_params: weights of to_mr; None if not requested or not there.
     """
 
-    workdir: Path
+    source: str
+    identity: Mapping[str, Any]
     method: Method
     params: Params
-    step: int
-    metadata: CheckpointMetadata
+    config: Mapping[str, Any]
+    trained_on: str
+    training_mr: Mapping[str, Any]
+    versions: Mapping[str, str]
     inverse_params: Params | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
         """`config.data` of the training."""
-        return self.metadata.config["data"]
+        return self.config["data"]
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Return what made a result, for reports: JSON."""
         return {
-            "workdir": str(self.workdir.resolve()),
-            "step": self.step,
-            "trained_on": self.metadata.data_dir,
-            "config": self.metadata.config,
+            **self.identity,
+            "trained_on": self.trained_on,
+            "config": self.config,
             "versions": library_versions(),
-            "trained_with_versions": self.metadata.versions,
+            "trained_with_versions": self.versions,
         }
 
 
@@ -67,6 +74,9 @@ def load_model(
         FileNotFoundError: there is no such run or checkpoint.
         DamagedCheckpoint: it differs from what was saved.
     """
+    # Orbax takes a while to import, and model files do without.
+    from synthct_jax.checkpoint.manager import Checkpoints
+
     with Checkpoints.of_run(workdir) as checkpoints:
         step = choose_step(workdir, step)
         metadata = read_metadata(workdir, step)
@@ -76,10 +86,38 @@ def load_model(
         )
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
-        workdir=workdir,
+        source=f"{workdir}, step {step}",
+        identity={"workdir": str(workdir.resolve()), "step": step},
         method=methods.from_config(ConfigDict(metadata.config)),
         params=params,
-        step=step,
-        metadata=metadata,
+        config=metadata.config,
+        trained_on=metadata.data_dir,
+        training_mr=metadata.prepared["domains"]["mr"]["statistics"].get("train", {}),
+        versions=metadata.versions,
         inverse_params=inverse_params,
+    )
+
+
+def load_model_file(model: str) -> LoadedModel:
+    """Read a model file, FILE.safetensors, or a shipped model by its name.
+
+    Raises:
+        FileNotFoundError, UnusableModel: as for `model_file.read_model`.
+    """
+    file = model_file.read_model(model)
+    card = file.card
+    logging.info("Model %s (%s)", file.path.stem, card["intended_use"])
+    return LoadedModel(
+        source=str(file.path),
+        identity={
+            "model": file.path.stem,
+            "digest": card["digest"],
+            "intended_use": card["intended_use"],
+        },
+        method=methods.from_config(ConfigDict(file.config)),
+        params=file.params,
+        config=file.config,
+        trained_on=card["trained_on"],
+        training_mr=card["training_mr"],
+        versions=card["versions"],
     )

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.networks import ResNetGenerator
 from synthct_jax.model.supervised import Supervised
 from synthct_jax.model.train_state import Batch, Metrics, Params, TrainState
 
@@ -19,6 +20,7 @@ class Method(Protocol):
     """Networks of one configuration, and the training step that they make."""
 
     mr_channels: int
+    to_ct: ResNetGenerator  # the network of `translate`
     # Synthetic MR (n, h, w, c) of weights of `to_mr` and CT (n, h, w, 1).
     translate_back: Callable[[Params, jax.Array], jax.Array] | None
 

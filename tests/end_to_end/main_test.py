@@ -75,6 +75,20 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
             ["--mode=translate", "--workdir=RUN", "--input=a", "--output=b"],
             "there is no folder RUN",
         ),
+        (
+            ["--mode=translate", "--model=inn", "--input=a", "--output=b"],
+            "there is no model 'inn', expected one of those that ship",
+        ),
+        (
+            ["--mode=translate", "--model=a", "--input=a", "--output=b", "--step=1"],
+            "--mode=translate with --model does not read --step",
+        ),
+        (
+            ["--mode=translate", "--input=a", "--output=b", "--step=1"],
+            "needs --workdir",
+        ),
+        (["--mode=evaluate", "--model=a"], "with --model needs --data_dir"),
+        (["--mode=export", "--workdir=RUN", "--output=a"], "ends in .safetensors"),
         (["--mode=evaluate", "--workdir=RUN"], "there is no folder RUN"),
         (["--mode=evaluate", "--workdir=."], "holds no checkpoint"),
         (

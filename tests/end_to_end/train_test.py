@@ -2,19 +2,25 @@ import dataclasses
 import os
 import signal
 import subprocess
+from functools import partial
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
 from saved_states import assert_same_run
+from tiny_model import write_tiny_model
 from tiny_run import STEPS, tiny_config, tiny_run, training, variables
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import run, train
 from synthct_jax.checkpoint.metadata import choose_step, list_steps, read_metadata
+from synthct_jax.checkpoint.model_file import read_model
 from synthct_jax.evaluation import validation
+from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.runtime import watchdog
 from synthct_jax.runtime.jsonl import read_rows
 from synthct_jax.runtime.loss_log import LossLog
@@ -109,17 +115,38 @@ def test_unintended_copy_between_host_and_device_is_refused(tmp_path, monkeypatc
         train.train(tiny_config(), workdir=tmp_path, data_dir=tiny_run().data_dir)
 
 
-def test_watchdog_gets_a_sign_of_life_at_every_step(tmp_path, monkeypatch):
-    signs = []
+@pytest.fixture(scope="module")
+def idle_run(tmp_path_factory):
+    """Three steps from a model file at a learning rate of 0, and signs of life."""
+    root, signs = tmp_path_factory.mktemp("idle"), []
+    write_tiny_model(model := root / "tiny.safetensors")
 
     class Listening(watchdog.Watchdog):
         def alive(self):
             signs.append(self._seconds)
 
-    monkeypatch.setattr(run, "Watchdog", Listening)
-    config = tiny_config(steps=3, evaluate_every=0, watchdog_seconds=12.0)
-    assert train.train(config, workdir=tmp_path, data_dir=tiny_run().data_dir)
+    config = tiny_config(steps=3, learning_rate=0.0, evaluate_every=0)
+    config.train.update(watchdog_seconds=12.0, init_from=str(model))
+    arguments = dict(workdir=root / "run", data_dir=tiny_run().data_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Watchdog", Listening)
+        assert train.train(config, **arguments)
+    return config, arguments, signs
+
+
+def test_watchdog_gets_a_sign_of_life_at_every_step(idle_run):
+    _, _, signs = idle_run
     assert len(signs) >= 3 and set(signs) == {12.0}
+
+
+def test_training_starts_from_a_model_file_once(idle_run):
+    config, arguments, _ = idle_run
+    model = Path(config.train.init_from)
+    params = read_model(str(model)).params
+    trained = load_model(arguments["workdir"]).params  # moving averages
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), trained, params)
+    model.unlink()
+    assert train.train(config, **arguments)  # resumes, and has nothing left to do
 
 
 def test_second_run_in_a_folder_is_refused(tmp_path):
@@ -189,6 +216,7 @@ def test_metric_of_which_more_is_better_cannot_choose_the_best_step(tmp_path):
 ASKS_FOR_ONEDNN = """
 from synthct_jax.layers.cpu import onednn
 from synthct_jax.run import Run
+from tiny_model import write_tiny_model
 from tiny_run import tiny_config
 
 def enter(self, enter=Run.__enter__):

@@ -21,7 +21,10 @@ from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax import translate
+from synthct_jax.checkpoint import model_file
+from synthct_jax.evaluation import evaluate
 from synthct_jax.inference import translator
+from synthct_jax.inference.export import export
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.inference.translator import Translator
 from synthct_jax.layers.cpu import onednn
@@ -62,7 +65,7 @@ def scan(tmp_path_factory):
 @pytest.fixture(scope="module")
 def translated(scan, tmp_path_factory):
     output = tmp_path_factory.mktemp("out") / "new" / "patient"
-    report = translate.translate(tiny_run().workdir, scan, output)
+    report = translate.translate(scan, output, workdir=tiny_run().workdir)
     return output, report
 
 
@@ -76,7 +79,7 @@ def test_output_is_complete(translated):
     ]
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     assert json.loads((output / "report.json").read_text()) == report
-    assert report["checkpoint"]["step"] == 4  # the best validated
+    assert report["generator"]["step"] == 4  # the best validated
     assert report["mr_channels"] == list(CHANNELS)
     assert report["versions"]["jax"]
     assert "not a medical device" in report["notice"]
@@ -193,12 +196,12 @@ def test_dicom_series_keeps_the_geometry_of_the_mr(tmp_path):
     geometry = fake_dicom.Geometry(shape=(4, 33, 35), row_mm=9.0, column_mm=11.0)
     fake_dicom.write_mr(tmp_path / "mr", geometry=geometry)
     workdir = tiny_run().workdir
-    translate.translate(workdir, str(tmp_path / "mr"), tmp_path / "from_dicom")
+    translate.translate(str(tmp_path / "mr"), tmp_path / "from_dicom", workdir=workdir)
     mr = read_scan(tmp_path / "mr", modality="MR", channels=CHANNELS)
     for c, name in enumerate(CHANNELS):
         write_nifti(tmp_path / f"{name}.nii.gz", mr.voxels[..., c], mr)
     files = ",".join(str(tmp_path / f"{name}.nii.gz") for name in CHANNELS)
-    translate.translate(workdir, files, tmp_path / "from_nifti")
+    translate.translate(files, tmp_path / "from_nifti", workdir=workdir)
     from_dicom, from_nifti = (
         nibabel.load(tmp_path / source / "synthetic_ct.nii.gz")
         for source in ("from_dicom", "from_nifti")
@@ -220,6 +223,65 @@ def test_dicom_series_keeps_the_geometry_of_the_mr(tmp_path):
             assert image[keyword].value == source[position][keyword].value
         assert image.SeriesInstanceUID != source[position].SeriesInstanceUID
         assert "synthetic" in image.SeriesDescription.lower()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The path of the run's model, and its card."""
+    folder = tmp_path_factory.mktemp("models")
+    path, facts = folder / "tiny.safetensors", folder / "facts.json"
+    facts.write_text('{"contrast_medium": "none", "numbers": {}}')
+    return path, export(tiny_run().workdir, path, card=facts)
+
+
+def test_exported_model_translates_as_its_checkpoint(
+    translated, scan, exported, tmp_path, monkeypatch
+):
+    """By its name, chosen for the channels in the names of the files."""
+    path, card = exported
+    monkeypatch.setattr(model_file, "SHIPPED", path.parent)
+    swapped = ",".join(reversed(scan.split(",")))
+    report = translate.translate(swapped, tmp_path / "ct")
+    assert report["generator"] == {
+        "model": "tiny",
+        "digest": card["digest"],
+        "intended_use": "research, not for clinical use",
+    }
+    assert report["mr_channels"] == list(CHANNELS)
+    assert report["warnings"] == translated[1]["warnings"]
+    by_model, by_checkpoint = (
+        np.asarray(nibabel.load(folder / "synthetic_ct.nii.gz").dataobj)
+        for folder in (tmp_path / "ct", translated[0])
+    )
+    np.testing.assert_allclose(by_model, by_checkpoint, atol=5)
+    assert card["trained_on"] == "phantom: MR of 2, CT of 3 subjects"
+    assert set(card["training_mr"]) >= {"body_fraction", "percentiles"}
+
+
+def test_exported_model_is_evaluated_without_its_run(exported, monkeypatch):
+    path, card = exported
+    monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: (args, options))
+    (model, dataset), options = evaluate.evaluate_model(
+        str(path), data_dir=tiny_run().data_dir, output_dir=path.parent / "out"
+    )
+    mr = next(iter(dataset.subjects("mr", options["split"]))).stored[:1]
+    assert model.translate(mr).shape == mr.shape[:3]
+    assert model.cycle is None  # a model file has no way back
+    assert options["provenance"]["digest"] == card["digest"]
+
+
+def test_fields_that_cannot_be_stated_are_named(tmp_path):
+    card = tmp_path / "facts.json"
+    output = tmp_path / "a.safetensors"
+    for text, message in (
+        ('{"weights_sha256": "0"}', "the field 'weights_sha256', expected trained_on"),
+        ('{"licence": 2}', "licence of .* is 2, expected a text"),
+        ('{"numbers": {"mae": NaN}}', "facts.json is no JSON"),
+    ):
+        card.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            export(tiny_run().workdir, output, card=card)
+    assert list(tmp_path.iterdir()) == [card]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +306,7 @@ def test_failed_translation_leaves_no_output(
 
     monkeypatch.setattr(translator.Translator, "stream", answers)
     with pytest.raises((OSError, FloatingPointError), match=message):
-        translate.translate(tiny_run().workdir, scan, tmp_path / "out")
+        translate.translate(scan, tmp_path / "out", workdir=tiny_run().workdir)
     assert len(written) == 2
     assert not list(tmp_path.iterdir())
 
@@ -257,7 +319,7 @@ from input_pipeline.command_line import parse_flags
 from input_pipeline.files import new_folder
 from synthct_jax import main, translate
 
-def wait(workdir, scan, output, *, step):
+def wait(scan, output, **_):
     with new_folder(output) as folder:
         (folder / "half").write_text("done")
         print("ready", flush=True)
@@ -288,14 +350,14 @@ def test_terminated_translation_leaves_no_output(tmp_path):
 def test_existing_output_is_not_touched(scan, tmp_path):
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="expected an empty folder"):
-        translate.translate(tiny_run().workdir, scan, tmp_path)
+        translate.translate(scan, tmp_path, workdir=tiny_run().workdir)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
 def test_missing_channel_is_named(scan, tmp_path):
     with pytest.raises(UnusableScan) as error:
         translate.translate(
-            tiny_run().workdir, scan.split(",")[0], tmp_path / "out", step=STEPS
+            scan.split(",")[0], tmp_path / "out", workdir=tiny_run().workdir
         )
     assert "1 file given, 2 channels expected" in str(error.value)
     assert "trained on 2 MR channels: in_phase, out_of_phase" in str(error.value)
@@ -310,9 +372,9 @@ def test_empty_volume_is_refused(tmp_path):
         )
     files = ",".join(str(tmp_path / f"{name}.nii.gz") for name in CHANNELS)
     with pytest.raises(UnusableScan, match="no body was found"):
-        translate.translate(tiny_run().workdir, files, tmp_path / "out")
+        translate.translate(files, tmp_path / "out", workdir=tiny_run().workdir)
 
 
 def test_missing_step_is_named(scan, tmp_path):
     with pytest.raises(FileNotFoundError, match="step 5, it has: 4, 6"):
-        translate.translate(tiny_run().workdir, scan, tmp_path / "out", step=5)
+        translate.translate(scan, tmp_path / "out", workdir=tiny_run().workdir, step=5)

@@ -7,7 +7,7 @@ import pytest
 from fake_dicom import files, write_ct, write_enhanced_mr, write_mr
 
 from input_pipeline.scans.nifti import write_nifti
-from input_pipeline.scans.read_scan import read_scan
+from input_pipeline.scans.read_scan import find_channels, read_scan
 from input_pipeline.volume import UnusableScan
 
 BOTH = ("in_phase", "out_of_phase")
@@ -37,6 +37,22 @@ def test_nifti_files_give_the_voxels_and_the_grid_of_the_dicom_folder(scan, tmp_
     assert_same(read_scan(", ".join(paths), modality="MR", channels=BOTH), scan)
     swapped = read_scan(",".join(paths[::-1]), modality="MR", channels=BOTH)
     np.testing.assert_array_equal(swapped.voxels, scan.voxels[..., ::-1])
+
+
+def test_channels_are_found_by_headers_and_names(scan, tmp_path):
+    dicom, nifti = str(tmp_path / "dicom"), str(tmp_path / "nifti")
+    assert find_channels(dicom) == dict.fromkeys(BOTH, dicom)
+    assert find_channels(nifti) == dict.fromkeys(BOTH, nifti)
+    names = "patient2_OUT_OF_PHASE.nii", "in_phase_2.nii.gz", "t2w.nii", "in_phase.nii"
+    files = [str(tmp_path / name) for name in names]
+    for file in files:
+        (tmp_path / file).touch()
+    both = find_channels(",".join(files[:2]))
+    assert both == {"out_of_phase": files[0], "in_phase": files[1]}
+    with pytest.raises(UnusableScan, match="t2w.nii: .* holds no channel; expected"):
+        find_channels(files[2])
+    with pytest.raises(UnusableScan, match="in_phase.nii: .* in_phase, as another"):
+        find_channels(f"{files[1]},{files[3]}")
 
 
 def test_folder_of_files_named_after_channels_is_a_scan(scan, tmp_path):

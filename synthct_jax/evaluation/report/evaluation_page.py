@@ -169,6 +169,7 @@ def _facts(results: Results) -> dict[str, str]:
         "MR channels": ", ".join(c.replace("_", " ") for c in channels),
         "Method": config.get("method", ""),
         "Checkpoint": ", ".join(filter(None, checkpoint)),
+        "Model": " ".join(provenance.get(n, "") for n in ("model", "digest")).strip(),
         "Trained on": provenance.get("trained_on", ""),
         "Inception weights": provenance.get("inception", ""),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions),

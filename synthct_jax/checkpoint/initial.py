@@ -1,0 +1,65 @@
+"""Start of a training from the weights of a model file."""
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from synthct_jax.checkpoint import model_file
+from synthct_jax.checkpoint.digest import name_leaves
+from synthct_jax.checkpoint.metadata import flatten
+from synthct_jax.checkpoint.model_file import UnusableModel
+from synthct_jax.model.train_state import Params, TrainState
+
+# Fields that say what the weights mean, and what arrays do not show of the network.
+# Checkpoints of earlier versions lack some.
+_SAME = ("data.mr_channels", "data.ct_knots", "model.upsample", "model.antialias")
+_SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
+
+
+def start_from(state: TrainState, config: ConfigDict) -> TrainState:
+    """Return a new state with the weights of `config.train.init_from` in `to_ct`.
+
+    The moving average of the weights starts there as well. All else stays: `to_mr` and
+    the discriminators, which a model file does not have, are random.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        UnusableModel: it is damaged, or is not of this configuration's network; names
+            the field, or the array and both shapes.
+    """
+    file = model_file.read_model(config.train.init_from)
+    theirs, ours = flatten(file.config), flatten(config.to_dict())
+    for field in _SAME + _SIMILAR:
+        was, now = theirs.get(field, False), ours.get(field, False)
+        if was == now:
+            continue
+        message = f"{file.path}: {field} is {was}, and {now} in this training"
+        if field in _SAME:
+            raise UnusableModel(f"train.init_from: {message}; expected the same")
+        logging.warning("%s", message)
+    arrays = name_leaves(file.params)
+    now = name_leaves(state.generators["to_ct"])
+    model_file.check_shapes(
+        file.path,
+        {name: array.shape for name, array in arrays.items()},
+        {name: array.shape for name, array in now.items()},
+    )
+
+    def take(params: dict[str, Params]) -> dict[str, Params]:
+        # Copies: the step gives the memory of its state away, each array once.
+        to_ct = jax.tree.map(
+            lambda array, new: jax.make_array_from_callback(
+                array.shape, array.sharding, new.__getitem__
+            ),
+            params["to_ct"],
+            file.params,
+        )
+        return params | {"to_ct": to_ct}
+
+    logging.info(
+        "to_ct starts from %s: %d weights in %d arrays (digest %s); all other networks "
+        "are new",
+        *(file.path, file.card["parameters"], len(arrays), file.card["digest"]),
+    )
+    ema = None if state.ema is None else take(state.ema)
+    return state.replace(generators=take(state.generators), ema=ema)

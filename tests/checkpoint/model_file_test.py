@@ -1,0 +1,196 @@
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from tiny_model import random_params, write_tiny_model
+from tiny_run import tiny_config
+
+from input_pipeline.volume import UnusableScan
+from synthct_jax.checkpoint import model_file
+from synthct_jax.checkpoint.initial import start_from
+from synthct_jax.checkpoint.model_file import UnusableModel
+from synthct_jax.model.train_state import TrainState
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    return path, write_tiny_model(path)
+
+
+@pytest.fixture
+def path(written, tmp_path):
+    """A copy to damage."""
+    for file in written[0].parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / written[0].name
+
+
+def config_with(**fields):
+    config = tiny_config()
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def test_model_is_read_as_it_was_written(written):
+    path, card = written
+    file = model_file.read_model(str(path))
+    assert file.card == json.loads(json.dumps(card))
+    assert file.config == tiny_config().to_dict()
+    jax.tree.map(
+        lambda array, saved: np.testing.assert_array_equal(
+            array, np.float32(np.float16(saved))
+        ),
+        file.params,
+        random_params(tiny_config()),
+    )
+
+
+def test_existing_files_and_weights_beyond_float16_are_refused(written, tmp_path):
+    path, card = written
+    with pytest.raises(FileExistsError, match="tiny.safetensors exists"):
+        write_tiny_model(path)
+    with pytest.raises(ValueError, match="ends in .safetensors"):
+        write_tiny_model(tmp_path / "model")
+    large = {"stem": {"kernel": np.full(3, 1e6, np.float32)}}
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(FloatingPointError, match="stem/kernel is not finite as float16"),
+    ):
+        model_file.write_model(tmp_path / "large.safetensors", large, card)
+    assert not list(tmp_path.iterdir())
+
+
+def change_card(path, *, sign=True, **fields):
+    path = path.with_suffix(".json")
+    card = json.loads(path.read_text()) | fields
+    if sign:
+        card["digest"] = model_file._digest(
+            {name: value for name, value in card.items() if name != "digest"}
+        )
+    path.write_text(json.dumps(card))
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def replace_weights(path, content):
+    path.write_bytes(content)
+    change_card(path, weights_sha256=model_file.hashlib.sha256(content).hexdigest())
+
+
+OTHER_CONFIG = config_with(**{"model.width": 8}).to_dict()
+FOREIGN = safetensors.numpy.save({"encoder.weight": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (flip_a_bit, UnusableModel, "tiny.safetensors is damaged, or is not the model"),
+        (lambda p: change_card(p, sign=False, licence="mine"), UnusableModel, "edited"),
+        (lambda p: change_card(p, format_version=2), UnusableModel, "version 2; synth"),
+        (
+            lambda p: p.with_suffix(".json").write_text('{"model_type": "bert"}'),
+            UnusableModel,
+            "tiny.json is not the card of a model: `format` is None",
+        ),
+        (lambda p: p.with_suffix(".json").write_text("{"), UnusableModel, "no JSON"),
+        (lambda p: p.with_suffix(".json").unlink(), FileNotFoundError, "tiny.json: no"),
+        (lambda p: replace_weights(p, b"PK"), UnusableModel, "no safetensors file"),
+        (
+            lambda p: replace_weights(p, FOREIGN),
+            UnusableModel,
+            r"blocks/conv_0/kernel is not there, expected \(1, 3, 3, 8, 8\)",
+        ),
+        (
+            lambda p: change_card(p, config=OTHER_CONFIG),
+            UnusableModel,
+            r"kernel is \(1, 3, 3, 8, 8\), expected \(1, 3, 3, 16, 16\)",
+        ),
+        (lambda p: change_card(p, config={}), UnusableModel, "gives no generator"),
+    ],
+)
+def test_damaged_and_foreign_models_are_refused(path, damage, error, message):
+    damage(path)
+    with pytest.raises(error, match=message):
+        model_file.read_model(str(path))
+
+
+def test_shipped_model_is_found_by_name_and_chosen_by_channels(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_file, "SHIPPED", tmp_path)
+    with pytest.raises(UnusableScan, match="none ships"):
+        model_file.choose_model(["t2"])
+    for name, channels, medium in (
+        ("in_out", ("in_phase", "out_of_phase"), "none"),
+        ("a_portal_venous", ("in_phase", "out_of_phase"), "portal venous"),
+        ("in", ("in_phase",), "none"),
+        ("a_t2", ("t2",), "none"),
+    ):
+        config = config_with(**{"data.mr_channels": channels})
+        path = tmp_path / f"{name}.safetensors"
+        write_tiny_model(path, config, contrast_medium=medium)
+    for channels, name in (
+        (("in_phase", "out_of_phase", "t2"), "in_out"),
+        (("t2", "in_phase"), "in"),
+        (("t2",), "a_t2"),
+    ):
+        assert model_file.choose_model(channels).stem == name
+    with pytest.raises(UnusableScan, match="out_of_phase: a_t2 takes t2; in takes"):
+        model_file.choose_model(["out_of_phase"])
+    assert model_file.find_model("in") == tmp_path / "in.safetensors"
+    with pytest.raises(FileNotFoundError, match="'inn', expected .* a_t2, in, in_out"):
+        model_file.find_model("inn")
+
+
+# --- training that starts from a model ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def state():
+    """Generators alone, all zeros."""
+    to_ct = jax.tree.map(jnp.zeros_like, random_params(tiny_config()))
+    generators = {"to_ct": to_ct, "to_mr": {"head": jnp.zeros(3)}}
+    rest = dict.fromkeys(("discriminators", "generator_opt", "discriminator_opt"))
+    return TrainState(
+        step=0, generators=generators, ema=generators, **rest, pools={}, rng=None
+    )
+
+
+def test_training_starts_from_the_weights_of_a_model(written, state, caplog):
+    path, _ = written
+    config = config_with(**{"train.init_from": str(path), "data.spacing_mm": 6.0})
+    new = start_from(state, config)
+    params = model_file.read_model(str(path)).params
+    for networks in (new.generators, new.ema):
+        jax.tree.map(np.testing.assert_array_equal, networks["to_ct"], params)
+        assert networks["to_mr"] is state.generators["to_mr"]
+    assert "data.spacing_mm is 12.0, and 6.0 in this training" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data.mr_channels": ("t2",)}, r"mr_channels is \['in_phase', 'out_of_phase'"),
+        ({"model.upsample": "resize"}, "model.upsample is transposed, and resize"),
+        ({}, r"head/bias is \(1,\), expected \(2,\) by the network"),
+    ],
+)
+def test_model_that_does_not_fit_the_training_is_refused(
+    written, state, fields, message
+):
+    config = config_with(**{"train.init_from": str(written[0])} | fields)
+    to_ct = state.generators["to_ct"] | {
+        "head": {
+            "bias": jnp.zeros(2),
+            "kernel": state.generators["to_ct"]["head"]["kernel"],
+        }
+    }
+    with pytest.raises(UnusableModel, match=message):
+        start_from(state.replace(generators={"to_ct": to_ct}), config)
