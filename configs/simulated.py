@@ -35,7 +35,7 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     contrast = "non_contrast" if "noncontrast" in variant else "portal_venous"
     default.add_phantom(config, contrast=contrast)
     config.phantom.scanner = "randomised"
-    config.phantom.anatomy = "reference"
+    config.phantom.anatomy = "varied"
     config.phantom.anatomies = 200
     # Whole volumes: for the statistics of training MR, validation and test.
     config.phantom.train_mr = 4
@@ -45,6 +45,7 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     config.model.width = 24
     config.model.blocks = 4
     config.model.downsamplings = 2
+    config.model.antialias = True
     config.train.steps = 12_000
     config.train.global_batch = 4
     config.train.learning_rate = 5e-4
