@@ -9,8 +9,6 @@ import numpy as np
 
 ANATOMIES = ("reference", "varied")
 
-_MARROW_FAT = (0.2, 0.42)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variety:
@@ -103,7 +101,7 @@ def _draw_reference(rng: np.random.Generator) -> Build:
         spine_mm=half_depth - 36,
         organ_scale=float(np.clip(rng.normal(1, 0.05), 0.88, 1.12)),
         liver_fat_fraction=fat_fraction,
-        marrow_fat_fraction=float(rng.uniform(*_MARROW_FAT)),
+        marrow_fat_fraction=float(rng.uniform(0.2, 0.42)),
     )
 
 
@@ -111,7 +109,7 @@ def draw_fat_fractions(rng: np.random.Generator) -> dict[str, float]:
     """Draw the fat fractions of 'liver' and 'marrow' of a person of any build."""
     return {
         "liver": _liver_fat_fraction(rng, float(rng.uniform())),
-        "marrow": float(rng.uniform(*_MARROW_FAT)),
+        "marrow": float(rng.uniform(0.15, 0.6)),
     }
 
 
