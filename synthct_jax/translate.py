@@ -92,7 +92,7 @@ def translate(
             folder / "dicom",
             axial,
             software=f"synthct_jax {versions['synthct_jax']}",
-            remark=f"outside the body {outside_body}",
+            remark=f"{_made_by(loaded)}outside the body {outside_body}",
         ) as series:
             start = 0
             for batch in batches:
@@ -224,6 +224,13 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
             for name, (start, end) in tissues.BANDS.items()
         },
     }
+
+
+def _made_by(model: LoadedModel) -> str:
+    """Return the name of a model file, for DICOM: a run has only a path of its own."""
+    if "model" not in model.identity:
+        return ""
+    return "model {model}, digest {digest}; ".format(**model.identity)
 
 
 def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[str]:

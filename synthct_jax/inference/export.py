@@ -108,10 +108,13 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
         config["data"]["source"], **subjects
     )
     people = config.get("phantom", {}).get("anatomies", 0)
-    if not people:
-        return own
     drawn = f"simulated scans of {people} drawn people"
-    return drawn if config.get("method") == "supervised" else f"{own}; {drawn}"
+    sources = [own, drawn] if people else [own]
+    if people and config.get("method") == "supervised":
+        sources = [drawn]
+    if start := config["train"].get("init_from"):
+        sources.append(f"from the weights of {Path(start).stem} on")
+    return "; ".join(sources)
 
 
 def _read_stated(path: Path) -> dict[str, Any]:

@@ -247,6 +247,8 @@ def test_exported_model_translates_as_its_checkpoint(
         "digest": card["digest"],
         "intended_use": "research, not for clinical use",
     }
+    image = pydicom.dcmread(next((tmp_path / "ct" / "dicom").iterdir()))
+    assert f"; model tiny, digest {card['digest']}" in image.DerivationDescription
     assert report["mr_channels"] == list(CHANNELS)
     assert report["warnings"] == translated[1]["warnings"]
     by_model, by_checkpoint = (
