@@ -122,7 +122,7 @@ def _draw_varied(rng: np.random.Generator) -> Build:
     """Draw the measures of a subject of the varied anatomy."""
     # Fat under the skin and fat between the organs are related, not equal.
     under_skin = float(rng.beta(1.1, 1.6))
-    visceral = float(np.clip(under_skin + rng.normal(0, 0.25), 0, 1))
+    visceral = float(np.clip(under_skin + rng.normal(0, 0.22), 0.06, 1))
     frailty = float(rng.beta(1.5, 2.5))
     half_width = float(np.clip(rng.normal(114, 7) + 20 * visceral, 104, 142))
     half_depth = float(np.clip(rng.normal(70, 5) + 34 * visceral, 60, 112))

@@ -24,13 +24,18 @@ def above_diaphragm_mm(
     return above + 24 * np.exp(-pit)
 
 
-def paint_chest(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
-    """Paint the lungs, the fat of the mediastinum and the base of the heart."""
+def paint_chest(
+    canvas: shapes.Canvas, build: Build, frame: BodyFrame, *, front_mm: float = 12.0
+) -> None:
+    """Paint the lungs, the fat of the mediastinum and the base of the heart.
+
+    `front_mm` is the width of the fat before the heart, beyond that behind it.
+    """
     everywhere = canvas.everywhere()
     free = canvas.labels == LABELS["visceral_fat"]
     over = free & (frame.above_mm > 0)
     # The mediastinum lies between the lungs: oesophagus, aorta and their fat.
-    width = 16 + 12 * expit((5 - canvas.y) / 10)
+    width = 16 + front_mm * expit((5 - canvas.y) / 10)
     width += 5 * canvas.noise(everywhere, 35.0)
     middle = np.abs(canvas.x - 4) < width
     canvas.paint(everywhere, over & ~middle, LABELS["lung"])

@@ -38,7 +38,7 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
         if tube is not None:
             box, depth = tube
             haustra = canvas.noise(box, 13.0) * min(2.2, 0.15 * size)
-            _paint(canvas, (box, depth + haustra), filling, wall_mm=2.2)
+            _paint(canvas, build, (box, depth + haustra), filling, wall_mm=2.2)
 
 
 def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
@@ -65,11 +65,16 @@ def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
         radius = rng.uniform(6, 9) if filling == "collapsed" else rng.uniform(8, 15)
         tube = canvas.tube(shapes.smooth_path(points, 3), radius)
         if tube is not None:
-            _paint(canvas, tube, filling, wall_mm=float(rng.uniform(1.5, 2.5)))
+            _paint(canvas, build, tube, filling, wall_mm=float(rng.uniform(1.5, 2.5)))
 
 
 def _paint(
-    canvas: shapes.Canvas, shape: shapes.Shape, filling: str, *, wall_mm: float
+    canvas: shapes.Canvas,
+    build: Build,
+    shape: shapes.Shape,
+    filling: str,
+    *,
+    wall_mm: float,
 ) -> None:
     """Paint a part of the bowel with one of _FILLINGS, and gas where it collects."""
     box, depth = shape
@@ -85,3 +90,6 @@ def _paint(
     else:
         gas = canvas.noise(box, 22.0) > rng.uniform(1.3, 3.0)
     bowel.paint_gut(canvas, shape, wall_mm=wall_mm, gas=gas, content=content)
+    # Some fat between loops, even in thin people.
+    gap = rng.uniform(-1.5, 1.5) + 1.5 * build.fatness
+    canvas.reserved[box] |= depth > -gap

@@ -27,7 +27,7 @@ def paint_lesions(canvas: shapes.Canvas, build: Build) -> None:
     lobe_size = np.array([66, 0.85 * build.half_depth_mm, 60]) * build.organ_scale
     for share, most, radii, labels in (
         (0.22, 6, (3, 22), ("fluid", "fluid", "fluid", "dense_fluid")),
-        (0.15, 8, (4, 28), ("pale_tumour", "vascular_tumour")),
+        (0.2, 8, (4, 28), ("pale_tumour", "vascular_tumour")),
     ):
         count = int(rng.integers(1, most)) if rng.random() < share else 0
         label = str(rng.choice(labels))
@@ -53,7 +53,7 @@ def paint_lesions(canvas: shapes.Canvas, build: Build) -> None:
                 near = [LABELS[name] for name in (*_KIDNEY, "visceral_fat")]
                 where = (depth > 0) & np.isin(canvas.labels[box], near)
                 canvas.paint(box, where, LABELS[label])
-    if rng.random() < 0.06:
+    if rng.random() < 0.1:
         label = str(rng.choice(("sclerotic_bone", "sclerotic_bone", "pale_tumour")))
         for _ in range(int(rng.integers(1, 12))):
             z, side = rng.uniform(-220, 130), rng.uniform(-1, 1)

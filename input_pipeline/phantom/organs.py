@@ -98,15 +98,24 @@ def paint_gallbladder(canvas: shapes.Canvas, build: Build) -> shapes.Shape | Non
     return gallbladder
 
 
-def paint_liver(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
-    """Paint both lobes of the liver, its fissure, portal and hepatic veins."""
+def paint_liver(
+    canvas: shapes.Canvas,
+    build: Build,
+    frame: BodyFrame,
+    *,
+    deepest_mm: float = np.inf,
+) -> None:
+    """Paint both lobes of the liver, its fissure, portal and hepatic veins.
+
+    `deepest_mm` limits its half depth: it grows less than the belly.
+    """
     rng = canvas.rng
     scale = build.organ_scale * (1 + 0.3 * build.liver_fat_fraction)
     depth_mm = build.half_depth_mm
     right_x = -0.52 * build.half_width_mm
     right = canvas.blob(
         jitter(rng, (26, -2, right_x), 4),
-        np.array([76, 0.96 * depth_mm, 70]) * scale,
+        np.array([76, min(0.96 * depth_mm, deepest_mm), 70]) * scale,
         power=2.4,
         rotation=(0.15, -0.15, 0),
         roughness=0.04,

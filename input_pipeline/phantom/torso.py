@@ -95,11 +95,12 @@ def paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
     inside = beyond < 0
     labels[inside] = LABELS["visceral_fat"]
     points = _points(canvas, ~inside & (share < 3), beyond)
-    muscle = _muscle_mm(points, build)
-    fat = _subcutaneous_fat_mm(canvas, points, build)
+    whole, lines = _muscle_mm(points, build)
+    muscle = whole * (1 - lines)
+    fat = _subcutaneous_fat_mm(canvas, points, build) + whole - muscle
     cleft = np.exp(-((points.x / 7) ** 2)) * (points.y > 0)
     cleft *= expit((-205 - points.z) / 8)
-    outline = np.maximum((muscle + fat) * (1 - 0.65 * cleft), 3)
+    outline = np.maximum((muscle + fat) * (1 - 0.5 * cleft), 3)
     skin_mm = float(rng.uniform(1.5, 2.3))
     tissue = np.select(
         [points.beyond < np.minimum(muscle, outline), points.beyond < outline,
@@ -107,9 +108,15 @@ def paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
         [np.uint8(LABELS[name]) for name in ("muscle", "subcutaneous_fat", "skin")],
         np.uint8(0),
     )  # fmt: skip
+    # Fascia and septa of the fat: thin sheets along the skin and across.
+    level = (points.beyond - muscle) / fat + 0.1 * points.noise(canvas, 35.0)
+    sheets = np.abs(level - 0.55) * fat < 0.35 * expit((25 - points.z) / 10)
+    sheets |= np.abs(points.noise(canvas, 11.0)) < 0.012
+    sheets &= (tissue == LABELS["subcutaneous_fat"]) & (fat > 9)
+    tissue[sheets] = LABELS["skin"]
     labels.ravel()[points.index] = tissue
-    # The cavity ends at the muscles beside the spine.
-    back = build.spine_mm + 18 + 0.0022 * x**2
+    # The cavity ends at the muscles beside the spine; the lungs reach further back.
+    back = build.spine_mm + 18 + 0.0022 * x**2 + 24 * expit((height - 30) / 9)
     labels[inside & (y > back) & (np.abs(x) < 70)] = LABELS["muscle"]
     _paint_fat_in_muscle(canvas, build, beyond)
 
@@ -118,8 +125,11 @@ def paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
     return BodyFrame(angle=angle, beyond_mm=beyond, above_mm=above)
 
 
-def _muscle_mm(points: _Points, build: Build) -> np.ndarray:
-    """Return the thickness of the muscle wall at points, in mm."""
+def _muscle_mm(points: _Points, build: Build) -> tuple[np.ndarray, np.ndarray]:
+    """Return the thickness of the muscle wall in mm, and the share that lines cut out.
+
+    The lines, alba and semilunares, are between muscles and not seen from outside.
+    """
     strength = build.variety.muscle
     low = expit((-185 - points.z) / 12)
     side_mm, back_mm = (
@@ -141,7 +151,7 @@ def _muscle_mm(points: _Points, build: Build) -> np.ndarray:
     # Linea alba in the middle, linea semilunaris beside the rectus.
     lines = 0.55 * np.exp(-(((np.pi - points.turn) / 0.06) ** 2))
     lines += 0.5 * (1 - low) * np.exp(-(((points.turn - 2.35) / 0.06) ** 2))
-    return muscle * (1 - lines * expit((60 - points.z) / 10))
+    return muscle, lines * expit((60 - points.z) / 10)
 
 
 def _subcutaneous_fat_mm(
@@ -158,6 +168,8 @@ def _subcutaneous_fat_mm(
     # Over the gluteal muscles.
     share += 0.5 * expit((-150 - points.z) / 20) * expit((1.5 - points.turn) / 0.2)
     share *= 1 + 0.12 * points.noise(canvas, 50.0)
+    navel = np.hypot(points.z + 78, points.x) / 9
+    share *= 1 - 0.8 * np.exp(-(navel**2)) * (points.y < 0)
     furrow = 0.5 * np.exp(-((points.x / 15) ** 2)) * (points.y > 0)
     # Few people have less than 3 mm.
     return 2.5 + build.fat_mm * np.maximum(share - furrow, 0)
@@ -170,7 +182,7 @@ def _paint_fat_in_muscle(
     infiltration = build.variety.infiltration
     points = _points(canvas, canvas.labels == LABELS["muscle"], beyond)
     layers, coarse = points.noise(canvas, 13.0), points.noise(canvas, 30.0)
-    muscle = _muscle_mm(points, build)
+    muscle, _ = _muscle_mm(points, build)
     level = points.beyond / muscle + 0.05 * layers
     side = (points.turn > 1.0) & (points.turn < 2.3) & (points.z < 25)
     planes = np.minimum(np.abs(level - 0.33), np.abs(level - 0.66)) * muscle

@@ -39,8 +39,8 @@ def draw_labels(
     thorax.paint_cage(canvas, build, frame)
     skeleton.paint_psoas(canvas, build)
     pelvis.paint_iliopsoas(canvas, build)
-    chest.paint_chest(canvas, build, frame)
-    thorax.paint_chambers(canvas, build)
+    chest.paint_chest(canvas, build, frame, front_mm=18 * build.fatness - 8)
+    thorax.paint_vessels(canvas, build)
     organs.paint_great_vessels(canvas, build, end_mm=-104)
     pelvis.paint_vessels(canvas, build)
     lost = rng.random(4) < (0.02, 0.02, 0.04, 0.12)
@@ -48,7 +48,7 @@ def draw_labels(
     organs.paint_kidneys(canvas, build, sides=sides, sinus_scale=rng.uniform(0.6, 1))
     if not lost[3]:
         lesions.paint_stones(canvas, organs.paint_gallbladder(canvas, build))
-    organs.paint_liver(canvas, build, frame)
+    organs.paint_liver(canvas, build, frame, deepest_mm=82.0)
     if not lost[2]:
         organs.paint_spleen(canvas, build, frame)
     organs.paint_pancreas(canvas, build)
@@ -59,7 +59,8 @@ def draw_labels(
     )
     gut.paint_colon(canvas, build)
     gut.paint_small_bowel(canvas, build)
-    organs.paint_mesenteric_vessels(canvas, build)
+    for _ in range(2):
+        organs.paint_mesenteric_vessels(canvas, build)
     lesions.paint_lesions(canvas, build)
     lesions.paint_fluid(canvas, build, frame)
     lesions.paint_hernia(canvas, build, frame)
