@@ -123,6 +123,11 @@ def get_config() -> ConfigDict:
     # As a fraction of the cycle weights. With unequal channel counts the image of the
     # other domain is averaged to one channel and repeated: see losses.identity_input.
     loss.identity = 0.0
+    # Anchored CycleGAN: weight of |to_ct(simulated_mr) - simulated_ct| on simulated
+    # pairs, which phantom.anatomies makes, beside the unpaired images; 0: none.
+    loss.simulated = 0.0
+    # Weight of the adversarial loss beside the error of method=supervised; 0: none.
+    loss.supervised_adversarial = 0.0
 
     train = config.train = ConfigDict()
     train.steps = 200_000

@@ -20,6 +20,8 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # Fields that earlier versions lacked, with the value that does what those did.
 _ADDED = {
+    "loss.simulated": 0.0,
+    "loss.supervised_adversarial": 0.0,
     "model.antialias": False,
     "phantom.anatomies": 0,
     "phantom.anatomy": "reference",

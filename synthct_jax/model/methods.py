@@ -21,6 +21,7 @@ class Method(Protocol):
 
     mr_channels: int
     to_ct: ResNetGenerator  # the network of `translate`
+    simulated: float  # weight of simulated pairs beside the batch's images; 0: none
     # Synthetic MR (n, h, w, c) of weights of `to_mr` and CT (n, h, w, 1).
     translate_back: Callable[[Params, jax.Array], jax.Array] | None
 

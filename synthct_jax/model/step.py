@@ -19,13 +19,16 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 def abstract_batch(config: ConfigDict, method: Method, mesh: Mesh) -> Batch:
     """Return shapes and shardings of a global batch."""
     size = image_size(config.data)
+    images = {"mr": method.mr_channels, "ct": 1}
+    if method.simulated:
+        images |= {f"simulated_{name}": channels for name, channels in images.items()}
     return {
-        domain: jax.ShapeDtypeStruct(
+        name: jax.ShapeDtypeStruct(
             (config.train.global_batch, size, size, channels),
             jnp.float32,
             sharding=sharding.batch_sharding(mesh),
         )
-        for domain, channels in (("mr", method.mr_channels), ("ct", 1))
+        for name, channels in images.items()
     }
 
 
@@ -88,6 +91,8 @@ def check_ranges(config: ConfigDict, method: Method) -> None:
     expected = f"a multiple of {multiple}: model.downsamplings is {model.downsamplings}"
     for name in ("size", "crop"):
         require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
+    for name in ("simulated", "supervised_adversarial"):
+        require(f"loss.{name}", lambda weight: weight >= 0, "0 (off) or more")
     require("train.watchdog_seconds", lambda s: s >= 0, "0 (never) or more")
     fraction = "a fraction of the steps, 0 to 1"
     require("train.decay_start", lambda start: 0 <= start <= 1, fraction)

@@ -10,7 +10,9 @@ from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.halo import SPACE
 
-Batch = dict[str, jax.Array]  # mr, ct: images (n, h, w, c), float32 in [-1, 1]
+# mr, ct and for some losses simulated_mr, simulated_ct: images (n, h, w, c), float32 in
+# [-1, 1].
+Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # scalars
 Params = dict[str, Any]
 

@@ -9,6 +9,7 @@ from tiny_run import tiny_config
 from synthct_jax.layers.cpu.ops import CpuOps
 from synthct_jax.model import losses, optim
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.supervised import Supervised
 
 SIZE = 16
 
@@ -54,6 +55,32 @@ def test_identity_loss_takes_unequal_channels_and_is_off_by_default():
     assert losses.identity_input(image, 2) is image
     assert losses.identity_input(image, 1).ravel() == 2
     assert (losses.identity_input(image[..., :1], 3).ravel() == 1).all()
+
+
+def test_simulated_pairs_add_the_gradient_of_the_supervised_loss():
+    rng = np.random.default_rng(1)
+    pairs = {name: rng.permuted(images) for name, images in batch().items()}
+    anchored = batch() | {f"simulated_{name}": image for name, image in pairs.items()}
+    state = initial(make_cyclegan())
+
+    def gradients(method, images):
+        gradient = jax.jit(jax.grad(method.generator_loss, has_aux=True))
+        return gradient(state.generators, state.discriminators, images)
+
+    plain, (terms, _) = gradients(make_cyclegan(), anchored)
+    both, (more, _) = gradients(make_cyclegan(**{"loss.simulated": 2.0}), anchored)
+    paired, (error, _) = gradients(
+        Supervised.from_config(config(), platform="any"), pairs
+    )
+    assert more.keys() - terms.keys() == {"simulated_ct"}
+    expected = 2 * error["supervised_ct"]
+    assert float(more["simulated_ct"]) == pytest.approx(float(expected), rel=1e-6)
+    for with_pairs, without, of_pairs in zip(
+        *map(jax.tree.leaves, (both, plain, paired)), strict=True
+    ):
+        scale = float(jnp.abs(with_pairs).max())
+        difference = with_pairs - without
+        np.testing.assert_allclose(difference, 2 * of_pairs, rtol=0, atol=1e-5 * scale)
 
 
 def test_batching_calls_of_a_generator_changes_nothing(monkeypatch):

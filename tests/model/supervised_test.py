@@ -20,17 +20,41 @@ def supervised_config():
 
 def test_initial_weights_are_those_of_the_cyclegan():
     config = supervised_config()
+    config.loss.supervised_adversarial = 0.1
     key = jax.random.key(0)
     ours, theirs = (
         jax.jit(functools.partial(kind.from_config(config).init, batch=2, size=32))(key)
         for kind in (Supervised, CycleGan)
     )
-    for a, b in zip(
-        jax.tree.leaves(ours.generators["to_ct"]),
-        jax.tree.leaves(theirs.generators["to_ct"]),
-        strict=True,
+    for a, b in (
+        (ours.generators, theirs.generators),
+        (ours.discriminators, theirs.discriminators),
     ):
-        np.testing.assert_array_equal(a, b)
+        jax.tree.map(np.testing.assert_array_equal, a, {name: b[name] for name in a})
+    assert ours.generators.keys() == {"to_ct"} and ours.pools.keys() == {"ct"}
+
+
+def test_adversarial_loss_is_optional_and_trains_its_discriminator():
+    config = supervised_config()
+    batch = {"mr": np.zeros((2, 32, 32, 2)), "ct": np.ones((2, 32, 32, 1))}
+
+    def after_a_step(weight):
+        config.loss.supervised_adversarial = weight
+        model = methods.from_config(config, platform="any")
+        state = jax.jit(functools.partial(model.init, batch=2, size=32))(
+            jax.random.key(0)
+        )
+        return state, *jax.jit(model.train_step)(state, batch)
+
+    before, after, terms = after_a_step(0.0)
+    assert not jax.tree.leaves((before.discriminators, before.discriminator_opt))
+    assert not before.pools and terms.keys() == {"supervised_ct"}
+    before, after, more = after_a_step(0.5)
+    assert more.keys() == {"supervised_ct", "adversarial_ct", "discriminator_ct"}
+    assert more["supervised_ct"] == terms["supervised_ct"]
+    assert int(after.pools["ct"].filled) == 1
+    kernel = after.discriminators["ct"]["conv_0"]["kernel"]
+    assert (kernel != before.discriminators["ct"]["conv_0"]["kernel"]).any()
 
 
 def test_supervised_training_fits_a_pair():

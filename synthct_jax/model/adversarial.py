@@ -1,0 +1,225 @@
+"""The networks, discriminators and training step that all methods share.
+
+One training step is that of the reference CycleGAN (Zhu et al. 2017): the generators
+are updated together, then the discriminators, on fakes that were made before the
+generators' update and have gone through the replay pools.
+"""
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from synthct_jax.layers.backends import choose_ops
+from synthct_jax.model import image_pool, losses, optim
+from synthct_jax.model.networks import (
+    PatchDiscriminator,
+    ResNetGenerator,
+    expect,
+    for_shard_of,
+    make_generator,
+)
+from synthct_jax.model.train_state import Batch, Metrics, Params, TrainState
+from synthct_jax.parallel.gradients import gradients
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdversarialMethod(abc.ABC):
+    """Networks and optimisers of one configuration; a subclass has the losses.
+
+    Attributes:
+        to_mr: None for a method without a generator from CT to MR.
+        discriminator: the one module, applied with weights for each of `domains`.
+        domains: kinds of synthetic images that are judged, of `ct` and `mr`, or none.
+    """
+
+    mr_channels: int
+    to_ct: ResNetGenerator
+    to_mr: ResNetGenerator | None
+    discriminator: PatchDiscriminator
+    domains: tuple[str, ...]
+    generator_optimiser: optax.GradientTransformation
+    discriminator_optimiser: optax.GradientTransformation
+    adversarial: str = "lsgan"
+    pool_size: int = 50
+    ema_decay: float = 0.0
+    microbatches: int = 1
+    mesh: Mesh | None = None
+
+    @staticmethod
+    def shared_fields(
+        config: Any, *, mesh: Mesh | None = None, platform: str | None = None
+    ) -> dict[str, Any]:
+        """Return the fields of a configuration that are the same for all methods."""
+        model, loss, train = config.model, config.loss, config.train
+        expect("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
+        # Checkpoints of earlier versions have no fields `remat` and `accumulate`.
+        ops = choose_ops(platform=platform, mesh=mesh, remat=model.get("remat", False))
+        channels = len(config.data.mr_channels)
+        return {
+            "mr_channels": channels,
+            "to_ct": make_generator(model, 1, ops),
+            "to_mr": make_generator(model, channels, ops),
+            "discriminator": PatchDiscriminator(
+                width=model.discriminator_width,
+                strided_layers=model.discriminator_layers,
+                dtype=jnp.dtype(model.dtype),
+                ops=ops,
+            ),
+            "generator_optimiser": optim.adam(train),
+            "discriminator_optimiser": optim.adam(
+                train, rate_ratio=train.discriminator_learning_rate_ratio
+            ),
+            "adversarial": loss.adversarial,
+            "pool_size": train.pool_size,
+            "ema_decay": train.ema_decay,
+            "microbatches": train.get("accumulate", 1),
+            "mesh": mesh,
+        }
+
+    @property
+    def size_multiple(self) -> int:
+        """Number that divides the rows and columns of every image."""
+        return 2**self.to_ct.downsamplings
+
+    def init(self, key: jax.Array, *, batch: int, size: int) -> TrainState:
+        """Return a new state, for global batches of images of size x size pixels.
+
+        A network has the same initial weights in every method.
+        """
+        keys = jax.random.split(key, 5)
+        mr = jnp.zeros((1, size, size, self.mr_channels))
+        ct = jnp.zeros((1, size, size, 1))
+        generators = {"to_ct": self.to_ct.init(keys[0], mr)["params"]}
+        if self.to_mr is not None:
+            generators["to_mr"] = self.to_mr.init(keys[1], ct)["params"]
+        judged = {"ct": (keys[2], ct), "mr": (keys[3], mr)}
+        judged = {domain: judged[domain] for domain in self.domains}
+        discriminators = {
+            domain: self.discriminator.init(key, image)["params"]
+            for domain, (key, image) in judged.items()
+        }
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            generators=generators,
+            discriminators=discriminators,
+            generator_opt=self.generator_optimiser.init(generators),
+            discriminator_opt=self.discriminator_optimiser.init(discriminators)
+            if discriminators
+            else (),
+            ema=jax.tree.map(jnp.copy, generators) if self.ema_decay else None,
+            pools={
+                domain: image_pool.create(self.pool_size, (batch, *image.shape[1:]))
+                for domain, (_, image) in judged.items()
+            },
+            rng=keys[4],
+        )
+
+    def translate(self, params: Params, mr: jax.Array) -> jax.Array:
+        """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c); `params` of `to_ct`."""
+        return self.to_ct.apply({"params": params}, mr)
+
+    @abc.abstractmethod
+    def generator_loss(
+        self,
+        generators: dict[str, Params],
+        discriminators: dict[str, Params],
+        batch: Batch,
+    ) -> tuple[jax.Array, tuple[Metrics, dict[str, jax.Array]]]:
+        """Return the total loss; its weighted terms, and the images to be judged."""
+
+    def discriminator_loss(
+        self,
+        discriminators: dict[str, Params],
+        real: dict[str, jax.Array],
+        fake: dict[str, jax.Array],
+    ) -> tuple[jax.Array, tuple[Metrics, None]]:
+        """Return the sum over all discriminators, and each of its terms.
+
+        Each discriminator's loss is halved to slow it, as in the reference.
+        """
+        terms = {}
+        for domain, params in discriminators.items():
+            on_real = self._adversarial_loss(params, real[domain], real=True)
+            on_fake = self._adversarial_loss(params, fake[domain], real=False)
+            terms[f"discriminator_{domain}"] = 0.5 * (on_real + on_fake)
+        return sum(terms.values()), (terms, None)
+
+    def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Update all generators, then all discriminators. Pure.
+
+        Returns the state after the step, and every weighted term of the losses.
+        """
+        generator_grads, generator_terms, synthetic = gradients(
+            self.generator_loss,
+            state.generators,
+            state.discriminators,
+            batch,
+            microbatches=self.microbatches,
+            mesh=self.mesh,
+        )
+        updates, generator_opt = self.generator_optimiser.update(
+            generator_grads, state.generator_opt, state.generators
+        )
+        generators = optax.apply_updates(state.generators, updates)
+        after = state.replace(
+            step=state.step + 1,
+            generators=generators,
+            generator_opt=generator_opt,
+            ema=optim.update_ema(state.ema, generators, state.step, self.ema_decay),
+        )
+        if not self.domains:
+            return after, generator_terms
+
+        keys = jax.random.split(
+            jax.random.fold_in(state.rng, state.step), len(self.domains)
+        )
+        pools, replayed = {}, {}
+        for domain, key in zip(self.domains, keys, strict=True):
+            pools[domain], replayed[domain] = image_pool.query(
+                state.pools[domain], synthetic[domain], key
+            )
+        discriminator_grads, discriminator_terms, _ = gradients(
+            lambda params, _, images: self.discriminator_loss(params, *images),
+            state.discriminators,
+            None,
+            ({domain: batch[domain] for domain in self.domains}, replayed),
+            microbatches=self.microbatches,
+            mesh=self.mesh,
+        )
+        updates, discriminator_opt = self.discriminator_optimiser.update(
+            discriminator_grads, state.discriminator_opt, state.discriminators
+        )
+        return (
+            after.replace(
+                discriminators=optax.apply_updates(state.discriminators, updates),
+                discriminator_opt=discriminator_opt,
+                pools=pools,
+            ),
+            generator_terms | discriminator_terms,
+        )
+
+    def _apply(
+        self, generator: ResNetGenerator, params: Params, *batches: jax.Array
+    ) -> list[jax.Array]:
+        """Apply a generator to each of several equally shaped batches."""
+        generator = for_shard_of(self.mesh, generator)
+        return generator.ops.apply_to_each(
+            lambda x: generator.apply({"params": params}, x), batches
+        )
+
+    def _adversarial_loss(
+        self, params: Params, image: jax.Array, *, real: bool
+    ) -> jax.Array:
+        """Return how far a discriminator is from calling images real, or fake."""
+        discriminator = for_shard_of(self.mesh, self.discriminator)
+        return losses.adversarial(
+            discriminator.apply({"params": params}, image),
+            real=real,
+            kind=self.adversarial,
+            mean=discriminator.mean,
+        )
