@@ -63,7 +63,7 @@ def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
             point = np.clip(point, -1, 1)
         filling = str(rng.choice(_FILLINGS, p=weights))
         radius = rng.uniform(6, 9) if filling == "collapsed" else rng.uniform(8, 15)
-        tube = canvas.tube(shapes.smooth_path(points, 3), radius)
+        tube = canvas.tube(shapes.smooth_path(points, 2), radius)
         if tube is not None:
             _paint(canvas, build, tube, filling, wall_mm=float(rng.uniform(1.5, 2.5)))
 

@@ -63,6 +63,10 @@ def paint_bones(canvas: shapes.Canvas, build: Build) -> None:
             [hip, hip + (-12, 8, side * 36), hip + (-24, 14, side * 52)], [24.5, 15, 20]
         )
         _paint_bone(canvas, head, 0.7 * shell)
+        if canvas.rng.random() < 0.03:
+            path = [hip, hip + (-12, 8, side * 36), hip + (-60, 12, side * 46)]
+            paint_shape(canvas, canvas.tube(path, [15, 7, 7]), "metal",
+                        over=("cortical_bone", "marrow", "cartilage"))  # fmt: skip
 
 
 def _paint_wing(canvas: shapes.Canvas, build: Build, side: int, wide: float) -> None:

@@ -77,7 +77,7 @@ def _body_box(build: Build, axes: tuple[np.ndarray, ...]) -> shapes.Box | None:
     arms = 150 if any(gap is not None for gap in build.variety.arms_mm) else 0
     reach = (
         np.inf,
-        1.1 * build.half_depth_mm + wall + 35,
+        1.1 * build.half_depth_mm + wall + 55,
         max(build.half_width_mm, 100) + wall + 30 + arms,
     )
     box = tuple(
