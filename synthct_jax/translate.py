@@ -26,7 +26,7 @@ from input_pipeline.scans.read_scan import find_channels, read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import library_versions
-from synthct_jax.inference import preview
+from synthct_jax.inference import input_check, preview
 from synthct_jax.inference.loaded_model import (
     LoadedModel,
     load_model,
@@ -80,7 +80,11 @@ def translate(
     mr = read_mr(read_from, loaded.data["mr_channels"])
     axial = to_axial(mr)
     batches, body = synthesise(loaded, axial)
-    warnings = list(_warnings(loaded, axial, body))
+    warnings = list(
+        input_check.find_differences(
+            axial, body, data=loaded.data, training_mr=loaded.training_mr
+        )
+    )
     for warning in warnings:
         logging.warning("%s", warning)
     versions = library_versions()
@@ -144,7 +148,9 @@ def choose_shipped(scan: str) -> tuple[str, str]:
 def read_mr(scan: str, channels: Sequence[str]) -> Volume:
     """Read an MR; an UnusableScan also names the channels of the model."""
     try:
-        return read_scan(scan, modality="MR", channels=tuple(channels))
+        mr = read_scan(scan, modality="MR", channels=tuple(channels))
+        input_check.check_values(mr)
+        return mr
     except FileNotFoundError:
         raise
     except ValueError as error:
@@ -231,30 +237,3 @@ def _made_by(model: LoadedModel) -> str:
     if "model" not in model.identity:
         return ""
     return "model {model}, digest {digest}; ".format(**model.identity)
-
-
-def _warnings(model: LoadedModel, axial: Volume, body: np.ndarray) -> Iterator[str]:
-    """Yield a sentence for each way in which the scan is unlike those of training."""
-    trained_mm = model.data["spacing_mm"]
-    _, row_mm, column_mm = axial.spacing_mm
-    pixels = (
-        f"pixels are {row_mm:.3g} x {column_mm:.3g} mm, those of the training "
-        f"{trained_mm:.3g} mm"
-    )
-    if max(row_mm, column_mm) > 2 * trained_mm:
-        yield f"{pixels}: the network invents details"
-    elif min(row_mm, column_mm) < 0.5 * trained_mm:
-        yield f"{pixels}: details of the MR are lost"
-    fraction = float(body.mean())
-    trained_fraction = model.training_mr.get("body_fraction")
-    grid_mm2 = (trained_mm * model.data["size"]) ** 2
-    scan_mm2 = body.shape[1] * row_mm * body.shape[2] * column_mm
-    if trained_fraction:
-        ratio = fraction * scan_mm2 / (trained_fraction * grid_mm2)
-        if not 0.5 <= ratio <= 2:
-            yield (
-                f"the body's mean cross-section is {ratio:.2f} times that of the "
-                "training subjects: is it the same part of the body?"
-            )
-    if fraction * scan_mm2 < 50 * 50:
-        yield f"the body mask has {fraction * scan_mm2 / 100:.0f} cm2 in a mean slice"

@@ -189,7 +189,7 @@ def _describe(
                 members = [volume for volume in volumes if volume.split == split]
                 slices = sum(volume.slices for volume in members)
                 summaries[split] = statistics.summarise(
-                    sum(np.load(volume.counts_path) for volume in members),
+                    (np.load(volume.counts_path) for volume in members),
                     slices=slices,
                     pixels=slices * slice_format.size**2,
                     modality=modality,

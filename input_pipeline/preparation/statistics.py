@@ -1,5 +1,7 @@
 """Exact statistics of stored values inside the body, from counts of each value."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from input_pipeline.intensity import AIR_HU
@@ -16,13 +18,19 @@ def count_values(stored: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(values, minlength=_VALUES) for values in body.T])
 
 
-def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) -> dict:
+def summarise(
+    volumes: Iterable[np.ndarray], *, slices: int, pixels: int, modality: str
+) -> dict:
     """Return the statistics of one split of one domain for prepared.json.
 
     Args:
-        counts: (channels, 65536), of all its volumes.
+        volumes: `count_values` of each of its volumes, at least one.
         slices, pixels: numbers of all its volumes, body or not.
     """
+    counts, quartiles = 0, []
+    for of_volume in volumes:
+        counts = counts + of_volume
+        quartiles.append([_percentile(c, 75) for c in of_volume])
     body = int(counts[0].sum())
     values = np.arange(_VALUES) - _OFFSET
     summary = {
@@ -30,11 +38,11 @@ def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) ->
         "body_fraction": round(body / pixels, 4),
         "mean": [round(float(c @ values) / max(body, 1), 2) for c in counts],
         "percentiles": [
-            {
-                f"{p:g}": int(values[np.searchsorted(c.cumsum(), body * p / 100)])
-                for p in PERCENTILES
-            }
-            for c in counts
+            {f"{p:g}": _percentile(c, p) for p in PERCENTILES} for c in counts
+        ],
+        "upper_quartiles": [
+            [min(of_channel), max(of_channel)]
+            for of_channel in zip(*quartiles, strict=True)
         ],
     }
     if modality == "CT":
@@ -47,3 +55,7 @@ def summarise(counts: np.ndarray, *, slices: int, pixels: int, modality: str) ->
             "counts": bins.tolist(),
         }
     return summary
+
+
+def _percentile(counts: np.ndarray, percent: float) -> int:
+    return int(np.searchsorted(counts.cumsum(), counts.sum() * percent / 100)) - _OFFSET

@@ -67,6 +67,12 @@ class CheckpointMetadata:
         default_factory=dict, compare=False
     )
 
+    @property
+    def training_mr(self) -> dict[str, Any]:
+        """Return the `Domain` statistics of the training MR, and their `channels`."""
+        mr = self.prepared["domains"]["mr"]
+        return {"channels": mr["channels"], **mr["statistics"].get("train", {})}
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON, in which NaN and infinity are null."""
         return _to_json(vars(self))

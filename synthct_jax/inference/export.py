@@ -93,7 +93,7 @@ def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
         "numbers": {"validation during training": saved["metrics"]}
         if saved["metrics"]
         else {},
-        "training_mr": domains["mr"]["statistics"].get("train", {}),
+        "training_mr": metadata.training_mr,
         "config": config,
         "versions": versions,
     }

@@ -29,7 +29,7 @@ class LoadedModel:
         params: weights of to_ct.
         config: of the training.
         trained_on: folder of the data, or a description of them.
-        training_mr: statistics of the training MR in the body, as `Domain` has them.
+        training_mr: see `CheckpointMetadata`.
         versions: of this package and its libraries, at the training.
         inverse_params: weights of to_mr; None if not requested or not there.
     """
@@ -92,7 +92,7 @@ def load_model(
         params=params,
         config=metadata.config,
         trained_on=metadata.data_dir,
-        training_mr=metadata.prepared["domains"]["mr"]["statistics"].get("train", {}),
+        training_mr=metadata.training_mr,
         versions=metadata.versions,
         inverse_params=inverse_params,
     )

@@ -114,6 +114,7 @@ def test_statistics_describe_the_body(own):
     assert counts[place] > 0.8 * sum(counts)
     mr = prepared.domains["mr"].statistics["train"]
     assert [p["50"] for p in mr["percentiles"]] == [MR_ONE, MR_ONE // 4]
+    assert mr["upper_quartiles"] == [[MR_ONE] * 2, [MR_ONE // 4] * 2]
 
 
 def test_single_subjects_train_with_a_warning(tmp_path, caplog):
