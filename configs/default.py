@@ -151,5 +151,11 @@ def get_config() -> ConfigDict:
     # The checkpoint with the lowest value of this validation metric is kept as well.
     train.evaluate_every = 0  # steps between validations; 0: never
     train.best_metric = "frechet_haar"  # lowest wins
+
+    # Translation and evaluation average over so many views of each slice: 1; 2, also
+    # its left-right flip; 4 or 8, both also shifted by half of the network's stride.
+    # Flips suit a network that was trained with data.flip.
+    config.translate = ConfigDict()
+    config.translate.views = 1
     config.lock()
     return config

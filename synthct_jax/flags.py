@@ -25,11 +25,14 @@ MODES = {
     "train": Mode(("config", "workdir"), ("data_dir", "anatomies_dir")),
     "evaluate": Mode(
         ("workdir",),
-        ("data_dir", "output", "step", "split", "inception", "watch", "poll_seconds"),
+        (
+            *("data_dir", "output", "step", "views", "split", "inception"),
+            *("watch", "poll_seconds"),
+        ),
     ),
     "compare": Mode(("runs",), ("output",)),
     "export": Mode(("workdir", "output"), ("step", "card")),
-    "translate": Mode(("input", "output"), ("workdir", "step")),
+    "translate": Mode(("input", "output"), ("workdir", "step", "views")),
     "organs": Mode(("input", "masks"), ("organs", "contrast", "output")),
     "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
     "plan": Mode(("config", "topology")),
@@ -37,8 +40,8 @@ MODES = {
 }
 # With a model file in place of a run.
 WITH_MODEL = {
-    "evaluate": Mode(("model", "data_dir", "output"), ("split", "inception")),
-    "translate": Mode(("model", "input", "output")),
+    "evaluate": Mode(("model", "data_dir", "output"), ("views", "split", "inception")),
+    "translate": Mode(("model", "input", "output"), ("views",)),
 }
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -105,6 +108,12 @@ STEP = flags.DEFINE_integer(
     "evaluate, export, translate: the checkpoint; by default the best validated one, "
     "or the latest.",
     lower_bound=0,
+)
+VIEWS = flags.DEFINE_integer(
+    "views",
+    None,
+    "evaluate, translate: flips and small shifts of each slice to average over, 1, 2, "
+    "4 or 8, in place of config.translate.views; translate then writes their spread.",
 )
 SPLIT = flags.DEFINE_enum(
     "split",
@@ -201,8 +210,11 @@ def check(argv: Sequence[str]) -> None:
             raise ValueError(f"{called} does not read --{name}; it reads {names}")
     if flags.FLAGS["step"].present and not flags.FLAGS["workdir"].present:
         raise ValueError("--step is of a checkpoint: it needs --workdir")
-    if WATCH.value and flags.FLAGS["step"].present:
-        raise ValueError("--watch evaluates every checkpoint: it does not read --step")
+    for name in ("step", "views"):
+        if WATCH.value and flags.FLAGS[name].present:
+            raise ValueError(
+                f"--watch evaluates every checkpoint: it does not read --{name}"
+            )
     if flags.FLAGS["poll_seconds"].present and not WATCH.value:
         raise ValueError("--mode=evaluate reads --poll_seconds with --watch alone")
     if not TUNE.value and environment.is_tuning_allowed():

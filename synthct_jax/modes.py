@@ -42,6 +42,7 @@ def run_mode() -> int:
             if flags.WATCH.value:
                 watch.watch(workdir, poll_seconds=flags.POLL_SECONDS.value, **options)
                 return 0
+            options["views"] = flags.VIEWS.value
             if model is None:
                 evaluation = evaluate.evaluate_run(workdir, step=step, **options)
             else:
@@ -61,8 +62,9 @@ def run_mode() -> int:
         case "translate":
             from synthct_jax.translate import translate
 
-            scan = flags.INPUT.value
-            translate(scan, output, workdir=workdir, step=step, model=model)
+            scan, views = flags.INPUT.value, flags.VIEWS.value
+            generator = dict(workdir=workdir, step=step, model=model, views=views)
+            translate(scan, output, **generator)
             print(f"Synthetic CT, preview and report: {output}")
         case "organs":
             from synthct_jax.evaluation import organs

@@ -2,6 +2,7 @@
 
 OUT/synthetic_ct.nii.gz   HU, int16
 OUT/dicom/                the same as a CT series, in the MR's frame of reference
+OUT/uncertainty.nii.gz    spread over views in HU, with more than one view
 OUT/preview.png           MR and synthetic CT in three planes
 OUT/report.json           input, generator, versions, HU statistics, warnings
 """
@@ -48,6 +49,7 @@ def translate(
     workdir: Path | None = None,
     step: int | None = None,
     model: str | None = None,
+    views: int | None = None,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -59,6 +61,8 @@ def translate(
         step: of the checkpoint, see `load_model`.
         model: without `workdir`, a model file or the name of a shipped model; None for
             the shipped one that fits the channels of the scan.
+        views: of each slice to average over, see `views_of`; by default those of the
+            generator's configuration.
 
     Returns:
         The content of OUT/report.json.
@@ -77,6 +81,7 @@ def translate(
         if model is None:
             model, read_from = choose_shipped(scan)
         loaded = load_model_file(model)
+    loaded = loaded.with_views(views)
     mr = read_mr(read_from, loaded.data["mr_channels"])
     axial = to_axial(mr)
     batches, body = synthesise(loaded, axial)
@@ -91,7 +96,7 @@ def translate(
     masked = loaded.data["mask_outside_body"]
     outside_body = "set to air" if masked else "as translated"
     with files.new_folder(output) as folder:
-        hu = np.empty(body.shape, np.float32)
+        hu, spread = np.empty((2, *body.shape), np.float32)
         with CtSeries(
             folder / "dicom",
             axial,
@@ -99,12 +104,16 @@ def translate(
             remark=f"{_made_by(loaded)}outside the body {outside_body}",
         ) as series:
             start = 0
-            for batch in batches:
+            for batch, batch_spread in batches:
                 series.write(batch, start)
-                hu[start : start + len(batch)] = batch
-                start += len(batch)
+                stop = start + len(batch)
+                hu[start:stop], spread[start:stop] = batch, batch_spread
+                start = stop
         rounded = np.round(hu).astype(np.int16)
         write_nifti(folder / "synthetic_ct.nii.gz", rounded, axial)
+        if loaded.views > 1:
+            # A tenth of a HU: the file is a quarter as large.
+            write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
         report = {
             "notice": NOT_A_DEVICE,
@@ -121,6 +130,13 @@ def translate(
             },
             "outside_body": outside_body,
             "hu": hu_statistics(hu, body),
+            "views": loaded.views,
+            "uncertainty_hu": {
+                "mean": round(float(spread[body].mean()), 1),
+                "percentile_95": round(float(np.percentile(spread[body], 95)), 1),
+            }
+            if loaded.views > 1
+            else None,
             "warnings": warnings,
             "versions": versions,
             "trained_with_versions": dict(loaded.versions),
@@ -162,11 +178,12 @@ def read_mr(scan: str, channels: Sequence[str]) -> Volume:
 
 def synthesise(
     model: LoadedModel, axial: Volume
-) -> tuple[Iterator[np.ndarray], np.ndarray]:
-    """Return HU on the MR's own pixels, and the mask of the body.
+) -> tuple[Iterator[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return HU and their spread on the MR's own pixels, and the mask of the body.
 
-    The HU come in batches of slices, (n, rows, columns) float32: accelerators compute
-    the next batch while the caller uses this one. The mask is (slices, rows, columns).
+    HU and spread over views come in batches of slices, (n, rows, columns) float32:
+    accelerators compute the next batch while the caller uses this one. The mask is
+    (slices, rows, columns).
 
     No patient is cropped: the network gets a square of the training's size around the
     whole body, or a larger one if the body does not fit. If it was trained without a
@@ -198,12 +215,19 @@ def synthesise(
         mask_outside=data["mask_outside_body"],
         mr_percentile=data["mr_percentile"],
     )
-    translator = Translator(model.method, data, stored_channels=axial.channels)
+    translator = Translator(
+        model.method, data, stored_channels=axial.channels, view_count=model.views
+    )
 
-    def resample_batches() -> Iterator[np.ndarray]:
+    def resample(images: np.ndarray, fill: float) -> np.ndarray:
+        return resample_from_grid(images[..., None], grid, axial, fill=fill)[..., 0]
+
+    def resample_batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         stop = 0
-        for batch in translator.stream(model.params, stored):
-            hu = resample_from_grid(batch[..., None], grid, axial, fill=AIR_HU)[..., 0]
+        for batch, batch_spread in translator.stream(model.params, stored):
+            hu = resample(batch, AIR_HU)
+            several = model.views > 1
+            spread = resample(batch_spread, 0) if several else np.zeros_like(hu)
             start, stop = stop, stop + len(hu)
             if not np.isfinite(hu).all():
                 raise FloatingPointError(
@@ -211,8 +235,9 @@ def synthesise(
                     f"{stop - 1} hold NaN or infinite values"
                 )
             if data["mask_outside_body"]:  # the network has not seen it
-                hu[~body[start:stop]] = AIR_HU
-            yield hu
+                outside = ~body[start:stop]
+                hu[outside], spread[outside] = AIR_HU, 0
+            yield hu, spread
 
     return resample_batches(), body
 

@@ -44,6 +44,7 @@ _MAY_CHANGE = (
     "train.evaluate_every",
     "train.best_metric",
     "train.watchdog_seconds",
+    "translate.views",
 )
 
 

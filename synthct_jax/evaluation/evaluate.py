@@ -60,6 +60,7 @@ def evaluate_run(
     workdir: Path,
     *,
     step: int | None = None,
+    views: int | None = None,
     data_dir: Path | None = None,
     split: str | None = None,
     output_dir: Path | None = None,
@@ -68,13 +69,14 @@ def evaluate_run(
     """Evaluate a checkpoint with the configuration that is stored in it.
 
     By default it is the best validated one, or the latest, on data of its training, on
-    test subjects, or those for validation or training where there are no others.
+    test subjects, or those for validation or training where there are no others, with
+    its configuration's number of views.
 
     Raises:
         FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
             are not what the network takes.
     """
-    loaded = load_model(workdir, step, inverse=True)
+    loaded = load_model(workdir, step, inverse=True).with_views(views)
     dataset = Dataset.open(data_dir or loaded.trained_on)
     dataset.check_compatible(ConfigDict(loaded.data))
     return evaluate(
@@ -94,6 +96,7 @@ def evaluate_model(
     *,
     data_dir: Path,
     output_dir: Path,
+    views: int | None = None,
     split: str | None = None,
     inception: Inception | None = None,
 ) -> Evaluation:
@@ -103,7 +106,8 @@ def evaluate_model(
         FileNotFoundError, ValueError: as for `evaluate` and `load_model_file`; or the
             data are not what the network takes.
     """
-    loaded, dataset = load_model_file(model), Dataset.open(data_dir)
+    loaded = load_model_file(model).with_views(views)
+    dataset = Dataset.open(data_dir)
     dataset.check_compatible(ConfigDict(loaded.data))
     return evaluate(
         methods.model_of_generator(loaded, dataset),

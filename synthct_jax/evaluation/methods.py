@@ -47,6 +47,7 @@ def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
         loaded.method,
         loaded.data,
         stored_channels=dataset.manifest.domains["mr"].channels,
+        view_count=loaded.views,
     )
     return Model(
         translate=lambda mr: translator(loaded.params, mr),

@@ -50,6 +50,16 @@ class LoadedModel:
         return self.config["data"]
 
     @property
+    def views(self) -> int:
+        """Number of views to average over, see `views_of`."""
+        return self.config.get("translate", {}).get("views", 1)  # older runs: one
+
+    def with_views(self, count: int | None) -> "LoadedModel":
+        """Return the generator with another number of views; None for its own."""
+        translate = {"views": self.views if count is None else count}
+        return dataclasses.replace(self, config={**self.config, "translate": translate})
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Return what made a result, for reports: JSON."""
         return {

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from input_pipeline.intensity import hu_to_unit, mr_to_unit, unit_to_hu
+from synthct_jax.inference import views
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
@@ -32,6 +33,7 @@ class Translator:
         *,
         stored_channels: Sequence[str],
         batch: int = BATCH,
+        view_count: int = 1,
     ):
         """Take those of `stored_channels` that are `data.mr_channels`, in their order.
 
@@ -39,9 +41,11 @@ class Translator:
             data: `config.data`.
             stored_channels: names of the channels of stored MR.
             batch: slices of 256 x 256 that a device takes at a time, at most.
+            view_count: views of each slice to average over, see `views_of`.
 
         Raises:
-            ValueError: one of the channels is not stored.
+            ValueError: one of the channels is not stored, or there are no so many
+                views.
         """
         missing = [name for name in data["mr_channels"] if name not in stored_channels]
         if missing:
@@ -51,6 +55,7 @@ class Translator:
         self._channels = [list(stored_channels).index(n) for n in data["mr_channels"]]
         self._knots = data["ct_knots"]
         self._batch = batch
+        self._views = views.views_of(view_count, method.size_multiple)
         # The devices of this process alone: other processes may do something else.
         mesh = sharding.make_mesh(jax.local_devices())
         self._split = sharding.batch_sharding(mesh)
@@ -80,12 +85,22 @@ class Translator:
         Returns:
             HU, float32 (slices, rows, columns).
         """
-        return np.concatenate(list(self.stream(params, stored)))
+        return np.concatenate([hu for hu, _ in self.stream(params, stored)])
 
-    def stream(self, params: Params, stored: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield what a call returns in batches, each while the next one is computed."""
-        for ct in self._in_batches(self._to_ct, params, stored, self.network_input):
-            yield unit_to_hu(ct[..., 0], self._knots)
+    def stream(
+        self, params: Params, stored: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield what a call returns, and the views' standard deviation beside it.
+
+        In batches of slices, each while the next one is computed; both in HU, float32
+        (n, rows, columns).
+        """
+        translated = self._in_batches(
+            self._to_ct, params, stored, self.network_input, self._views
+        )
+        for cts in zip(*[translated] * len(self._views), strict=True):
+            hus = [unit_to_hu(ct[..., 0], self._knots) for ct in cts]
+            yield views.average(hus, self._views)
 
     def network_input(self, stored: np.ndarray) -> np.ndarray:
         """Return the channels of stored MR that the network takes, in [-1, 1]."""
@@ -134,7 +149,9 @@ class Translator:
         params: Params,
         images: np.ndarray,
         to_input: Callable[[np.ndarray], np.ndarray],
+        each: Sequence[views.View] = views.views_of(1, 1),
     ) -> Iterator[np.ndarray]:
+        """Yield each view of the first batch, then of the next."""
         params = jax.device_put(params, self._replicated)
         slices = self._batch * _PIXELS_OF_SLICE // math.prod(images.shape[1:3])
         size = self._devices * max(1, min(self._batch, slices))
@@ -143,10 +160,12 @@ class Translator:
             batch = to_input(images[start : start + size])
             # The last batch is filled up, or it would be compiled on its own.
             padding = [(0, size - len(batch))] + [(0, 0)] * 3
-            padded = jax.device_put(np.pad(batch, padding, mode="edge"), self._split)
-            computing.append((network(params, padded), len(batch)))
-            if len(computing) > self._ahead:
-                translated, count = computing.popleft()
-                yield jax.device_get(translated)[:count]
+            padded = np.pad(batch, padding, mode="edge")
+            for view in each:
+                seen = jax.device_put(view.of(padded), self._split)
+                computing.append((network(params, seen), len(batch)))
+                if len(computing) > self._ahead:
+                    translated, count = computing.popleft()
+                    yield jax.device_get(translated)[:count]
         for translated, count in computing:
             yield jax.device_get(translated)[:count]

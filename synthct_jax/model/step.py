@@ -93,6 +93,11 @@ def check_ranges(config: ConfigDict, method: Method) -> None:
         require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
     for name in ("simulated", "supervised_adversarial"):
         require(f"loss.{name}", lambda weight: weight >= 0, "0 (off) or more")
+    if method.simulated and not config.get("phantom", {}).get("anatomies", 0):
+        raise ValueError(
+            f"loss.simulated is {method.simulated}, and phantom.anatomies 0 or not "
+            "there: there are no simulated pairs"
+        )
     require("train.watchdog_seconds", lambda s: s >= 0, "0 (never) or more")
     fraction = "a fraction of the steps, 0 to 1"
     require("train.decay_start", lambda start: 0 <= start <= 1, fraction)

@@ -92,6 +92,24 @@ def test_output_is_complete(translated):
     assert picture[..., :3].std() > 0.05
 
 
+def test_several_views_give_an_uncertainty_on_the_mr_grid(translated, scan, tmp_path):
+    one = translated[1]
+    assert one["views"] == 1 and one["uncertainty_hu"] is None
+    output, workdir = tmp_path / "out", tiny_run().workdir
+    report = translate.translate(scan, output, workdir=workdir, views=2)
+    image = nibabel.load(output / "uncertainty.nii.gz")
+    ct = nibabel.load(output / "synthetic_ct.nii.gz")
+    np.testing.assert_array_equal(image.affine, ct.affine)
+    spread = np.asarray(image.dataobj)
+    assert spread.shape == ct.shape and spread.min() == 0
+    assert report["views"] == 2
+    uncertainty = report["uncertainty_hu"]
+    assert 0 < uncertainty["mean"] < uncertainty["percentile_95"] <= spread.max() + 0.1
+    with pytest.raises(ValueError, match="views is 3, expected one of"):
+        translate.translate(scan, tmp_path / "none", workdir=workdir, views=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_nifti_has_the_mr_grid(translated, scan):
     output, _ = translated
     ct = nibabel.load(output / "synthetic_ct.nii.gz")
@@ -134,7 +152,7 @@ def test_hu_are_independent_of_the_field_of_view():
     border = ((0, 0), (12, 8), (5, 9), (0, 0))
     wide = dataclasses.replace(volume, voxels=np.pad(voxels, border))
     hu, in_wide = (
-        np.concatenate([*translate.synthesise(model, volume)[0]])
+        np.concatenate([hu for hu, _ in translate.synthesise(model, volume)[0]])
         for volume in (narrow, wide)
     )
     np.testing.assert_allclose(in_wide[:, 12:-8, 5:-9], hu, atol=0.5)
@@ -300,11 +318,12 @@ def test_failed_translation_leaves_no_output(
     written = []
 
     def answers(self, params, stored):
-        yield np.zeros((2, *stored.shape[1:3]), np.float32)
+        zeros = np.zeros((2, *stored.shape[1:3]), np.float32)
+        yield zeros, zeros
         written.extend(tmp_path.rglob("slice_*.dcm"))
         if answer:
             raise answer
-        yield np.full((2, *stored.shape[1:3]), np.nan, np.float32)
+        yield np.nan + zeros, zeros
 
     monkeypatch.setattr(translator.Translator, "stream", answers)
     with pytest.raises((OSError, FloatingPointError), match=message):

@@ -170,6 +170,7 @@ def _facts(results: Results) -> dict[str, str]:
         "Method": config.get("method", ""),
         "Checkpoint": ", ".join(filter(None, checkpoint)),
         "Model": " ".join(provenance.get(n, "") for n in ("model", "digest")).strip(),
+        "Views": f"{(config.get('translate') or {}).get('views', 1)} of each slice",
         "Trained on": provenance.get("trained_on", ""),
         "Inception weights": provenance.get("inception", ""),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions),
