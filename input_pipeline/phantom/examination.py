@@ -27,6 +27,7 @@ _SPREAD = {
 _WIDE = {"bowel_content": 0.6, "bile": 0.4, "artery": 0.3, "vein": 0.3}
 _FAT_LOGIT = 0.35  # of the fat fraction
 _GAS_MM = 6.0  # over which gas disturbs the field: chosen
+_BIAS_MM = 120.0  # over which smooth fields vary: chosen
 
 _COLUMNS = ("in_water", "in_fat", "out_water", "out_fat", "t2_water", "t2_fat", "hu",
             "texture", "gas", "vessel", "body")  # fmt: skip
@@ -59,6 +60,7 @@ class Examination:
         coils_z_mm, coils_reach_mm: their middle along the patient, and the distance
             from it where their signal has fallen to 37 %.
         t2_gain: of the T2 images relative to the gradient echoes.
+        fields_seed: draws what all slices share: bias, and where suppression fails.
     """
 
     scanner: MrScanner
@@ -67,6 +69,7 @@ class Examination:
     coils_z_mm: float
     coils_reach_mm: float
     t2_gain: float
+    fields_seed: int
 
     def acquire(
         self,
@@ -96,10 +99,11 @@ class Examination:
         axis = [
             (np.arange(n, dtype=np.float32) - (n - 1) / 2) * spacing_mm for n in size
         ]
-        bias = self._bias(*axis)
-        bias *= np.float32(
-            np.exp(-(((z_mm - self.coils_z_mm) / self.coils_reach_mm) ** 2))
-        )
+        fields = np.random.default_rng(self.fields_seed)
+        plane = (np.zeros(1, np.float32), *axis)
+        reach = np.exp(-(((z_mm - self.coils_z_mm) / self.coils_reach_mm) ** 2))
+        smooth = scanner.bias * shapes.smooth_noise(fields, plane, _BIAS_MM)[0]
+        bias = self._bias(*axis) * np.exp(smooth) * np.float32(reach)
         deviation = scanner.noise * float(self.values[:, :4].sum(axis=1).max())
         ghosts = self._draw_ghosts(rng, voxel, axis[0])
         images = []
@@ -112,7 +116,7 @@ class Examination:
             rate = scanner.dephasing * scanner.tesla / 1.5 * echo_ms * 1e-3
             signal = (water + phasor * fat) * (grain * bias * np.exp(-rate * gas))
             images.append(self._image(rng, ghosts(signal), deviation))
-        suppression = self._fat_left(rng, axis, gas)
+        suppression = self._fat_left(fields, plane, gas)
         t2 = voxel[..., _COLUMN["t2_water"]] * np.minimum(1, 1.3 - suppression)
         t2 = t2 + voxel[..., _COLUMN["t2_fat"]] * suppression
         t2_deviation = (
@@ -151,7 +155,7 @@ class Examination:
         return (bias * (1 - self.scanner.centre_loss * middle)).astype(np.float32)
 
     def _fat_left(
-        self, rng: np.random.Generator, axis: list[np.ndarray], gas: np.ndarray
+        self, rng: np.random.Generator, plane: tuple, gas: np.ndarray
     ) -> np.ndarray:
         """Return the share of fat's signal that is left, (rows, columns), 0 to 1.57.
 
@@ -159,7 +163,7 @@ class Examination:
         """
         left = np.full(gas.shape, self.scanner.fat_left, np.float32)
         if share := self.scanner.failed_suppression:
-            field = shapes.smooth_noise(rng, (np.zeros(1, np.float32), *axis), 120.0)[0]
+            field = shapes.smooth_noise(rng, plane, _BIAS_MM)[0]
             field = np.abs(field) + 2 * gas
             failed = 1 / (1 + np.exp(-(field - np.quantile(field, 1 - share)) / 0.15))
             left += (rng.uniform(0.3, 1.2) - left) * failed
@@ -228,13 +232,15 @@ def draw_examination(
     properties = draw_properties(rng, scanner, fat_fractions)
     signals = mr.magnetisation(properties, scanner)
     fully_relaxed = np.sin(np.deg2rad(scanner.flip_degrees))
-    for vessel, fresh in zip(("artery", "vein"), scanner.fresh_blood, strict=True):
+    flows = zip(scanner.fresh_blood, scanner.flow_loss, strict=True)
+    for vessel, (fresh, lost) in zip(("artery", "vein"), flows, strict=True):
         label = tissues.LABELS[vessel]
         for phase, echo_ms in (("in", scanner.te_in_ms), ("out", scanner.te_out_ms)):
             inflow = properties["proton_density"][label] * fully_relaxed
             inflow *= np.exp(-echo_ms / properties["t2_star_ms"][label])
             saturated = signals[f"{phase}_water"][label]
-            signals[f"{phase}_water"][label] += fresh * (inflow - saturated)
+            flowing = saturated + fresh * (inflow - saturated)
+            signals[f"{phase}_water"][label] = (1 - lost) * flowing
     signals |= {
         "hu": ct.draw_hu(rng, fat_fractions, contrast),
         "texture": tissues.by_label("mr_texture") * rng.uniform(0.5, 1.5),
@@ -260,6 +266,7 @@ def draw_examination(
         coils_z_mm=float(rng.uniform(-40, 40)),
         coils_reach_mm=float(rng.uniform(150, 400)),
         t2_gain=float(rng.uniform(1.2, 1.8)),
+        fields_seed=int(rng.integers(2**32)),
     )
 
 

@@ -26,7 +26,10 @@ class MrScanner:
             the water instead, 0 to 1.
         fresh_blood: share of unsaturated blood that flows into a slice, of arteries
             and veins, 0 to 1.
+        flow_loss: share of the gradient echoes' signal of arteries and veins that
+            saturation bands and moving spins take, 0 to 1.
         shading: how much coils near the skin brighten it, 0 to 1.
+        bias: deviation of the logarithm of any other, smooth bias of sensitivity.
         centre_loss: share of the signal lost in the middle by standing waves.
         resolution: share of the image's spatial frequencies that are acquired, along
             rows and columns.
@@ -47,7 +50,9 @@ class MrScanner:
     fat_left: float = 0.06
     failed_suppression: float = 0.0
     fresh_blood: tuple[float, float] = (0.0, 0.0)
+    flow_loss: tuple[float, float] = (0.0, 0.0)
     shading: float = 0.3
+    bias: float = 0.08
     centre_loss: float = 0.0
     resolution: tuple[float, float] = (0.8, 1.0)
     taper: float = 0.2
@@ -74,7 +79,7 @@ FIXED = {
     ),
     "other_vendor": MrScanner(
         tesla=1.5, te_out_ms=2.1, te_in_ms=4.4, tr_ms=190.0, flip_degrees=85.0,
-        t2_te_ms=95.0, t2_tr_ms=2500.0, fat_left=0.03, fresh_blood=(0.5, 0.3),
+        t2_te_ms=95.0, t2_tr_ms=2500.0, fat_left=0.03, flow_loss=(0.8, 0.3),
         shading=0.6, noise=0.015, ghost=0.05, pulsation=0.15,
     ),
     "volumetric": MrScanner(
@@ -121,7 +126,9 @@ def _draw(rng: np.random.Generator) -> MrScanner:
         fat_left=fat_left,
         failed_suppression=max(0.0, uniform(-0.3, 0.25)),
         fresh_blood=tuple(fresh),
+        flow_loss=tuple(np.clip(rng.uniform(-0.8, 0.95, 2), 0, 1)),
         shading=uniform(0, 0.9),
+        bias=uniform(0, 0.22),
         centre_loss=uniform(0, 0.4 if tesla > 2 else 0.1),
         resolution=tuple(rng.uniform(0.6, 1.0, 2)),
         taper=uniform(0, 0.6),

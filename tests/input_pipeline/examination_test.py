@@ -12,7 +12,7 @@ from input_pipeline.phantom.scanners import FIXED, draw_scanner
 CLEAN = dataclasses.replace(
     FIXED["other_vendor"],
     **dict(shading=0.0, resolution=(1.0, 1.0), taper=0.0, noise=1e-4, dephasing=0.0),
-    **dict(ghost=0.0, pulsation=0.0),
+    **dict(ghost=0.0, pulsation=0.0, bias=0.0, flow_loss=(0.0, 0.0)),
 )
 
 
@@ -54,12 +54,13 @@ def test_fat_and_water_cancel_where_they_share_a_voxel_out_of_phase():
     assert in_phase[6] < in_phase[12]
 
 
-def test_inflow_brightens_blood():
-    def blood(fresh):
-        scan = acquire("muscle", "artery", fresh_blood=(fresh, fresh))
+def test_inflow_brightens_blood_and_flow_voids_darken_it():
+    def blood(fresh, lost=0.0):
+        scan = acquire("muscle", "artery", fresh_blood=(fresh, 0), flow_loss=(lost, 0))
         return scan.mr[:, 12, 0].mean() / scan.mr[:, 3, 0].mean()
 
     assert blood(0.6) > 2 * blood(0.0)
+    assert blood(0.6, lost=0.9) < 0.2 * blood(0.6)
 
 
 def test_failed_suppression_leaves_fat_bright_on_t2_alone():
