@@ -109,7 +109,7 @@ def draw_fat_fractions(rng: np.random.Generator) -> dict[str, float]:
     """Draw the fat fractions of 'liver' and 'marrow' of a person of any build."""
     return {
         "liver": _liver_fat_fraction(rng, float(rng.uniform())),
-        "marrow": float(rng.uniform(0.15, 0.6)),
+        "marrow": float(rng.uniform(0.1, 0.7)),
     }
 
 
