@@ -17,8 +17,9 @@ Put yours beside Train_Sets, one folder a subject, DICOM or one NIfTI file:
     CHAOS/Noncontrast_CT/SUBJECT/...
 
 The network and the schedule are those of the reference CycleGAN, for accelerators. This
-full size has not been trained, so there is no result to quote. The variant `small` is
-in_out at a size for two CPU cores (docs/results.md).
+full size has not been trained, so there is no result to quote. Two variants of in_out
+have a size for two CPU cores (docs/results.md): `small`, and `anchored`, which starts
+from the shipped model and keeps seeing simulated pairs.
 
 Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold; it is
 resampled onto the grid of T1-DUAL, not registered to it. The T2 of another patient is
@@ -30,7 +31,8 @@ from ml_collections import ConfigDict
 from configs import default
 
 NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
-VARIANTS = default.MR_INPUTS | NONCONTRAST | {"small": default.MR_INPUTS["in_out"]}
+SMALL = {"small": default.MR_INPUTS["in_out"], "anchored": default.MR_INPUTS["in_out"]}
+VARIANTS = default.MR_INPUTS | NONCONTRAST | SMALL
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
@@ -44,5 +46,8 @@ def get_config(variant: str = "in_out") -> ConfigDict:
         config.train.steps = 2_000
         config.train.ema_decay = 0.99
         config.train.save_every = 200
+    if variant == "anchored":
+        model = "in_out_portal_venous"
+        default.anchor(config, contrast="portal_venous", model=model)
     config.lock()
     return config

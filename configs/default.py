@@ -74,6 +74,48 @@ def add_phantom(config: ConfigDict, *, contrast: str) -> None:
     phantom.anatomies = 0
 
 
+def simulate(config: ConfigDict, *, contrast: str) -> None:
+    """Set the shipped models' pixels and network, and simulated pairs to teach them.
+
+    Label maps of random people are acquired by another random scanner for every sample.
+    """
+    config.data.size = 192
+    config.data.spacing_mm = 2.0
+    config.data.rotate_degrees = 8.0
+    config.data.shift_mm = 20.0
+    config.model.width = 24
+    config.model.blocks = 4
+    config.model.downsamplings = 2
+    config.model.antialias = True
+    config.translate.views = 4
+    add_phantom(config, contrast=contrast)
+    config.phantom.scanner = "randomised"
+    config.phantom.anatomy = "varied"
+    config.phantom.anatomies = 200
+    # Whole volumes: for the statistics of training MR, validation and test.
+    config.phantom.train_mr = 4
+    config.phantom.validation = 6
+    config.phantom.test = 12
+
+
+def anchor(config: ConfigDict, *, contrast: str, model: str) -> None:
+    """Set a CycleGAN that starts from a shipped model and keeps seeing simulated pairs.
+
+    The pairs hold on to what each tissue is; real scans teach what images look like.
+    """
+    simulate(config, contrast=contrast)
+    config.train.init_from = model
+    config.loss.simulated = 10.0
+    config.model.discriminator_width = 32
+    config.model.discriminator_layers = 2
+    config.train.global_batch = 1
+    config.train.learning_rate = 1e-4
+    config.train.steps = 4_000
+    config.train.decay_start = 0.25
+    config.train.ema_decay = 0.995
+    config.train.save_every = 500
+
+
 def get_config() -> ConfigDict:
     """Return the default configuration, locked."""
     config = ConfigDict()

@@ -28,24 +28,8 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     config = default.with_input(variant, file="simulated.py", variants=VARIANTS)
     config.method = "supervised"
     config.data.source = "phantom"
-    config.data.size = 192
-    config.data.spacing_mm = 2.0
-    config.data.rotate_degrees = 8.0
-    config.data.shift_mm = 20.0
     contrast = "non_contrast" if "noncontrast" in variant else "portal_venous"
-    default.add_phantom(config, contrast=contrast)
-    config.phantom.scanner = "randomised"
-    config.phantom.anatomy = "varied"
-    config.phantom.anatomies = 200
-    # Whole volumes: for the statistics of training MR, validation and test.
-    config.phantom.train_mr = 4
-    config.phantom.validation = 6
-    config.phantom.test = 12
-
-    config.model.width = 24
-    config.model.blocks = 4
-    config.model.downsamplings = 2
-    config.model.antialias = True
+    default.simulate(config, contrast=contrast)
     config.train.steps = 16_000
     config.train.global_batch = 2
     config.train.learning_rate = 5e-4
