@@ -91,7 +91,7 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     add_phantom(config, contrast=contrast)
     config.phantom.scanner = "randomised"
     config.phantom.anatomy = "varied"
-    config.phantom.anatomies = 200
+    config.phantom.anatomies = 120
     # Whole volumes: for the statistics of training MR, validation and test.
     config.phantom.train_mr = 4
     config.phantom.validation = 6

@@ -96,6 +96,23 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path, monkeypatch, capsys):
     assert steps == [2, 4, 4, 6]
 
 
+def test_anchored_run_resumes_bit_for_bit(tmp_path, monkeypatch):
+    config = tiny_config(steps=3, save_every=3, evaluate_every=0)
+    config.phantom.update(anatomies=2, scanner="randomised")
+    config.loss.simulated = 10.0
+    folders = dict(data_dir=tiny_run().data_dir, anatomies_dir=tmp_path / "anatomies")
+    assert train.train(config, workdir=tmp_path / "whole", **folders)
+    with monkeypatch.context() as patch:
+        on_batch_of(
+            patch, 2, lambda batch: os.kill(os.getpid(), signal.SIGTERM) or batch
+        )
+        assert not train.train(config, workdir=tmp_path / "stopped", **folders)
+    assert train.train(config, workdir=tmp_path / "stopped", **folders)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole", step=3)
+    rows = read_rows(tmp_path / "whole" / "metrics.jsonl")
+    assert all(row["simulated_ct"] > 0 for row in rows if "cycle_mr" in row)
+
+
 def test_diverged_run_stops_and_names_the_step(tmp_path, monkeypatch):
     tiny = tiny_run()
     on_batch_of(

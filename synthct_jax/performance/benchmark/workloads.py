@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -12,6 +13,8 @@ from ml_collections import ConfigDict
 
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.simulation import anatomies
+from input_pipeline.simulation.stream import stream_simulated
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.inference.translator import Translator
@@ -25,15 +28,25 @@ _WARM_UP_BATCHES = 4  # while threads and worker processes start
 
 
 def measure_data_loading(config: ConfigDict, data_dir: Path) -> dict[str, Any]:
-    """Measure pairs a second, read by threads and by one worker process a core."""
+    """Measure pairs a second, read by threads and by one worker process a core.
+
+    Pairs are simulated where the configuration has anatomies.
+    """
     cores = len(usable_cpus())
     dataset, batch = Dataset.open(data_dir), config.train.global_batch
+    simulated = _simulate(config, data_dir.parent / "anatomies")
     rates = {}
     for name, workers in (("threads", 0), ("processes", cores)):
         data = config.data.copy_and_resolve_references()
         data.workers = workers
         with contextlib.closing(
-            dataset.batches(data, seed=0, global_batch=batch)
+            dataset.batches(
+                data,
+                seed=0,
+                global_batch=batch,
+                paired=simulated is not None,
+                simulated=simulated,
+            )
         ) as batches:
             for _ in range(_WARM_UP_BATCHES):
                 next(batches)
@@ -43,6 +56,15 @@ def measure_data_loading(config: ConfigDict, data_dir: Path) -> dict[str, Any]:
                 count += batch
             rates[name] = count / (time.perf_counter() - began)
     return {"cores": cores, "pairs_per_second": rates}
+
+
+def _simulate(config: ConfigDict, folder: Path) -> grain.MapDataset | None:
+    if not config.get("phantom", {}).get("anatomies", 0):
+        return None
+    config = config.copy_and_resolve_references()
+    config.phantom.anatomies = 1  # the rate does not depend on their number
+    anatomies.draw(anatomies.anatomies_of(config), folder)
+    return stream_simulated(config, folder)
 
 
 def measure_translation(config: ConfigDict) -> dict[str, Any]:
