@@ -21,7 +21,7 @@ _SPREAD = {
     "t1_ms": 0.12,
     "t2_ms": 0.15,
     "t2_star_ms": 0.3,
-    "spin_echo_flow": 0.4,
+    "spin_echo_flow": 0.8,
 }
 # What differs much more from one patient to the next: food, bile, flow, iron.
 _WIDE = {"bowel_content": 0.6, "bile": 0.4, "artery": 0.3, "vein": 0.3}
