@@ -1,5 +1,7 @@
 """Start of a training from the weights of a model file."""
 
+from collections.abc import Sequence
+
 import jax
 from absl import logging
 from ml_collections import ConfigDict
@@ -7,19 +9,20 @@ from ml_collections import ConfigDict
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.digest import name_leaves
 from synthct_jax.checkpoint.metadata import flatten
-from synthct_jax.checkpoint.model_file import UnusableModel
+from synthct_jax.checkpoint.model_file import ModelFile, UnusableModel
 from synthct_jax.model.train_state import Params, TrainState
 
 # Fields that say what the weights mean, and what arrays do not show of the network.
 # Checkpoints of earlier versions lack some.
-_SAME = ("data.mr_channels", "data.ct_knots", "model.upsample", "model.antialias")
+_SAME = ("data.ct_knots", "model.upsample", "model.antialias")
 _SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
 
 
 def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     """Return a new state with the weights of `config.train.init_from` in `to_ct`.
 
-    The moving average of the weights starts there as well. All else stays: `to_mr` and
+    The model may take more MR channels; the others' weights are left out then. The
+    moving average of the weights starts there as well. All else stays: `to_mr` and
     the discriminators, which a model file does not have, are random.
 
     Raises:
@@ -37,7 +40,8 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
         if field in _SAME:
             raise UnusableModel(f"train.init_from: {message}; expected the same")
         logging.warning("%s", message)
-    arrays = name_leaves(file.params)
+    weights = _with_channels(file, config.data.mr_channels)
+    arrays = name_leaves(weights)
     now = name_leaves(state.generators["to_ct"])
     model_file.check_shapes(
         file.path,
@@ -52,14 +56,34 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
                 array.shape, array.sharding, new.__getitem__
             ),
             params["to_ct"],
-            file.params,
+            weights,
         )
         return params | {"to_ct": to_ct}
 
     logging.info(
         "to_ct starts from %s: %d weights in %d arrays (digest %s); all other networks "
         "are new",
-        *(file.path, file.card["parameters"], len(arrays), file.card["digest"]),
+        file.path,
+        sum(array.size for array in arrays.values()),
+        len(arrays),
+        file.card["digest"],
     )
     ema = None if state.ema is None else take(state.ema)
     return state.replace(generators=take(state.generators), ema=ema)
+
+
+def _with_channels(file: ModelFile, channels: Sequence[str]) -> Params:
+    """Return a model's weights for some of its MR channels, in this order.
+
+    It is the model as it would be with constant images in the other channels: those do
+    not pass the norm behind the first layer.
+    """
+    theirs = list(file.config["data"]["mr_channels"])
+    if not set(channels) <= set(theirs):
+        raise UnusableModel(
+            f"train.init_from: {file.path}: data.mr_channels is {theirs}, and "
+            f"{list(channels)} in this training; expected some of the model's"
+        )
+    stem = file.params["stem"]
+    kernel = stem["kernel"][:, :, [theirs.index(name) for name in channels]]
+    return file.params | {"stem": stem | {"kernel": kernel}}

@@ -13,6 +13,7 @@ from input_pipeline.volume import UnusableScan
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.initial import start_from
 from synthct_jax.checkpoint.model_file import UnusableModel
+from synthct_jax.model import methods
 from synthct_jax.model.train_state import TrainState
 
 
@@ -172,6 +173,26 @@ def test_training_starts_from_the_weights_of_a_model(written, state, caplog):
         jax.tree.map(np.testing.assert_array_equal, networks["to_ct"], params)
         assert networks["to_mr"] is state.generators["to_mr"]
     assert "data.spacing_mm is 12.0, and 6.0 in this training" in caplog.text
+
+
+def test_training_with_fewer_channels_starts_from_their_weights(written):
+    path, _ = written
+    config = config_with(**{"train.init_from": str(path)})
+    config.data.mr_channels = ("out_of_phase",)
+    to_ct = jax.tree.map(jnp.zeros_like, random_params(config))
+    rest = dict.fromkeys(("discriminators", "generator_opt", "discriminator_opt"))
+    new = TrainState(
+        step=0, generators={"to_ct": to_ct}, ema=None, **rest, pools={}, rng=None
+    )
+    to_ct = start_from(new, config).generators["to_ct"]
+    both = model_file.read_model(str(path))
+    mr = np.random.default_rng(0).standard_normal((1, 32, 32, 2)).astype(np.float32)
+    mr[..., 0] = 0.3  # in phase
+    np.testing.assert_allclose(
+        methods.from_config(config).translate(to_ct, mr[..., 1:]),
+        methods.from_config(tiny_config()).translate(both.params, mr),
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize(
