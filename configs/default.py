@@ -93,7 +93,7 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     config.phantom.anatomy = "varied"
     config.phantom.anatomies = 120
     # Whole volumes: for the statistics of training MR, validation and test.
-    config.phantom.train_mr = 4
+    config.phantom.train_mr = 16
     config.phantom.validation = 6
     config.phantom.test = 12
 
