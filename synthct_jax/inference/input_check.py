@@ -38,7 +38,8 @@ def check_values(volume: Volume) -> None:
                 "magnitudes from 0 up"
             )
     for (i, name), (j, other) in itertools.combinations(enumerate(volume.channels), 2):
-        if np.array_equal(volume.voxels[..., i], volume.voxels[..., j]):
+        image = volume.voxels[..., i]
+        if image.any() and np.array_equal(image, volume.voxels[..., j]):
             raise UnusableScan(
                 f"{volume.source}: {name} and {other} are the same image, expected "
                 "one of each"
