@@ -10,7 +10,6 @@ bit for bit (GPUs: see launch/README.md).
 import dataclasses
 from pathlib import Path
 
-import grain
 import jax
 from absl import logging
 from clu import parameter_overview
@@ -18,8 +17,6 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
-from input_pipeline.simulation import anatomies
-from input_pipeline.simulation.stream import stream_simulated
 from synthct_jax.checkpoint.initial import start_from
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
@@ -29,6 +26,7 @@ from synthct_jax.checkpoint.metadata import (
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
+from synthct_jax.model.batches import draw_anatomies, open_batches
 from synthct_jax.model.step import check_ranges, compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
@@ -66,9 +64,11 @@ def train(
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
+        anatomies_dir = anatomies_dir or workdir / "anatomies"
+        draw_anatomies(config, anatomies_dir)
+        processes.barrier("the anatomies are there")
         dataset = Dataset.open(data_dir)
-        paired = config.method == "supervised"
-        dataset.check_trainable(config.data, paired=paired)
+        dataset.check_trainable(config.data, paired=config.method == "supervised")
         validation.check_validation(config, dataset)
         metadata = CheckpointMetadata(
             config=config.to_dict(),
@@ -97,16 +97,12 @@ def train(
         run.open_logs()
 
         # The step, compiled once, for the shapes of a batch.
-        share, shares = sharding.share_of_process(mesh)
-        batches = dataset.batches(
-            config.data,
-            seed=config.seed,
-            global_batch=config.train.global_batch,
-            paired=paired,
-            simulated=open_simulated(config, anatomies_dir or workdir / "anatomies"),
+        batches = open_batches(
+            config,
+            dataset,
+            mesh,
+            anatomies_dir=anatomies_dir,
             start_step=run.start,
-            process_index=share,
-            process_count=shares,
         )
         run.callback(batches.close)
         validate = validation.make_validator(
@@ -145,20 +141,6 @@ def train(
                 if run.finish(step, due):
                     return False
     return True
-
-
-def open_simulated(config: ConfigDict, folder: Path) -> grain.MapDataset | None:
-    """Return the stream of simulated pairs, of anatomies drawn now if there are none.
-
-    None if the configuration has no anatomies.
-    """
-    if not config.get("phantom", {}).get("anatomies", 0):
-        return None
-    if not folder.exists() and jax.process_index() == 0:
-        logging.info("Drawing anatomies into %s", folder)
-        anatomies.draw(anatomies.anatomies_of(config), folder)
-    processes.barrier("the anatomies are there")
-    return stream_simulated(config, folder)
 
 
 def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Path:

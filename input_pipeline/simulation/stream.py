@@ -8,6 +8,7 @@ import numpy as np
 
 from input_pipeline import intensity
 from input_pipeline.dataset.augment import Augmentation, Placement
+from input_pipeline.phantom import ct
 from input_pipeline.phantom.build import draw_fat_fractions
 from input_pipeline.phantom.examination import draw_examination
 from input_pipeline.phantom.scanners import FIXED, draw_scanner
@@ -33,9 +34,19 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
         folder: its anatomies, see `anatomies.draw`.
 
     Raises:
-        FileNotFoundError, ValueError: as for `open_records`.
+        FileNotFoundError, ValueError: as for `open_records`; or a field of the
+            configuration has no meaning.
     """
     data, anatomies = config.data, anatomies_of(config)
+    for field, choices in (
+        ("scanner", ("randomised", *FIXED)),
+        ("contrast", ct.CONTRASTS),
+    ):
+        if config.phantom[field] not in choices:
+            raise ValueError(
+                f"phantom.{field} is {config.phantom[field]!r}, expected for simulated "
+                f"pairs one of: {', '.join(choices)}"
+            )
     acquire = _Acquire(
         anatomies=anatomies,
         scanner=config.phantom.scanner,

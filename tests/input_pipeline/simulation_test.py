@@ -67,6 +67,8 @@ def test_mr_and_ct_of_a_pair_show_the_same_body(folder):
 def test_anatomies_of_another_configuration_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="count is 2, the configuration asks for 3"):
         stream_simulated(_with(anatomies=3), folder)
+    with pytest.raises(ValueError, match="scanner is 'reference', expected for sim"):
+        stream_simulated(_with(scanner="reference"), folder)
     with pytest.raises(FileNotFoundError, match="no such file"):
         stream_simulated(config_of(), tmp_path)
 

@@ -22,7 +22,7 @@ def get_config():
 
 
 def measure_startup(
-    config: ConfigDict, data_dir: Path, folder: Path
+    config: ConfigDict, data_dir: Path, anatomies_dir: Path, folder: Path
 ) -> dict[str, float]:
     """Train one step in a new process, twice with the same compilation cache.
 
@@ -33,12 +33,13 @@ def measure_startup(
     path = folder / "one_step.py"
     path.write_text(_CONFIG_FILE.format(json.dumps(config.to_dict())))
     command = [sys.executable, "-m", "synthct_jax.main", f"--config={path}"]
+    command += [f"--data_dir={data_dir}", f"--anatomies_dir={anatomies_dir}"]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     seconds = {}
     for name in ("without_cache_seconds", "with_cache_seconds"):
         workdir = folder / name
         done = subprocess.run(
-            [*command, f"--data_dir={data_dir}", f"--workdir={workdir}"],
+            [*command, f"--workdir={workdir}"],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

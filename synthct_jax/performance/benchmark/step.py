@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import methods
+from synthct_jax.model.batches import open_batches
 from synthct_jax.model.step import (
     abstract_batch,
     check_ranges,
@@ -71,7 +72,12 @@ def count_step_flops(
 
 
 def measure_step(
-    config: ConfigDict, mesh: Mesh, data_dir: Path, *, matmul_rate: float
+    config: ConfigDict,
+    mesh: Mesh,
+    data_dir: Path,
+    anatomies_dir: Path,
+    *,
+    matmul_rate: float,
 ) -> dict[str, Any]:
     """Time the step alone, then in a loop that reads its batches as training does.
 
@@ -92,23 +98,25 @@ def measure_step(
         "program_flops": of_program,
         "share_of_peak": of_program / seconds / matmul_rate,
         "method_share_of_peak": of_method / seconds / matmul_rate,
-        **_measure_loop(step, config, mesh, data_dir, steps=10 / seconds),
+        **_measure_loop(
+            step, config, mesh, data_dir, anatomies_dir, steps=10 / seconds
+        ),
     }
 
 
 def _measure_loop(
-    step: CompiledStep, config: ConfigDict, mesh: Mesh, data_dir: Path, *, steps: float
+    step: CompiledStep,
+    config: ConfigDict,
+    mesh: Mesh,
+    data_dir: Path,
+    anatomies_dir: Path,
+    *,
+    steps: float,
 ) -> dict[str, float]:
     """Run about so many steps; return the mean time, and the share spent waiting."""
     count = int(np.clip(steps, 3, 200))
-    share, shares = sharding.share_of_process(mesh)
-    batches = Dataset.open(data_dir).batches(
-        config.data,
-        seed=config.seed,
-        global_batch=config.train.global_batch,
-        process_index=share,
-        process_count=shares,
-    )
+    dataset = Dataset.open(data_dir)
+    batches = open_batches(config, dataset, mesh, anatomies_dir=anatomies_dir)
     with contextlib.closing(batches):
         step.batch = sharding.to_global(next(batches), mesh)
         jax.block_until_ready(step())

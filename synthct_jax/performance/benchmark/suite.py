@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.cpus import usable_cpus
 from synthct_jax.checkpoint.metadata import library_versions
+from synthct_jax.model.batches import draw_anatomies, simulates_pairs
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import measure, startup, step, workloads
 from synthct_jax.performance.benchmark.noise import prepare_noise
@@ -32,19 +33,30 @@ def run_benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="synthct_jax_benchmark_") as folder:
         data_dir = Path(folder) / "data"
+        anatomies_dir = Path(folder) / "anatomies"
+        if simulates_pairs(config):
+            config = config.copy_and_resolve_references()
+            config.phantom.anatomies = 1  # no rate depends on their number
+            draw_anatomies(config, anatomies_dir)
         prepare_noise(config, data_dir, slices=max(_SLICES, config.train.global_batch))
         logging.info("Start")
-        results["start"] = startup.measure_startup(config, data_dir, Path(folder))
+        results["start"] = startup.measure_startup(
+            config, data_dir, anatomies_dir, Path(folder)
+        )
         # Compile times are measured, not the time to read programs from the cache.
         jax.config.update("jax_enable_compilation_cache", False)
         mesh = choose_mesh(config)
         results |= {"machine": describe_machine(), "config": config.to_dict()}
         logging.info("Input")
-        results["input"] = workloads.measure_data_loading(config, data_dir)
+        results["input"] = workloads.measure_data_loading(
+            config, data_dir, anatomies_dir
+        )
         rate = measure.matmul_flops_per_second(jnp.dtype(config.model.dtype))
         results["matrix_product_flops"] = rate
         logging.info("Training step")
-        results["step"] = step.measure_step(config, mesh, data_dir, matmul_rate=rate)
+        results["step"] = step.measure_step(
+            config, mesh, data_dir, anatomies_dir, matmul_rate=rate
+        )
         logging.info("Translation")
         results["translation"] = workloads.measure_translation(config)
         logging.info("Checkpoint")

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -13,13 +12,13 @@ from ml_collections import ConfigDict
 
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.dataset.dataset import Dataset
-from input_pipeline.simulation import anatomies
-from input_pipeline.simulation.stream import stream_simulated
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
+from synthct_jax.model.batches import open_batches
 from synthct_jax.model.step import make_init
+from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure
 
 SLICES = 32  # of the volume that is translated
@@ -27,26 +26,19 @@ SECONDS = 5.0  # of a measurement of the input pipeline
 _WARM_UP_BATCHES = 4  # while threads and worker processes start
 
 
-def measure_data_loading(config: ConfigDict, data_dir: Path) -> dict[str, Any]:
-    """Measure pairs a second, read by threads and by one worker process a core.
-
-    Pairs are simulated where the configuration has anatomies.
-    """
+def measure_data_loading(
+    config: ConfigDict, data_dir: Path, anatomies_dir: Path
+) -> dict[str, Any]:
+    """Measure pairs a second, read by threads and by one worker process a core."""
     cores = len(usable_cpus())
     dataset, batch = Dataset.open(data_dir), config.train.global_batch
-    simulated = _simulate(config, data_dir.parent / "anatomies")
+    mesh = sharding.make_mesh(jax.local_devices()[:1])
+    config = config.copy_and_resolve_references()
     rates = {}
     for name, workers in (("threads", 0), ("processes", cores)):
-        data = config.data.copy_and_resolve_references()
-        data.workers = workers
+        config.data.workers = workers
         with contextlib.closing(
-            dataset.batches(
-                data,
-                seed=0,
-                global_batch=batch,
-                paired=simulated is not None,
-                simulated=simulated,
-            )
+            open_batches(config, dataset, mesh, anatomies_dir=anatomies_dir)
         ) as batches:
             for _ in range(_WARM_UP_BATCHES):
                 next(batches)
@@ -56,15 +48,6 @@ def measure_data_loading(config: ConfigDict, data_dir: Path) -> dict[str, Any]:
                 count += batch
             rates[name] = count / (time.perf_counter() - began)
     return {"cores": cores, "pairs_per_second": rates}
-
-
-def _simulate(config: ConfigDict, folder: Path) -> grain.MapDataset | None:
-    if not config.get("phantom", {}).get("anatomies", 0):
-        return None
-    config = config.copy_and_resolve_references()
-    config.phantom.anatomies = 1  # the rate does not depend on their number
-    anatomies.draw(anatomies.anatomies_of(config), folder)
-    return stream_simulated(config, folder)
 
 
 def measure_translation(config: ConfigDict) -> dict[str, Any]:
