@@ -15,6 +15,8 @@ BAND_OF_PHANTOM_TISSUE = {
     "subcutaneous_fat": "fat",
     "visceral_fat": "fat",
     "cortical_bone": "bone",
+    "sclerotic_bone": "bone",
+    "metal": "bone",
 }
 
 
