@@ -24,8 +24,11 @@ def test_benchmark_measures_every_part_and_writes_it(tmp_path, monkeypatch):
     if not flags.FLAGS.is_parsed():  # grain's worker processes read them
         flags.FLAGS.mark_as_parsed()
     caching = jax.config.jax_enable_compilation_cache
+    config = tiny_config()
+    config.phantom.update(anatomies=2, scanner="randomised")
+    config.loss.simulated = 10.0
     try:
-        results = suite.run_benchmark(tiny_config(), tmp_path / "benchmark.json")
+        results = suite.run_benchmark(config, tmp_path / "benchmark.json")
     finally:
         jax.config.update("jax_enable_compilation_cache", caching)
     kept = json.loads((tmp_path / "benchmark.json").read_text())
