@@ -33,7 +33,7 @@ MODES = {
     "compare": Mode(("runs",), ("output",)),
     "export": Mode(("workdir", "output"), ("step", "card")),
     "translate": Mode(("input", "output"), ("workdir", "step", "views")),
-    "organs": Mode(("input", "masks"), ("organs", "contrast", "output")),
+    "organs": Mode(("input", "masks"), ("organs", "contrast", "data_dir", "output")),
     "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
     "plan": Mode(("config", "topology")),
     "benchmark": Mode(("config",), ("output",)),
@@ -59,7 +59,8 @@ DATA_DIR = flags.DEFINE_string(
     None,
     "prepare: the folder to write, which must be new. train: the prepared data; the "
     "phantom draws its own there (by default in WORKDIR/data). evaluate: other data "
-    "than those of the training.",
+    "than those of the training. organs: --input is MR, and measured is a CT by two "
+    "thresholds of brightness, chosen on the validation subjects of these data.",
 )
 ANATOMIES_DIR = flags.DEFINE_string(
     "anatomies_dir",

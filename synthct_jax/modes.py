@@ -74,6 +74,7 @@ def run_mode() -> int:
                 flags.MASKS.value,
                 flags.ORGANS.value,
                 contrast=flags.CONTRAST.value,
+                data_dir=data_dir,
                 output=output,
             )
             print(table)

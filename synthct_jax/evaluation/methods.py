@@ -72,8 +72,11 @@ def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str
         warnings.append(
             "There are no training subjects of both kinds, to map histograms by"
         )
-    if thresholds := _fit_thresholds(dataset):
-        methods["thresholds"] = thresholds
+    if (hu := fit_thresholds(dataset)) is not None:
+        channel = brightness_channel(dataset)
+        methods["thresholds"] = lambda s: baselines.map_brightness(
+            hu, s.mr[..., channel], s.outline
+        )
     else:
         warnings.append(
             "There are no validation subjects with a reference CT, to choose two "
@@ -90,7 +93,7 @@ def _bulk_density(subject: EvaluationSubject) -> np.ndarray | None:
 
 
 def _fit_histogram_map(dataset: Dataset) -> Method:
-    channel = _brightness_channel(dataset)
+    channel = brightness_channel(dataset)
     counts = []
     for domain in ("mr", "ct"):
         total = 0
@@ -102,22 +105,25 @@ def _fit_histogram_map(dataset: Dataset) -> Method:
     return lambda s: baselines.map_brightness(hu, s.mr[..., channel], s.outline)
 
 
-def _fit_thresholds(dataset: Dataset) -> Method | None:
+def fit_thresholds(dataset: Dataset) -> np.ndarray | None:
+    """Return HU by brightness with the least error on validation subjects.
+
+    See `baselines.fit_thresholds`. None without validation subjects that have
+    reference CT.
+    """
     if not dataset.manifest.domains["mr"].of_split("validation"):
         return None
-    channel = _brightness_channel(dataset)
+    channel = brightness_channel(dataset)
     errors = 0
     for subject in read_subjects(dataset, "validation"):
         if subject.reference_ct is not None:
             inside = subject.body & subject.outline  # outside the outline it is air
             mr, ct = subject.mr[..., channel], subject.reference_ct
             errors = errors + baselines.threshold_errors(mr, ct, inside)
-    if not np.any(errors):
-        return None
-    hu = baselines.fit_thresholds(errors)
-    return lambda s: baselines.map_brightness(hu, s.mr[..., channel], s.outline)
+    return baselines.fit_thresholds(errors) if np.any(errors) else None
 
 
-def _brightness_channel(dataset: Dataset) -> int:
+def brightness_channel(dataset: Dataset) -> int:
+    """Return the index of the stored MR channel that maps of brightness read."""
     channels = dataset.manifest.domains["mr"].channels
     return channels.index("in_phase") if "in_phase" in channels else 0

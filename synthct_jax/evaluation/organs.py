@@ -20,7 +20,7 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from input_pipeline.scans.alignment import grids_apart_mm
 from input_pipeline.scans.nifti import SUFFIXES, read_nifti
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import Origin, UnusableScan, Volume, to_axial
+from synthct_jax.evaluation.threshold_ct import ThresholdRule
 from synthct_jax.metrics import tissues
 
 SYNTHETIC_CT = "synthetic_ct.nii.gz"
@@ -66,12 +67,20 @@ class OrganHu:
     in_range: bool | None
 
 
+def read_ct(scan: str) -> Volume:
+    """Read a CT, or that in an output of `translate`, in axial order."""
+    folder_file = Path(scan) / SYNTHETIC_CT
+    source = str(folder_file) if folder_file.is_file() else scan
+    return to_axial(read_scan(source, modality="CT"))
+
+
 def report(
     scans: str,
     masks: Sequence[str],
     labels: Sequence[str],
     *,
     contrast: str = "none",
+    data_dir: Path | None = None,
     output: Path | None = None,
 ) -> str:
     """Measure organs as `measure` does, and return a table for a terminal.
@@ -79,6 +88,8 @@ def report(
     Args:
         scans: CT, comma-separated.
         labels: such as '1:liver', '2:kidney'.
+        data_dir: prepared data; `scans` are MR then, and measured are the CT of a
+            `ThresholdRule` chosen on these data.
         output: a CSV file to write as well, see `write_csv`.
 
     Raises:
@@ -89,7 +100,9 @@ def report(
         raise ValueError(f"--output={output}: expected a name that ends with .csv")
     # A path may contain commas itself.
     paths = [scans] if Path(scans).exists() else scans.split(",")
-    rows = measure(paths, masks, labels=parse_labels(labels), contrast=contrast)
+    read = read_ct if data_dir is None else ThresholdRule.fit(data_dir).read
+    organ_of = parse_labels(labels)
+    rows = measure(paths, masks, labels=organ_of, contrast=contrast, read=read)
     if output is not None:
         write_csv(output, rows)
     return format_table(rows)
@@ -101,6 +114,7 @@ def measure(
     *,
     labels: Mapping[int, str],
     contrast: str = "none",
+    read: Callable[[str], Volume] = read_ct,
 ) -> list[OrganHu]:
     """Measure the organs of every CT.
 
@@ -110,6 +124,7 @@ def measure(
             or one for all of them.
         labels: organ of each label of NIfTI masks; other labels are ignored.
         contrast: the ranges, of `tissues.CONTRASTS`.
+        read: returns the CT of an element of `scans`, in axial order.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or not what is expected, or a
@@ -124,9 +139,7 @@ def measure(
         _check_organ(organ, f"--organs, label {label}")
     rows = []
     for scan, mask in zip(scans, itertools.cycle(masks), strict=False):
-        folder_file = Path(scan) / SYNTHETIC_CT
-        source = str(folder_file) if folder_file.is_file() else scan
-        ct = to_axial(read_scan(source, modality="CT"))
+        ct = read(scan)
         selections = (
             _labelled(mask, ct, labels)
             if mask.lower().endswith(SUFFIXES)

@@ -8,7 +8,11 @@ import nibabel
 import numpy as np
 import pytest
 from paths import REPOSITORY
+from tiny_run import tiny_run
 
+from input_pipeline.phantom import TISSUES, draw_subject
+from input_pipeline.scans.nifti import write_nifti
+from input_pipeline.volume import Volume
 from synthct_jax.evaluation import organs
 
 AFFINE = np.diag([-2.0, -3.0, 5.0, 1.0])  # axial order: i, j, k are column, row, slice
@@ -106,3 +110,24 @@ def test_regions_of_the_repository_cover_every_organ(tmp_path):
         assert {row.organ for row in rows} == set(organs.tissues.ORGANS)
         assert len({row.region for row in rows}) == len(rows)
         assert min(row.voxels for row in rows) >= 10
+
+
+def test_rule_of_thresholds_is_measured_on_an_mr(tmp_path):
+    tiny = tiny_run()
+    subject = draw_subject(7, size=64, spacing_mm=6.0, slices=4, slice_mm=9.0)
+    volume = Volume(
+        voxels=subject.mr,
+        affine=subject.affine,
+        modality="MR",
+        channels=("in_phase", "out_of_phase", "t2"),
+    )
+    mr, labels = tmp_path / "in_phase.nii.gz", tmp_path / "labels.nii.gz"
+    write_nifti(mr, subject.mr[..., 0], volume)
+    write_nifti(labels, subject.labels.astype(np.int16), volume)
+    fat = f"{TISSUES.index('subcutaneous_fat')}:fat"
+    table = organs.report(
+        str(mr), [str(labels)], [fat], data_dir=tiny.data_dir, output=None
+    )
+    assert "1 of 1 medians are in range" in table
+    with pytest.raises(FileNotFoundError, match="not a prepared data set"):
+        organs.report(str(mr), [str(labels)], [fat], data_dir=tmp_path)
