@@ -157,7 +157,7 @@ class Examination:
     def _fat_left(
         self, rng: np.random.Generator, plane: tuple, gas: np.ndarray
     ) -> np.ndarray:
-        """Return the share of fat's signal that is left, (rows, columns), 0 to 1.57.
+        """Return the share of fat's signal that is left, (rows, columns), 0 to 1.2.
 
         Where it is above 0.3 the field is off, and water loses as much as it exceeds.
         """

@@ -155,21 +155,21 @@ def paint_metal(canvas: shapes.Canvas, build: Build, *, gallbladder: bool) -> No
             clip = canvas.tube(
                 [start, start + 7 * _direction(rng)], rng.uniform(1, 1.7)
             )
-            _paint_over_soft(canvas, clip)
+            _paint_implant(canvas, clip)
     if rng.random() < 0.02:
         levels = rng.uniform(-130, 40) + np.arange(int(rng.integers(2, 4))) * 33
         spine = build.spine_mm
         for side in (-1, 1):
             for z in levels:
                 screw = [(z, spine + 38, side * 24), (z, spine - 6, side * 10)]
-                _paint_over_soft(canvas, canvas.tube(screw, 3.0))
+                _paint_implant(canvas, canvas.tube(screw, 3.0))
             rod = [(levels[0] - 8, spine + 40, side * 24),
                    (levels[-1] + 8, spine + 40, side * 24)]  # fmt: skip
-            _paint_over_soft(canvas, canvas.tube(rod, 2.8))
+            _paint_implant(canvas, canvas.tube(rod, 2.8))
 
 
-def _paint_over_soft(canvas: shapes.Canvas, shape: shapes.Shape | None) -> None:
-    """Paint metal over everything in the body."""
+def _paint_implant(canvas: shapes.Canvas, shape: shapes.Shape | None) -> None:
+    """Paint metal over every tissue."""
     if shape is not None:
         box, depth = shape
         inside = canvas.labels[box] != LABELS["outside"]

@@ -185,15 +185,15 @@ def paint_organs(canvas: shapes.Canvas, build: Build) -> None:
         urine = (box, depth - (3 if filling > 0.7 else 5))
         paint_shape(canvas, urine, "fluid", over=("muscle",))
     if rng.random() < 0.5:
-        uterus = canvas.blob(
+        organ = canvas.blob(
             centre + (10 + 12 * filling, 34 + 20 * filling, rng.normal(0, 6)),
             (24, 36, 28),
             rotation=(rng.normal(0, 0.3), 0, rng.normal(-0.4, 0.3)),
             roughness=0.06,
         )
     else:
-        uterus = canvas.blob((HIP_MM - 30, front + 34, 0), (20, 19, 26), roughness=0.06)
-    paint_shape(canvas, uterus, "pelvic_organ")
+        organ = canvas.blob((HIP_MM - 30, front + 34, 0), (20, 19, 26), roughness=0.06)
+    paint_shape(canvas, organ, "pelvic_organ")
     path = [(-170, spine - 14, 16), (-195, spine + 4, 4), (-225, spine + 10, 0),
             (-270, spine + 12, 0)]  # fmt: skip
     path = np.array(path) + rng.normal(0, 3, (4, 3))

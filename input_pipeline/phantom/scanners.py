@@ -4,8 +4,8 @@ Ranges of the random ones. Echo times are where fat and water are out of and in 
 for 3.4 ppm (2.3 and 4.6 ms at 1.5 T, half of that at 3 T), give or take what vendors
 and bandwidths make of it (Ma J, Dixon techniques for water and fat imaging. J Magn
 Reson Imaging 2008; 28:543-558). Repetition times and flip angles are those of dual-echo
-protocols of the abdomen, 2D (TR 80 to 220 ms, 60 to 90 degrees) and 3D (TR 4 to 8 ms,
-8 to 15 degrees). All other ranges are chosen to be wider than what images show.
+protocols of the abdomen, 2D (TR 80 to 220 ms, 60 to 90 degrees) and 3D (TR 3.7 to 7.9
+ms, 8 to 15 degrees). All other ranges are chosen to be wider than what images show.
 """
 
 import dataclasses
@@ -34,7 +34,8 @@ class MrScanner:
         resolution: share of the image's spatial frequencies that are acquired, along
             rows and columns.
         taper: share of those that the filter against ringing takes, 0 to 1.
-        noise: deviation in each channel, relative to the brightest tissue.
+        noise: deviation in each channel before frequencies are cut, relative to the
+            brightest tissue's sum over both phases; half of that in T2.
         ghost: amplitude of the ghosts of breathing, relative to what moves.
         pulsation: the same of vessels.
         dephasing: rate of signal loss beside gas in 1/s at 1.5 T.

@@ -151,7 +151,7 @@ def _place(planes: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _field_of_view(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Draw a rectangle of true pixels, mostly all; a third cuts arms or flanks."""
+    """Draw a rectangle of true pixels: in 30 % of draws it cuts all four sides."""
     inside = np.ones(shape, bool)
     if rng.uniform() < 0.3:
         rows, columns = (int(n * rng.uniform(0, 0.2)) for n in shape)

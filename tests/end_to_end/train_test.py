@@ -233,7 +233,6 @@ def test_metric_of_which_more_is_better_cannot_choose_the_best_step(tmp_path):
 ASKS_FOR_ONEDNN = """
 from synthct_jax.layers.cpu import onednn
 from synthct_jax.run import Run
-from tiny_model import write_tiny_model
 from tiny_run import tiny_config
 
 def enter(self, enter=Run.__enter__):

@@ -14,7 +14,8 @@ def test_views_are_undone_exactly(stride):
     images = np.random.default_rng(0).normal(size=(2, 8, 12, 1)).astype(np.float32)
     for count in VIEWS:
         views = views_of(count, stride)
-        assert len({*views}) == count and {view.flip for view in views[:2]} >= {False}
+        assert len({*views}) == count
+        assert sum(view.flip for view in views) == count // 2
         seen = [view.of(images) for view in views]
         assert all(view.dtype == np.float32 for view in seen)
         mean, spread = average([view[..., 0] for view in seen], views)
