@@ -37,17 +37,21 @@ def write_file(path: str | Path, content: str | bytes) -> None:
         new.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
+def is_vacant(folder: Path) -> bool:
+    """Tell whether the path does not exist, or is an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def check_vacant(folder: Path) -> None:
     """Raise FileExistsError if the path exists and is not an empty folder."""
-    if not folder.exists():
+    if is_vacant(folder):
         return
     content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if content or not folder.is_dir():
-        holds = f"holds {', '.join(content[:5])}" if content else "is a file"
-        raise FileExistsError(
-            f"{folder} {holds}, expected an empty folder or none: nothing that exists "
-            "is overwritten, name another"
-        )
+    holds = f"holds {', '.join(content[:5])}" if content else "is a file"
+    raise FileExistsError(
+        f"{folder} {holds}, expected an empty folder or none: nothing that exists is "
+        "overwritten, name another"
+    )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from absl import logging
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
+from input_pipeline import files
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
 from synthct_jax.checkpoint.initial import start_from
@@ -150,7 +151,7 @@ def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Pa
         if not phantom:
             raise ValueError("--data_dir is missing: the folder of the prepared data")
         data_dir = workdir / "data"
-    empty = not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir()))
+    empty = files.is_vacant(data_dir)
     if empty and not phantom:
         raise FileNotFoundError(
             f"--data_dir: there are no data in {data_dir}, prepare them with "

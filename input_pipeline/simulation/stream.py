@@ -9,7 +9,7 @@ import numpy as np
 from input_pipeline import intensity
 from input_pipeline.dataset.augment import Augmentation, Placement
 from input_pipeline.phantom import ct
-from input_pipeline.phantom.build import draw_fat_fractions
+from input_pipeline.phantom.build import ANATOMIES, draw_fat_fractions
 from input_pipeline.phantom.examination import draw_examination
 from input_pipeline.phantom.scanners import FIXED, draw_scanner
 from input_pipeline.simulation.anatomies import (
@@ -34,19 +34,10 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
         folder: its anatomies, see `anatomies.draw`.
 
     Raises:
-        FileNotFoundError, ValueError: as for `open_records`; or a field of the
-            configuration has no meaning.
+        FileNotFoundError, ValueError: as for `open_records` and `check_fields`.
     """
+    check_fields(config)
     data, anatomies = config.data, anatomies_of(config)
-    for field, choices in (
-        ("scanner", ("randomised", *FIXED)),
-        ("contrast", ct.CONTRASTS),
-    ):
-        if config.phantom[field] not in choices:
-            raise ValueError(
-                f"phantom.{field} is {config.phantom[field]!r}, expected for simulated "
-                f"pairs one of: {', '.join(choices)}"
-            )
     acquire = _Acquire(
         anatomies=anatomies,
         scanner=config.phantom.scanner,
@@ -69,6 +60,25 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
         .random_map(acquire)
         .repeat()
     )
+
+
+def check_fields(config) -> None:
+    """Raise ValueError for a field that simulated pairs cannot be made with."""
+    for field, choices in (
+        ("scanner", ("randomised", *FIXED)),
+        ("anatomy", ANATOMIES),
+        ("contrast", ct.CONTRASTS),
+    ):
+        if config.phantom[field] not in choices:
+            raise ValueError(
+                f"phantom.{field} is {config.phantom[field]!r}, expected for simulated "
+                f"pairs one of: {', '.join(choices)}"
+            )
+    if config.data.crop:
+        raise ValueError(
+            f"data.crop is {config.data.crop}, expected 0: simulated pairs are whole "
+            "slices"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

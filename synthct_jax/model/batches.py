@@ -8,9 +8,10 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from input_pipeline import files
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.simulation import anatomies
-from input_pipeline.simulation.stream import stream_simulated
+from input_pipeline.simulation.stream import check_fields, stream_simulated
 from synthct_jax.parallel import sharding
 
 
@@ -50,7 +51,14 @@ def simulates_pairs(config: ConfigDict) -> bool:
 
 
 def draw_anatomies(config: ConfigDict, folder: Path) -> None:
-    """Draw the anatomies of simulated pairs, if there are none and they are needed."""
-    if simulates_pairs(config) and not folder.exists() and jax.process_index() == 0:
+    """Draw the anatomies of simulated pairs, if there are none and they are needed.
+
+    Raises:
+        ValueError: a field of the configuration does not suit simulated pairs.
+    """
+    if not simulates_pairs(config):
+        return
+    check_fields(config)
+    if files.is_vacant(folder) and jax.process_index() == 0:
         logging.info("Drawing anatomies into %s", folder)
         anatomies.draw(anatomies.anatomies_of(config), folder)

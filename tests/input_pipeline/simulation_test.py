@@ -69,6 +69,10 @@ def test_anatomies_of_another_configuration_are_refused(folder, tmp_path):
         stream_simulated(_with(anatomies=3), folder)
     with pytest.raises(ValueError, match="scanner is 'reference', expected for sim"):
         stream_simulated(_with(scanner="reference"), folder)
+    cropped = config_of()
+    cropped.data.crop = 16
+    with pytest.raises(ValueError, match="crop is 16, expected 0"):
+        stream_simulated(cropped, folder)
     with pytest.raises(FileNotFoundError, match="no such file"):
         stream_simulated(config_of(), tmp_path)
 
@@ -81,19 +85,26 @@ def _with(**fields):
 
 def test_batches_hold_simulated_pairs_beside_or_in_place_of_the_data(folder, tmp_path):
     config = config_of()
-    prepare(_with(scanner="reference"), None, tmp_path / "data", workers=1)
-    dataset = Dataset.open(tmp_path / "data")
     simulated = stream_simulated(config, folder)
 
-    def first_batch(**options):
-        batches = dataset.batches(
-            config.data, seed=0, global_batch=2, simulated=simulated, **options
+    def first_batch(method, paired):
+        data = _with(scanner="reference")
+        data.method = method
+        prepare(data, None, tmp_path / method, workers=1)
+        batches = Dataset.open(tmp_path / method).batches(
+            config.data, seed=0, global_batch=2, simulated=simulated, paired=paired
         )
         try:
             return next(itertools.islice(batches, 1))
         finally:
             batches.close()
 
-    beside = first_batch()
+    beside = first_batch("cyclegan", paired=False)
     assert set(beside) == {"mr", "ct", "simulated_mr", "simulated_ct"}
-    np.testing.assert_array_equal(beside["simulated_mr"][1], simulated[1]["mr"])
+    in_place = first_batch("supervised", paired=True)
+    assert set(in_place) == {"mr", "ct"}
+    for name in ("mr", "ct"):
+        np.testing.assert_array_equal(
+            beside[f"simulated_{name}"][1], simulated[1][name]
+        )
+        np.testing.assert_array_equal(in_place[name][1], simulated[1][name])
