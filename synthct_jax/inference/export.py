@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import logging
+from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
@@ -14,6 +15,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
 )
 from synthct_jax.inference.loaded_model import load_model
+from synthct_jax.model.batches import simulates_pairs
 
 INTENDED_USE = "research, not for clinical use"
 UNKNOWN = "not stated"
@@ -107,11 +109,10 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
     own = "{}: MR of {mr}, CT of {ct} subjects".format(
         config["data"]["source"], **subjects
     )
-    people = config.get("phantom", {}).get("anatomies", 0)
-    drawn = f"simulated scans of {people} drawn people"
-    sources = [own, drawn] if people else [own]
-    if people and config.get("method") == "supervised":
-        sources = [drawn]
+    sources = [own]
+    if simulates_pairs(ConfigDict(config)):
+        drawn = f"simulated scans of {config['phantom']['anatomies']} drawn people"
+        sources = [drawn] if config["method"] == "supervised" else [own, drawn]
     if start := config["train"].get("init_from"):
         sources.append(f"from the weights of {Path(start).stem} on")
     return "; ".join(sources)

@@ -91,8 +91,12 @@ def check_ranges(config: ConfigDict, method: Method) -> None:
     expected = f"a multiple of {multiple}: model.downsamplings is {model.downsamplings}"
     for name in ("size", "crop"):
         require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
-    for name in ("simulated", "supervised_adversarial"):
+    weights = {"simulated": "cyclegan", "supervised_adversarial": "supervised"}
+    for name, reader in weights.items():
         require(f"loss.{name}", lambda weight: weight >= 0, "0 (off) or more")
+        if config.method != reader:
+            expected = f"0: method is {config.method}, only {reader} has this loss"
+            require(f"loss.{name}", lambda weight: weight == 0, expected)
     if method.simulated and not config.get("phantom", {}).get("anatomies", 0):
         raise ValueError(
             f"loss.simulated is {method.simulated}, and phantom.anatomies 0 or not "

@@ -208,6 +208,8 @@ def test_validation_without_subjects_is_refused(tmp_path):
         ("data.size", 33, "data.size is 33, expected a multiple of 2"),
         ("model.blocks", 0, "model.blocks is 0, expected >= 1"),
         ("train.decay_start", 1.5, "train.decay_start is 1.5"),
+        ("loss.simulated", 1.0, "loss.simulated is 1.0, and phantom.anatomies 0"),
+        ("loss.supervised_adversarial", 0.1, "0: method is cyclegan, only supervised"),
     ],
 )
 def test_impossible_sizes_are_refused_before_a_folder_is_made(
