@@ -41,6 +41,8 @@ class Anatomies:
         spacing_mm: of these pixels.
         slabs: of each person, from inferior to superior.
         seed: drew them.
+        format: number of the folder's layout, and of what the painters draw: raise it
+            with any change of their labels.
     """
 
     count: int

@@ -16,11 +16,11 @@ CLEAN = dataclasses.replace(
 )
 
 
-def acquire(left: str, right: str, *, seed=0, columns=16, **settings):
+def acquire(left: str, right: str, *, columns=16, **settings):
     """Acquire 16 x 16 voxels with a border of tissues after `columns` sub-voxels."""
     labels = np.full((3, 32, 32), tissues.LABELS[right], np.uint8)
     labels[:, :, :columns] = tissues.LABELS[left]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     examination = draw_examination(
         rng,
         dataclasses.replace(CLEAN, **settings),
@@ -37,7 +37,7 @@ def test_random_scanners_differ_and_none_has_the_echo_time_of_a_fixed_one():
     assert all(s.te_in_ms < s.tr_ms for s in drawn)
     assert min(s.tr_ms for s in drawn) < 6 and max(s.tr_ms for s in drawn) > 200
     echoes = [fixed.te_in_ms for fixed in FIXED.values()]
-    assert min(abs(s.te_in_ms - echo) for s in drawn for echo in echoes) > 0.05
+    assert min(abs(s.te_in_ms - echo) for s in drawn for echo in echoes) > 0.08
 
 
 @pytest.mark.parametrize("tesla", [1.5, 3.0])
