@@ -66,7 +66,7 @@ ANATOMIES_DIR = flags.DEFINE_string(
     "anatomies_dir",
     None,
     "train: label maps of drawn people, for simulated pairs (phantom.anatomies); drawn "
-    "there if missing, by default in WORKDIR/anatomies. Several runs can share them.",
+    "there if missing, by default in WORKDIR/anatomies. Runs of a seed share them.",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir",
