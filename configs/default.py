@@ -87,6 +87,7 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     config.model.blocks = 4
     config.model.downsamplings = 2
     config.model.antialias = True
+    config.model.skips = True
     config.translate.views = 4
     add_phantom(config, contrast=contrast)
     config.phantom.scanner = "randomised"
@@ -147,6 +148,7 @@ def get_config() -> ConfigDict:
     model.downsamplings = 2  # stride-2 layers before the blocks
     model.upsample = "transposed"  # transposed, or resize (nearest, then convolution)
     model.antialias = False  # blur before each stride and after each upsampling
+    model.skips = False  # add what was before each stride to what its upsampling gives
     model.discriminator_width = 64
     model.discriminator_layers = 3  # stride-2 layers: 1, 2, 3 see 16, 34, 70 pixels
     model.dtype = "float32"  # or bfloat16, to compute; parameters, losses: float32

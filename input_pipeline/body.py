@@ -17,6 +17,7 @@ _MR_LEVELS = (0.025, 0.15)
 _MR_FLOOR = 0.005
 _NOISE_FACTOR = 2.3  # times the mean in air: three and a half deviations above it
 _NOISE_MOST = 0.25  # more is no noise but a patient who fills the corners
+_LEAST_SHARE = 0.02  # of the trunk: an arm has 3 to 8 %
 # Turns a disc into a 3x3x3 element without neighbours in other slices.
 _SLICE = np.array([False, True, False])[:, None, None]
 
@@ -26,8 +27,9 @@ def body_mask(
 ) -> np.ndarray:
     """Segment the patient, lungs and gas included.
 
-    The body is the largest connected object after thin ones were removed. Arms that
-    touch the trunk nowhere in the volume are left out.
+    The body is the largest connected object after thin ones were removed. In MR it is
+    also any other of at least 2 % of its size, such as an arm; in CT that would be the
+    couch.
 
     Args:
         voxels: (slices, rows, columns, channels) in axial order; HU for CT.
@@ -58,9 +60,12 @@ def body_mask(
     if closing_mm:
         body = _close(body, closing_mm / coarse_mm)
     # Removes a couch top and a coil's wire, keeps the chest wall over a lung.
-    body = _largest(scipy.ndimage.binary_opening(body, _disc(1)[None]))
+    body = scipy.ndimage.binary_opening(body, _disc(1)[None])
     if modality == "MR":
+        body = _largest(body, _LEAST_SHARE)
         body |= _enclosed(body)
+    else:
+        body = _largest(body)
     body = _fill(body)
 
     cross = _disc(1)[None]
@@ -139,13 +144,14 @@ def _close(mask: np.ndarray, radius: float) -> np.ndarray:
     return wide[:, pad:-pad, pad:-pad]
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
+def _largest(mask: np.ndarray, least_share: float = 1.0) -> np.ndarray:
+    """Select the largest object, and others of at least a share of its voxels."""
     objects, count = scipy.ndimage.label(mask, np.ones((3, 3, 3)))
     if not count:
         return mask
     sizes = np.bincount(objects.ravel())
     sizes[0] = 0
-    return objects == sizes.argmax()
+    return np.isin(objects, np.flatnonzero(sizes >= least_share * sizes.max()))
 
 
 def _enclosed(mask: np.ndarray) -> np.ndarray:

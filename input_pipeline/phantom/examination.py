@@ -28,6 +28,7 @@ _WIDE = {"bowel_content": 0.6, "bile": 0.4, "artery": 0.3, "vein": 0.3}
 _FAT_LOGIT = 0.35  # of the fat fraction
 _GAS_MM = 6.0  # over which gas disturbs the field: chosen
 _BIAS_MM = 120.0  # over which smooth fields vary: chosen
+_T2_NOISE = 0.5  # of T2 relative to that of the gradient echoes: chosen
 
 _COLUMNS = ("in_water", "in_fat", "out_water", "out_fat", "t2_water", "t2_fat", "hu",
             "texture", "gas", "vessel", "body")  # fmt: skip
@@ -104,7 +105,8 @@ class Examination:
         reach = np.exp(-(((z_mm - self.coils_z_mm) / self.coils_reach_mm) ** 2))
         smooth = scanner.bias * shapes.smooth_noise(fields, plane, _BIAS_MM)[0]
         bias = self._bias(*axis) * np.exp(smooth) * np.float32(reach)
-        deviation = scanner.noise * float(self.values[:, :4].sum(axis=1).max())
+        in_phase = self.values[:, [_COLUMN["in_water"], _COLUMN["in_fat"]]].sum(axis=1)
+        deviation = scanner.noise * float(in_phase.max())
         ghosts = self._draw_ghosts(rng, voxel, axis[0])
         images = []
         for phase, echo_ms in (("in", scanner.te_in_ms), ("out", scanner.te_out_ms)):
@@ -116,12 +118,11 @@ class Examination:
             rate = scanner.dephasing * scanner.tesla / 1.5 * echo_ms * 1e-3
             signal = (water + phasor * fat) * (grain * bias * np.exp(-rate * gas))
             images.append(self._image(rng, ghosts(signal), deviation))
-        suppression = self._fat_left(fields, plane, gas)
-        t2 = voxel[..., _COLUMN["t2_water"]] * np.minimum(1, 1.3 - suppression)
-        t2 = t2 + voxel[..., _COLUMN["t2_fat"]] * suppression
-        t2_deviation = (
-            scanner.noise * float(self.values[:, _COLUMN["t2_water"]].max()) * 0.5
-        )
+        water_left, fat_left = self._suppress(fields, plane, gas)
+        t2 = voxel[..., _COLUMN["t2_water"]] * water_left
+        t2 = t2 + voxel[..., _COLUMN["t2_fat"]] * fat_left
+        brightest = float(self.values[:, _COLUMN["t2_water"]].max())  # fluid
+        t2_deviation = scanner.noise * _T2_NOISE * brightest
         images.append(
             self.t2_gain * self._image(rng, ghosts(t2 * grain * bias), t2_deviation)
         )
@@ -154,20 +155,22 @@ class Examination:
         middle = np.outer(np.exp(-((y / 70) ** 2)), np.exp(-((x / 100) ** 2)))
         return (bias * (1 - self.scanner.centre_loss * middle)).astype(np.float32)
 
-    def _fat_left(
+    def _suppress(
         self, rng: np.random.Generator, plane: tuple, gas: np.ndarray
-    ) -> np.ndarray:
-        """Return the share of fat's signal that is left, (rows, columns), 0 to 1.2.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shares of water and of fat that fat suppression leaves, 0 to 1.
 
-        Where it is above 0.3 the field is off, and water loses as much as it exceeds.
+        Where the field is off the pulse misses the fat, and may take the water.
         """
-        left = np.full(gas.shape, self.scanner.fat_left, np.float32)
+        water = np.ones(gas.shape, np.float32)
+        fat = np.full(gas.shape, self.scanner.fat_left, np.float32)
         if share := self.scanner.failed_suppression:
             field = shapes.smooth_noise(rng, plane, _BIAS_MM)[0]
             field = np.abs(field) + 2 * gas
             failed = 1 / (1 + np.exp(-(field - np.quantile(field, 1 - share)) / 0.15))
-            left += (rng.uniform(0.3, 1.2) - left) * failed
-        return left
+            fat += (1 - fat) * failed
+            water -= max(0.0, rng.uniform(-0.8, 0.8)) * failed
+        return water, fat
 
     def _draw_ghosts(self, rng, voxel: np.ndarray, y: np.ndarray):
         """Return a function that adds the ghosts of breathing and of pulsation.
@@ -231,6 +234,8 @@ def draw_examination(
     """
     properties = draw_properties(rng, scanner, fat_fractions)
     signals = mr.magnetisation(properties, scanner)
+    drawn = properties["fat_fraction"]  # MR and CT see the same fat
+    fat_fractions = {name: drawn[tissues.LABELS[name]] for name in fat_fractions}
     fully_relaxed = np.sin(np.deg2rad(scanner.flip_degrees))
     flows = zip(scanner.fresh_blood, scanner.flow_loss, strict=True)
     for vessel, (fresh, lost) in zip(("artery", "vein"), flows, strict=True):
@@ -292,6 +297,8 @@ def draw_properties(
     for name, spread in _SPREAD.items():
         if name in ("t1_ms", "t2_ms"):
             spread = np.maximum(spread, wide)
+        if name == "spin_echo_flow":  # of what flows
+            spread = np.where(properties[name] < 1, spread, 0)
         drawn = np.exp(spread * rng.standard_normal(len(wide)))
         properties[name] = properties[name] * drawn
     properties["spin_echo_flow"] = np.minimum(properties["spin_echo_flow"], 1)

@@ -198,7 +198,10 @@ class PhantomJob(Job):
             # Drawn on the very pixels that are stored: labels must not be interpolated.
             size = slice_format.size
             grid = grid_around(volume, slice_format.spacing_mm, rows=size, columns=size)
-            mask = body_mask(volume.voxels, volume.modality, volume.spacing_mm)
+            if domain == "ct" and self.anatomy == "varied":
+                mask = subject.labels > 0  # with arms, which segmentation leaves out
+            else:
+                mask = body_mask(volume.voxels, volume.modality, volume.spacing_mm)
             stored.append(
                 _store_image(volume, grid, mask, slice_format, folder, **common)
             )

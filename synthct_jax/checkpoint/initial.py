@@ -14,7 +14,7 @@ from synthct_jax.model.train_state import Params, TrainState
 
 # Fields that say what the weights mean, and what arrays do not show of the network.
 # Checkpoints of earlier versions lack some.
-_SAME = ("data.ct_knots", "model.upsample", "model.antialias")
+_SAME = ("data.ct_knots", "model.upsample", "model.antialias", "model.skips")
 _SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
 
 

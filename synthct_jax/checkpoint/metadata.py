@@ -23,6 +23,7 @@ _ADDED = {
     "loss.simulated": 0.0,
     "loss.supervised_adversarial": 0.0,
     "model.antialias": False,
+    "model.skips": False,
     "phantom.anatomies": 0,
     "phantom.anatomy": "reference",
     "phantom.scanner": "reference",

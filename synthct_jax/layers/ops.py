@@ -96,6 +96,10 @@ class Ops:
         """Blur images by a 3x3 binomial filter, mirrored at their borders."""
         return self._blur(self.pad_reflect(x, 1))
 
+    def add(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Return the sum of images of the same shape."""
+        return x + y
+
     def mean(self, scores: jax.Array, *, cropped_rows: int = 0) -> jax.Array:
         """Return a value whose average over devices is the mean over whole score maps.
 

@@ -16,12 +16,11 @@ from jax.sharding import Mesh
 
 from synthct_jax.layers.backends import choose_ops
 from synthct_jax.model import image_pool, losses, optim
+from synthct_jax.model.build import expect, make_discriminator, make_generator
 from synthct_jax.model.networks import (
     PatchDiscriminator,
     ResNetGenerator,
-    expect,
     for_shard_of,
-    make_generator,
 )
 from synthct_jax.model.train_state import Batch, Metrics, Params, TrainState
 from synthct_jax.parallel.gradients import gradients
@@ -64,12 +63,7 @@ class AdversarialMethod(abc.ABC):
             "mr_channels": channels,
             "to_ct": make_generator(model, 1, ops),
             "to_mr": make_generator(model, channels, ops),
-            "discriminator": PatchDiscriminator(
-                width=model.discriminator_width,
-                strided_layers=model.discriminator_layers,
-                dtype=jnp.dtype(model.dtype),
-                ops=ops,
-            ),
+            "discriminator": make_discriminator(model, ops),
             "generator_optimiser": optim.adam(train),
             "discriminator_optimiser": optim.adam(
                 train, rate_ratio=train.discriminator_learning_rate_ratio

@@ -8,7 +8,6 @@ computed, on which device and which rows, is in `Ops` alone.
 """
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,8 +16,6 @@ from jax.sharding import Mesh
 
 from synthct_jax.layers.ops import Ops
 
-UPSAMPLE = ("transposed", "resize")
-DTYPES = ("float32", "bfloat16")
 RELU_SLOPE = 0.0  # for negative values
 LEAKY_SLOPE = 0.2
 INITIAL_WEIGHTS = nn.initializers.normal(0.02)
@@ -80,7 +77,8 @@ class ResNetGenerator(nn.Module):
 
     Fully convolutional: h and w are multiples of 2**downsamplings, at least twice that,
     for the reflection at the lowest resolution, and at least 4, for the stem's.
-    `antialias` blurs before each stride and after each upsampling (arXiv 1904.11486).
+    `antialias` blurs before each stride and after each upsampling (arXiv 1904.11486),
+    `skips` adds what was before a stride to what its upsampling gives.
     """
 
     channels: int
@@ -89,6 +87,7 @@ class ResNetGenerator(nn.Module):
     downsamplings: int = 2
     upsample: str = "transposed"
     antialias: bool = False
+    skips: bool = False
     dtype: jnp.dtype = jnp.float32
     ops: Ops = Ops()
 
@@ -99,7 +98,9 @@ class ResNetGenerator(nn.Module):
         blur = ops.blur if self.antialias else lambda x: x
         x = conv(self.width, 7, name="stem")(ops.pad_reflect(x.astype(self.dtype), 3))
         x = ops.instance_norm(x, RELU_SLOPE)
+        fine = []
         for i in range(self.downsamplings):
+            fine.append(x)
             features = self.width * 2 ** (i + 1)
             x = conv(features, 3, stride=2, padding=1, name=f"down_{i}")(blur(x))
             x = ops.instance_norm(x, RELU_SLOPE)
@@ -111,7 +112,10 @@ class ResNetGenerator(nn.Module):
             else:
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
                 x = conv(features, 3, name=f"up_{i}")(ops.pad_reflect(x, 1))
-            x = ops.instance_norm(blur(x), RELU_SLOPE)
+            x = blur(x)
+            if self.skips:  # of the same scale, or one would drown the other
+                x = ops.add(ops.instance_norm(x), fine[i])
+            x = ops.instance_norm(x, RELU_SLOPE)
         head = conv(self.channels, 7, bias=True, name="head")
         return jnp.tanh(_promote(head(ops.pad_reflect(x, 3))))
 
@@ -146,28 +150,6 @@ class PatchDiscriminator(nn.Module):
     def mean(self, scores: jax.Array) -> jax.Array:
         """Return a value whose average over devices is the mean over all patches."""
         return self.ops.mean(scores, cropped_rows=2)  # by the last two convolutions
-
-
-def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
-    """Return the generator of `config.model` that makes images of `channels`."""
-    expect("config.model.upsample", model.upsample, UPSAMPLE)
-    expect("config.model.dtype", model.dtype, DTYPES)
-    return ResNetGenerator(
-        channels=channels,
-        width=model.width,
-        blocks=model.blocks,
-        downsamplings=model.downsamplings,
-        upsample=model.upsample,
-        antialias=model.get("antialias", False),  # older checkpoints do not say
-        dtype=jnp.dtype(model.dtype),
-        ops=ops,
-    )
-
-
-def expect(field: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError where a field has none of the values that it may have."""
-    if value not in choices:
-        raise ValueError(f"{field} is {value!r}, expected one of: {', '.join(choices)}")
 
 
 def for_shard_of(mesh: Mesh | None, network: nn.Module) -> nn.Module:

@@ -123,7 +123,12 @@ def test_checkpoint_older_than_a_field_is_resumed(tmp_path):
     with before.unlocked():
         del before.mesh, before.model.remat
         del before.train.accumulate, before.train.watchdog_seconds
-        del before.model.antialias, before.phantom.scanner, before.train.init_from
+        del (
+            before.model.antialias,
+            before.model.skips,
+            before.phantom.scanner,
+            before.train.init_from,
+        )
     check_resumable(metadata_of(before), metadata_of(tiny_config()), tmp_path)
 
 

@@ -103,3 +103,13 @@ def test_body_of_real_t2_includes_suppressed_fat(real_data):
     inside = np.maximum.accumulate(middle, 1)
     inside &= np.maximum.accumulate(middle[:, ::-1], 1)[:, ::-1]
     assert inside.sum() < 1.02 * middle.sum()
+
+
+def test_mr_body_keeps_an_arm_beside_the_trunk():
+    trunk, arm = ellipse(centre=(60, 54)), ellipse(radii=(14, 9), centre=(64, 117))
+    assert not (trunk & arm).any()
+    spot = ellipse(radii=(3, 3), centre=(12, 12))  # a ghost
+    signal = np.where(trunk | arm | spot, 200.0, 2.0)[..., None].astype(np.float32)
+    mask = body_mask(signal, "MR", SPACING)
+    assert mask[arm].mean() > 0.9
+    assert not mask[spot].any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.phantom import draw_subject, mr, scanners, tissues
-from input_pipeline.phantom.examination import draw_examination
+from input_pipeline.phantom.examination import draw_examination, draw_properties
 from input_pipeline.phantom.scanners import FIXED, draw_scanner
 
 CLEAN = dataclasses.replace(
@@ -16,11 +16,11 @@ CLEAN = dataclasses.replace(
 )
 
 
-def acquire(left: str, right: str, *, columns=16, **settings):
+def acquire(left: str, right: str, *, columns=16, seed=0, **settings):
     """Acquire 16 x 16 voxels with a border of tissues after `columns` sub-voxels."""
     labels = np.full((3, 32, 32), tissues.LABELS[right], np.uint8)
     labels[:, :, :columns] = tissues.LABELS[left]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     examination = draw_examination(
         rng,
         dataclasses.replace(CLEAN, **settings),
@@ -63,13 +63,35 @@ def test_inflow_brightens_blood_and_flow_voids_darken_it():
     assert blood(0.6, lost=0.9) < 0.2 * blood(0.6)
 
 
-def test_failed_suppression_leaves_fat_bright_on_t2_alone():
-    def fat(**settings):
-        return acquire("subcutaneous_fat", "muscle", **settings).mr[:, 3].mean(axis=0)
+def test_unsuppressed_fat_is_bright_on_t2_alone_and_water_stays():
+    def signals(**settings):
+        image = acquire("subcutaneous_fat", "spleen", **settings).mr.mean(axis=0)
+        return image[3], image[12]
 
-    suppressed, failed = fat(fat_left=0.03), fat(fat_left=1.0)
-    assert failed[2] > 10 * suppressed[2]
-    np.testing.assert_allclose(failed[:2], suppressed[:2], rtol=1e-3)
+    fat, water = signals(fat_left=0.03)
+    bright_fat, same_water = signals(fat_left=1.0)
+    assert bright_fat[2] > 10 * fat[2]
+    np.testing.assert_allclose(bright_fat[:2], fat[:2], rtol=1e-3)
+    np.testing.assert_allclose(same_water, water, rtol=1e-3)
+
+
+def test_flow_darkens_blood_alone_on_t2():
+    drawn = [
+        draw_properties(np.random.default_rng(seed), CLEAN, {})["spin_echo_flow"]
+        for seed in range(20)
+    ]
+    table = tissues.by_label("spin_echo_flow")
+    np.testing.assert_array_equal(np.array(drawn)[:, table == 1], 1)
+    assert np.std(drawn, axis=0)[tissues.LABELS["vein"]] > 0.05
+
+
+def test_mr_and_ct_of_a_patient_show_the_same_liver_fat():
+    hu, ratio = [], []
+    for seed in range(12):
+        scan = acquire("liver", "liver", seed=seed)
+        hu.append(scan.hu.mean())
+        ratio.append(scan.mr[..., 1].mean() / scan.mr[..., 0].mean())
+    assert np.corrcoef(hu, ratio)[0, 1] > 0.5
 
 
 def test_gas_darkens_its_surroundings_on_gradient_echoes():

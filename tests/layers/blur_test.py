@@ -53,9 +53,12 @@ def test_blur_and_its_gradient_equal_scipys(ops, size):
 )
 def test_generator_on_halves_of_the_rows_is_that_on_whole_images(platform, upsample):
     """On every platform, gradients included; the weights are those without a blur."""
-    whole, mesh = generator(upsample=upsample), make_mesh(jax.devices()[:2], space=2)
+    whole, mesh = (
+        generator(upsample=upsample, skips=True),
+        make_mesh(jax.devices()[:2], space=2),
+    )
     x = drawn(2, 16, 24, 2)
-    plain = generator(upsample=upsample, antialias=False)
+    plain = generator(upsample=upsample, antialias=False, skips=True)
     params = jax.jit(plain.init)(jax.random.key(0), x)
     params = jax.tree.map(lambda p: 8 * p, params)  # uses the range of the last tanh
     rows = PartitionSpec(None, "space")

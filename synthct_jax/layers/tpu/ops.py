@@ -85,6 +85,12 @@ class TpuOps(Ops):
             return Blocks(space_to_depth.pad_reflect(x.array, self.shard))
         return super().pad_reflect(_to_array(x), width)
 
+    def add(self, x: Images, y: Images) -> Images:
+        """Return the sum of images of the same shape, as blocks if both of them are."""
+        if isinstance(x, Blocks) and isinstance(y, Blocks):
+            return Blocks(x.array + y.array)
+        return _to_array(x) + _to_array(y)
+
     def repeat(self, block: type[nn.Module], length: int, *, name: str) -> Callable:
         """Return a function that applies `length` blocks one after another."""
         blocks = super().repeat(block, length, name=name)
