@@ -159,7 +159,7 @@ ORGANS = flags.DEFINE_list(
 )
 CONTRAST = flags.DEFINE_enum(
     "contrast",
-    "none",
+    tissues.CONTRASTS[0],
     tissues.CONTRASTS,
     "organs: contrast medium of the CT, for the ranges.",
 )

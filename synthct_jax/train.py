@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
-from synthct_jax.checkpoint.initial import start_from
+from synthct_jax.checkpoint.initial import check_start, start_from
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
     library_versions,
@@ -62,6 +62,7 @@ def train(
     mesh = choose_mesh(config)
     method = methods.from_config(config, mesh=mesh)
     check_ranges(config, method)
+    check_start(config, workdir)
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)

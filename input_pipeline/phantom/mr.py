@@ -13,8 +13,9 @@ from input_pipeline.phantom.scanners import REFERENCE, MrScanner
 FAT_T1_MS = {1.5: 343.0, 3.0: 382.0}
 FAT_T2_MS = {1.5: 58.0, 3.0: 68.0}
 
-# The six peaks of fat relative to water: shift in ppm and share (Hamilton G et al., In
-# vivo characterization of the liver fat 1H MR spectrum. NMR Biomed 2011; 24:784-790).
+# The six peaks of fat relative to water, shift in ppm and share, as the ISMRM challenge
+# of 2012 on separating water and fat has them, after Hamilton G et al., In vivo
+# characterization of the liver fat 1H MR spectrum. NMR Biomed 2011; 24:784-790.
 FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
 FAT_SHARE = np.array([0.087, 0.694, 0.128, 0.004, 0.039, 0.048])
 MHZ_PER_TESLA = 42.58

@@ -64,14 +64,24 @@ class Anatomies:
 
 
 def anatomies_of(config) -> Anatomies:
-    """Return the anatomies that a configuration asks for."""
+    """Return the anatomies that a configuration asks for.
+
+    Raises:
+        ValueError: its volumes are thinner than a slab.
+    """
     phantom, data = config.phantom, config.data
+    slabs = int(phantom.slices * phantom.slice_mm / (PLANES * PLANE_MM))
+    if not slabs:
+        raise ValueError(
+            f"phantom.slices is {phantom.slices} and phantom.slice_mm "
+            f"{phantom.slice_mm:g}, expected {PLANES * PLANE_MM:g} mm or more in all"
+        )
     return Anatomies(
         count=int(phantom.anatomies),
         kind=phantom.anatomy,
         size=int(data.size),
         spacing_mm=float(data.spacing_mm),
-        slabs=int(phantom.slices * phantom.slice_mm / (PLANES * PLANE_MM)),
+        slabs=slabs,
         seed=int(config.seed),
     )
 
@@ -109,7 +119,10 @@ def open_records(anatomies: Anatomies, folder: Path) -> Sequence[bytes]:
     path = folder / _FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file, so {folder} has no anatomies")
-    stored = json.loads(path.read_text())
+    try:
+        stored = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no JSON object: {error}") from error
     for field, wanted in dataclasses.asdict(anatomies).items():
         if stored.get(field) != wanted:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Start of a training from the weights of a model file."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 from absl import logging
@@ -8,7 +9,7 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.digest import name_leaves
-from synthct_jax.checkpoint.metadata import flatten
+from synthct_jax.checkpoint.metadata import flatten, list_steps
 from synthct_jax.checkpoint.model_file import ModelFile, UnusableModel
 from synthct_jax.model.train_state import Params, TrainState
 
@@ -16,6 +17,12 @@ from synthct_jax.model.train_state import Params, TrainState
 # Checkpoints of earlier versions lack some.
 _SAME = ("data.ct_knots", "model.upsample", "model.antialias", "model.skips")
 _SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
+
+
+def check_start(config: ConfigDict, workdir: Path) -> None:
+    """Raise FileNotFoundError if a new run cannot start from its model file."""
+    if config.train.get("init_from") and not list_steps(workdir):
+        model_file.find_model(config.train.init_from)
 
 
 def start_from(state: TrainState, config: ConfigDict) -> TrainState:
@@ -83,6 +90,11 @@ def _with_channels(file: ModelFile, channels: Sequence[str]) -> Params:
         raise UnusableModel(
             f"train.init_from: {file.path}: data.mr_channels is {theirs}, and "
             f"{list(channels)} in this training; expected some of the model's"
+        )
+    if "in_phase" in set(theirs) - set(channels) and "out_of_phase" in channels:
+        logging.warning(
+            "%s saw out_of_phase on the scale of in_phase, which this training lacks",
+            file.path,
         )
     stem = file.params["stem"]
     kernel = stem["kernel"][:, :, [theirs.index(name) for name in channels]]

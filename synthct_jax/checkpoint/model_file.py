@@ -31,7 +31,7 @@ SHIPPED = Path(__file__).parents[1] / "models"
 SUFFIX = ".safetensors"
 FORMAT = "synthct_jax generator"
 FORMAT_VERSION = 1
-NO_CONTRAST_MEDIUM = "none"
+NO_CONTRAST_MEDIUM = "non_contrast"
 
 # Fields that readers use.
 _FIELDS = ("intended_use", "inputs", "contrast_medium", "config", "trained_on")

@@ -79,7 +79,7 @@ def report(
     masks: Sequence[str],
     labels: Sequence[str],
     *,
-    contrast: str = "none",
+    contrast: str = "non_contrast",
     data_dir: Path | None = None,
     output: Path | None = None,
 ) -> str:
@@ -113,7 +113,7 @@ def measure(
     masks: Sequence[str],
     *,
     labels: Mapping[int, str],
-    contrast: str = "none",
+    contrast: str = "non_contrast",
     read: Callable[[str], Volume] = read_ct,
 ) -> list[OrganHu]:
     """Measure the organs of every CT.

@@ -8,6 +8,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from input_pipeline.phantom.ct import CONTRASTS
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
@@ -71,8 +72,7 @@ def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
     data, versions = config["data"], dict(saved["versions"])
     medium = UNKNOWN
     if data["source"] == "phantom":
-        medium = config["phantom"]["contrast"].replace("_", " ")
-        medium = model_file.NO_CONTRAST_MEDIUM if medium == "non contrast" else medium
+        medium = config["phantom"]["contrast"]
     return {
         "intended_use": INTENDED_USE,
         "licence": UNKNOWN,
@@ -137,4 +137,10 @@ def _read_stated(path: Path) -> dict[str, Any]:
                 f"--card: {name} of {path} is {value!r}, expected "
                 f"{'an object' if STATED[name] is dict else 'a text'}"
             )
+    medium = stated.get("contrast_medium", CONTRASTS[0])
+    if medium not in CONTRASTS:
+        raise ValueError(
+            f"--card: contrast_medium of {path} is {medium!r}, expected one of: "
+            f"{', '.join(CONTRASTS)}"
+        )
     return stated

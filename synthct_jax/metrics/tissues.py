@@ -36,7 +36,7 @@ BONE_FROM_HU = BANDS["bone"][0]
 AERATED_BELOW_HU = -400.0
 """Upper limit (exclusive) of gas and lung, where both are one class."""
 
-CONTRASTS = ("none", "portal_venous")
+CONTRASTS = ("non_contrast", "portal_venous")
 """Phases of the contrast medium for which ranges of organs are known."""
 
 _AIR, _FAT = (-math.inf, -500.0), (-130.0, -70.0)

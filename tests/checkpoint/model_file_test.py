@@ -129,10 +129,10 @@ def test_shipped_model_is_found_by_name_and_chosen_by_channels(tmp_path, monkeyp
     with pytest.raises(UnusableScan, match="none ships"):
         model_file.choose_model(["t2"])
     for name, channels, medium in (
-        ("in_out", ("in_phase", "out_of_phase"), "none"),
-        ("a_portal_venous", ("in_phase", "out_of_phase"), "portal venous"),
-        ("in", ("in_phase",), "none"),
-        ("a_t2", ("t2",), "none"),
+        ("in_out", ("in_phase", "out_of_phase"), "non_contrast"),
+        ("a_portal_venous", ("in_phase", "out_of_phase"), "portal_venous"),
+        ("in", ("in_phase",), "non_contrast"),
+        ("a_t2", ("t2",), "non_contrast"),
     ):
         config = config_with(**{"data.mr_channels": channels})
         path = tmp_path / f"{name}.safetensors"

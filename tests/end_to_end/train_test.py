@@ -190,6 +190,13 @@ def test_missing_data_are_named(tmp_path):
         train.find_data(config, workdir=tmp_path, data_dir=tmp_path / "nowhere")
 
 
+def test_missing_model_is_named_before_anything_is_drawn(tmp_path):
+    config = tiny_config(init_from="nowhere")
+    with pytest.raises(FileNotFoundError, match="'nowhere'"):
+        train.train(config, workdir=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_validation_without_subjects_is_refused(tmp_path):
     manifest = read_manifest(tiny_run().data_dir)
     mr = dataclasses.replace(

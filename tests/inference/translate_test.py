@@ -248,7 +248,7 @@ def exported(tmp_path_factory):
     """The path of the run's model, and its card."""
     folder = tmp_path_factory.mktemp("models")
     path, facts = folder / "tiny.safetensors", folder / "facts.json"
-    facts.write_text('{"contrast_medium": "none", "numbers": {}}')
+    facts.write_text('{"contrast_medium": "non_contrast", "numbers": {}}')
     return path, export(tiny_run().workdir, path, card=facts)
 
 

@@ -73,6 +73,8 @@ def test_anatomies_of_another_configuration_are_refused(folder, tmp_path):
     cropped.data.crop = 16
     with pytest.raises(ValueError, match="crop is 16, expected 0"):
         stream_simulated(cropped, folder)
+    with pytest.raises(ValueError, match="slice_mm 1, expected 8 mm or more"):
+        stream_simulated(_with(slice_mm=1.0), folder)
     with pytest.raises(FileNotFoundError, match="no such file"):
         stream_simulated(config_of(), tmp_path)
 

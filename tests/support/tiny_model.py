@@ -31,7 +31,7 @@ def write_tiny_model(path: Path, config: ConfigDict | None = None, **fields: Any
     card = {
         "intended_use": "tests",
         "inputs": list(config.data.mr_channels),
-        "contrast_medium": "none",
+        "contrast_medium": "non_contrast",
         "config": config.to_dict(),
         "trained_on": "nothing",
         "training_mr": {"body_fraction": 0.4},
