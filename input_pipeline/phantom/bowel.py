@@ -88,6 +88,25 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
         paint_gut(canvas, (box, depth), wall_mm=2.4, gas=gas)
 
 
+def draw_loop(
+    rng: np.random.Generator, centre: np.ndarray, size: np.ndarray, *, corners: int
+) -> list[np.ndarray]:
+    """Draw the corners (z, y, x) of a loop that wanders through a box, 26 mm apart.
+
+    `centre` and `size`, half of the box's edges, are in mm; its walls turn the loop.
+    """
+    point, heading = rng.uniform(-1, 1, 3), rng.standard_normal(3)
+    loop = []
+    for _ in range(corners):
+        loop.append(centre + size * point)
+        heading = 0.6 * heading + 0.8 * rng.standard_normal(3)
+        heading *= 26 / np.linalg.norm(heading * size)
+        point = point + heading
+        heading[np.abs(point) > 1] *= -1
+        point = np.clip(point, -1, 1)
+    return loop
+
+
 def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
     """Paint loops of small bowel in the front of the lower abdomen."""
     rng = canvas.rng
@@ -95,17 +114,7 @@ def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
     size = np.array([60, 0.42 * deep, 0.6 * wide])
     centre = np.array([-54, -0.32 * deep, 0.08 * wide])
     for _ in range(30):
-        point = rng.uniform(-1, 1, 3)
-        heading = rng.standard_normal(3)
-        points = []
-        for _ in range(6):
-            points.append(centre + size * point)
-            heading = 0.6 * heading + 0.8 * rng.standard_normal(3)
-            heading *= 26 / np.linalg.norm(heading * size)
-            point = point + heading
-            outside = np.abs(point) > 1
-            heading[outside] *= -1
-            point = np.clip(point, -1, 1)
+        points = draw_loop(rng, centre, size, corners=6)
         tube = canvas.tube(shapes.smooth_path(points, 3), rng.uniform(9, 13))
         if tube is None:
             continue

@@ -97,9 +97,7 @@ class Examination:
         gas = scipy.ndimage.gaussian_filter(
             voxel[..., _COLUMN["gas"]], _GAS_MM / spacing_mm, truncate=2.0
         )
-        axis = [
-            (np.arange(n, dtype=np.float32) - (n - 1) / 2) * spacing_mm for n in size
-        ]
+        axis = [shapes.centres(n, spacing_mm) for n in size]
         fields = np.random.default_rng(self.fields_seed)
         plane = (np.zeros(1, np.float32), *axis)
         reach = np.exp(-(((z_mm - self.coils_z_mm) / self.coils_reach_mm) ** 2))

@@ -51,16 +51,7 @@ def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
     centre = np.array([-100, -0.3 * deep, 0.03 * wide])
     weights = rng.dirichlet((3.5, 4, 2, 1, 0.3))
     for _ in range(loops):
-        point = rng.uniform(-1, 1, 3)
-        heading = rng.standard_normal(3)
-        points = []
-        for _ in range(5):
-            points.append(centre + size * point)
-            heading = 0.6 * heading + 0.8 * rng.standard_normal(3)
-            heading *= 26 / np.linalg.norm(heading * size)
-            point = point + heading
-            heading[np.abs(point) > 1] *= -1
-            point = np.clip(point, -1, 1)
+        points = bowel.draw_loop(rng, centre, size, corners=5)
         filling = str(rng.choice(_FILLINGS, p=weights))
         radius = rng.uniform(6, 9) if filling == "collapsed" else rng.uniform(8, 15)
         tube = canvas.tube(shapes.smooth_path(points, 2), radius)

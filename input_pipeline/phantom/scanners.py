@@ -93,6 +93,11 @@ NAMES = ("reference", "randomised", *FIXED)
 _APART_MS = 0.08
 
 
+def scanner_of(name: str, rng: np.random.Generator) -> MrScanner:
+    """Return the fixed scanner of this name, or draw one for 'randomised'."""
+    return FIXED.get(name) or draw_scanner(rng)
+
+
 def draw_scanner(rng: np.random.Generator) -> MrScanner:
     """Draw a scanner, none whose in-phase echo is that of a fixed one."""
     while True:

@@ -25,6 +25,11 @@ def _spline_matrix(positions: np.ndarray, knot_spacing: float) -> np.ndarray:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
+def centres(count: int, spacing_mm: float) -> np.ndarray:
+    """Return the positions of `count` voxels about 0 in mm, (count,) float32."""
+    return ((np.arange(count) - (count - 1) / 2) * spacing_mm).astype(np.float32)
+
+
 def smooth_noise(
     rng: np.random.Generator,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],

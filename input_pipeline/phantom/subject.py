@@ -78,13 +78,17 @@ def draw_subject(
     shape_rng, mr_rng, ct_rng, texture_rng = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)
     )
-    plane = _centres(size, spacing_mm)
-    axes = (_centres(slices, slice_mm), plane, plane)
+    plane = shapes.centres(size, spacing_mm)
+    axes = (shapes.centres(slices, slice_mm), plane, plane)
     along = math.ceil(slice_mm / _ALONG_MM)
     in_plane = max(2, math.ceil(spacing_mm / _IN_PLANE_MM))
     factors = (along, in_plane, in_plane)
-    fine_plane = _centres(size * in_plane, spacing_mm / in_plane)
-    fine_axes = (_centres(slices * along, slice_mm / along), fine_plane, fine_plane)
+    fine_plane = shapes.centres(size * in_plane, spacing_mm / in_plane)
+    fine_axes = (
+        shapes.centres(slices * along, slice_mm / along),
+        fine_plane,
+        fine_plane,
+    )
     build = draw_build(shape_rng, anatomy)
     fine = draw_labels(shape_rng, build, fine_axes)
     fat_fractions = {
@@ -101,7 +105,7 @@ def draw_subject(
         ct_hu = ct.acquire(ct_rng, fine, contrast=contrast, **common)
         images = mr.acquire(mr_rng, fine, axes=axes, **common)
     else:
-        settings = scanners.FIXED.get(scanner) or scanners.draw_scanner(mr_rng)
+        settings = scanners.scanner_of(scanner, mr_rng)
         examination = draw_examination(
             mr_rng, settings, fat_fractions=fat_fractions, contrast=contrast
         )
@@ -142,8 +146,3 @@ def majority_label(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarra
         best = np.where(count > votes, np.uint8(label), best)
         np.maximum(votes, count, out=votes)
     return best
-
-
-def _centres(count: int, spacing: float) -> np.ndarray:
-    """Return positions of `count` voxels about 0, (count,) float32."""
-    return ((np.arange(count) - (count - 1) / 2) * spacing).astype(np.float32)

@@ -22,7 +22,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.files import new_folder
-from input_pipeline.phantom import anatomy
+from input_pipeline.phantom import anatomy, shapes
 from input_pipeline.phantom.build import draw_build
 
 PLANES = 4
@@ -140,8 +140,8 @@ def open_records(anatomies: Anatomies, folder: Path) -> Sequence[bytes]:
 def _draw_shard(anatomies: Anatomies, number: int, path: Path) -> None:
     """Write the slabs of one person."""
     rng = np.random.default_rng([anatomies.seed, number, 1])
-    fine = _centres(2 * anatomies.size, anatomies.spacing_mm / 2)
-    z = _centres(anatomies.slabs * PLANES, PLANE_MM)
+    fine = shapes.centres(2 * anatomies.size, anatomies.spacing_mm / 2)
+    z = shapes.centres(anatomies.slabs * PLANES, PLANE_MM)
     build = draw_build(rng, anatomies.kind)
     labels = anatomy.draw_labels(rng, build, (z, fine, fine))
     writer = ArrayRecordWriter(str(path), "group_size:1")
@@ -150,7 +150,3 @@ def _draw_shard(anatomies: Anatomies, number: int, path: Path) -> None:
             writer.write(zlib.compress(slab.tobytes(), 1))
     finally:
         writer.close()
-
-
-def _centres(count: int, spacing: float) -> np.ndarray:
-    return ((np.arange(count) - (count - 1) / 2) * spacing).astype(np.float32)

@@ -11,7 +11,7 @@ from input_pipeline.dataset.augment import Augmentation, Placement
 from input_pipeline.phantom import ct
 from input_pipeline.phantom.build import ANATOMIES, draw_fat_fractions
 from input_pipeline.phantom.examination import draw_examination
-from input_pipeline.phantom.scanners import FIXED, draw_scanner
+from input_pipeline.phantom.scanners import FIXED, scanner_of
 from input_pipeline.simulation.anatomies import (
     PLANES,
     Anatomies,
@@ -102,10 +102,9 @@ class _Acquire:
         first = int(rng.integers(0, PLANES - count, endpoint=True))
         placement = self.augmentation.draw(rng, planes.shape[1])
         planes = _place(planes[first : first + count], placement)
-        scanner = FIXED.get(self.scanner) or draw_scanner(rng)
         examination = draw_examination(
             rng,
-            scanner,
+            scanner_of(self.scanner, rng),
             fat_fractions=draw_fat_fractions(rng),
             contrast=self.contrast,
         )
@@ -119,11 +118,11 @@ class _Acquire:
         mask = view & (
             _grow(body, int(rng.integers(0, 4))) | (not self.mask_outside_body)
         )
-        mr = np.clip(2 * mr / scale - 1, -1, 1)
+        mr = intensity.mr_to_unit(mr / scale * intensity.MR_ONE)
         mr = np.where(mask[..., None], mr, np.float32(-1))
         hu = np.where(body & view, acquired.hu, np.float32(intensity.AIR_HU))
         return {
-            "mr": mr.astype(np.float32),
+            "mr": mr,
             "ct": intensity.hu_to_unit(hu, self.knots)[..., None],
         }
 
