@@ -18,8 +18,9 @@ Put yours beside Train_Sets, one folder a subject, DICOM or one NIfTI file:
 
 The network and the schedule are those of the reference CycleGAN, for accelerators. This
 full size has not been trained, so there is no result to quote. Two variants of in_out
-have a size for two CPU cores (docs/results.md): `small`, and `anchored`, which starts
-from the shipped model and keeps seeing simulated pairs.
+have a size for two CPU cores: `small` (docs/results.md), and `anchored`, which starts
+from a model of configs/simulated.py:in_out_portal_venous and keeps seeing simulated
+pairs. No such model is shipped yet: name yours by --config.train.init_from=FILE.
 
 Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold; it is
 resampled onto the grid of T1-DUAL, not registered to it. The T2 of another patient is

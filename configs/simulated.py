@@ -4,9 +4,9 @@
         --workdir=RUN
 
 Label maps of random people are drawn once; every sample acquires one of their slabs by
-another random scanner and learns its CT. No scan of a patient is used. The models that
-are shipped were made by these variants (docs/models.md). Variants name the MR channels
-and the contrast medium of the CT: in_out_noncontrast (the default), in_noncontrast,
+another random scanner and learns its CT. No scan of a patient is used. The generators
+can be exported as model files (docs/models.md). Variants name the MR channels and the
+contrast medium of the CT: in_out_noncontrast (the default), in_noncontrast,
 out_noncontrast, t2_noncontrast, in_out_portal_venous.
 """
 
