@@ -82,6 +82,7 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     config.data.size = 192
     config.data.spacing_mm = 2.0
     config.data.rotate_degrees = 8.0
+    config.data.scale_fraction = 0.08
     config.data.shift_mm = 20.0
     config.model.width = 24
     config.model.blocks = 4

@@ -6,6 +6,7 @@ gas, failed fat suppression, ghosts, noise, and the resolution and ringing of k-
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -13,6 +14,7 @@ import scipy.ndimage
 
 from input_pipeline.phantom import ct, mr, shapes, tissues
 from input_pipeline.phantom.scanners import MrScanner
+from input_pipeline.volume import MR_CHANNELS
 
 # Deviations of the natural logarithm of a property, between patients: chosen, about
 # twice those that de Bazelaire et al. found among healthy people.
@@ -40,7 +42,7 @@ class Slice:
     """One slice as both machines see it.
 
     Attributes:
-        mr: in phase, out of phase and T2 in scanner units, (rows, columns, 3) float32.
+        mr: in scanner units, (rows, columns, channels) float32.
         hu: CT without noise, (rows, columns) float32.
         body: share of each voxel inside the skin, (rows, columns) float32.
     """
@@ -79,11 +81,13 @@ class Examination:
         *,
         factor: int,
         spacing_mm: float,
+        channels: Sequence[str] = MR_CHANNELS,
         z_mm: float = 0.0,
     ) -> Slice:
         """Acquire one slice.
 
         Args:
+            channels: images to acquire, of `MR_CHANNELS`, in order.
             planes: labels of sub-voxels, (planes, factor * rows, factor * columns).
             factor: sub-voxels per voxel, along rows and along columns.
             spacing_mm: of the slice's rows and columns.
@@ -107,28 +111,36 @@ class Examination:
         deviation = scanner.noise * float(in_phase.max())
         ghosts = self._draw_ghosts(rng, voxel, axis[0])
         images = []
-        for phase, echo_ms in (("in", scanner.te_in_ms), ("out", scanner.te_out_ms)):
-            water, fat = (
-                voxel[..., _COLUMN[f"{phase}_water"]],
-                voxel[..., _COLUMN[f"{phase}_fat"]],
-            )
-            phasor = np.complex64(mr.fat_phasor(echo_ms, scanner.tesla))
-            rate = scanner.dephasing * scanner.tesla / 1.5 * echo_ms * 1e-3
-            signal = (water + phasor * fat) * (grain * bias * np.exp(-rate * gas))
-            images.append(self._image(rng, ghosts(signal), deviation))
-        water_left, fat_left = self._suppress(fields, plane, gas)
-        t2 = voxel[..., _COLUMN["t2_water"]] * water_left
-        t2 = t2 + voxel[..., _COLUMN["t2_fat"]] * fat_left
-        brightest = float(self.values[:, _COLUMN["t2_water"]].max())  # fluid
-        t2_deviation = scanner.noise * _T2_NOISE * brightest
-        images.append(
-            self.t2_gain * self._image(rng, ghosts(t2 * grain * bias), t2_deviation)
-        )
+        for channel in channels:
+            if channel == "t2":
+                water_left, fat_left = self._suppress(fields, plane, gas)
+                t2 = voxel[..., _COLUMN["t2_water"]] * water_left
+                t2 = t2 + voxel[..., _COLUMN["t2_fat"]] * fat_left
+                fluid = float(self.values[:, _COLUMN["t2_water"]].max())
+                image = self._image(
+                    rng, ghosts(t2 * grain * bias), scanner.noise * _T2_NOISE * fluid
+                )
+                images.append(self.t2_gain * image)
+            else:
+                signal = self._gradient_echo(voxel, channel, gas) * (grain * bias)
+                images.append(self._image(rng, ghosts(signal), deviation))
         return Slice(
             mr=np.stack(images, axis=-1),
             hu=voxel[..., _COLUMN["hu"]],
             body=voxel[..., _COLUMN["body"]],
         )
+
+    def _gradient_echo(
+        self, voxel: np.ndarray, channel: str, gas: np.ndarray
+    ) -> np.ndarray:
+        """Return the complex signal in phase or out of phase, (rows, columns)."""
+        scanner, phase = self.scanner, "in" if channel == "in_phase" else "out"
+        echo_ms = scanner.te_in_ms if phase == "in" else scanner.te_out_ms
+        water = voxel[..., _COLUMN[f"{phase}_water"]]
+        fat = voxel[..., _COLUMN[f"{phase}_fat"]]
+        phasor = np.complex64(mr.fat_phasor(echo_ms, scanner.tesla))
+        rate = scanner.dephasing * scanner.tesla / 1.5 * echo_ms * 1e-3
+        return (water + phasor * fat) * np.exp(-rate * gas)
 
     def _mix(self, planes: np.ndarray, factor: int) -> np.ndarray:
         """Return the means over each voxel's sub-voxels, (rows, columns, values)."""

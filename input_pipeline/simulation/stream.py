@@ -18,9 +18,7 @@ from input_pipeline.simulation.anatomies import (
     anatomies_of,
     open_records,
 )
-from input_pipeline.volume import MR_CHANNELS
 
-_ZOOM = 0.08  # largest, on top of the anatomies' own variety
 _SCALE_SPREAD = 0.12  # deviation of a slice's scale from that of its volume: chosen
 
 
@@ -42,14 +40,14 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
         anatomies=anatomies,
         scanner=config.phantom.scanner,
         contrast=config.phantom.contrast,
-        channels=tuple(MR_CHANNELS.index(name) for name in data.mr_channels),
+        channels=tuple(data.mr_channels),
         knots=tuple(tuple(float(v) for v in knot) for knot in data.ct_knots),
         percentile=float(data.mr_percentile),
         mask_outside_body=bool(data.mask_outside_body),
         augmentation=Augmentation(
             flip=bool(data.flip),
             rotate_degrees=float(data.rotate_degrees),
-            scale_fraction=_ZOOM,
+            scale_fraction=float(data.scale_fraction),
             shift=float(data.shift_mm) / (anatomies.spacing_mm / 2),
         ),
     )
@@ -88,7 +86,7 @@ class _Acquire:
     anatomies: Anatomies
     scanner: str
     contrast: str
-    channels: tuple[int, ...]
+    channels: tuple[str, ...]
     knots: tuple[tuple[float, float], ...]
     percentile: float
     mask_outside_body: bool
@@ -109,16 +107,19 @@ class _Acquire:
             contrast=self.contrast,
         )
         acquired = examination.acquire(
-            rng, planes, factor=2, spacing_mm=self.anatomies.spacing_mm
+            rng,
+            planes,
+            factor=2,
+            spacing_mm=self.anatomies.spacing_mm,
+            channels=self.channels,
         )
         body = acquired.body > 0.5
-        mr = acquired.mr[..., self.channels]
         view = _field_of_view(rng, body.shape)
         scale = self._scale(rng, acquired.mr, body & view)
         mask = view & (
             _grow(body, int(rng.integers(0, 4))) | (not self.mask_outside_body)
         )
-        mr = intensity.mr_to_unit(mr / scale * intensity.MR_ONE)
+        mr = intensity.mr_to_unit(acquired.mr / scale * intensity.MR_ONE)
         mr = np.where(mask[..., None], mr, np.float32(-1))
         hu = np.where(body & view, acquired.hu, np.float32(intensity.AIR_HU))
         return {
@@ -130,19 +131,18 @@ class _Acquire:
         self, rng: np.random.Generator, mr: np.ndarray, body: np.ndarray
     ) -> np.ndarray:
         """Return the divisor of each channel, about that of a whole volume."""
-        names = [MR_CHANNELS[channel] for channel in self.channels]
         if not body.any():
-            return np.ones(len(names), np.float32)
+            return np.ones(len(self.channels), np.float32)
         scale = intensity.mr_scale(
-            mr[None][..., self.channels],
+            mr[None],
             body[None],
-            channels=names,
+            channels=self.channels,
             percentile=self.percentile,
         )
         # Phases share the error of their scale.
         t2, phases = np.exp(_SCALE_SPREAD * rng.standard_normal(2))
         return scale * np.array(
-            [t2 if name == "t2" else phases for name in names], np.float32
+            [t2 if name == "t2" else phases for name in self.channels], np.float32
         )
 
 
