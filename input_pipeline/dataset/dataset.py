@@ -51,14 +51,18 @@ class Dataset:
 
     # --- checks -----------------------------------------------------------------------
 
-    def check_compatible(self, data_config) -> None:
+    def check_compatible(self, data_config, *, any_pixels: bool = False) -> None:
         """Check that slices mean what `config.data`, or a trained network's, takes.
+
+        Args:
+            any_pixels: whether size and spacing may be others.
 
         Raises:
             ValueError: names the field, its value and that of the data.
         """
         intensity.check_knots(data_config.ct_knots)
-        for field in ("size", "spacing_mm", "mask_outside_body", "mr_percentile"):
+        pixels = () if any_pixels else ("size", "spacing_mm")
+        for field in (*pixels, "mask_outside_body", "mr_percentile"):
             wanted = getattr(data_config, field)
             stored = getattr(self.manifest, field)
             if wanted != stored:

@@ -6,7 +6,14 @@ from collections.abc import Callable
 import numpy as np
 
 from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.preparation.statistics import count_values
+from input_pipeline.resample import (
+    grid_covering,
+    resample_from_grid,
+    resample_to_grid,
+)
+from input_pipeline.volume import Volume
 from synthct_jax.evaluation import baselines
 from synthct_jax.evaluation.results import NETWORK
 from synthct_jax.evaluation.subjects import (
@@ -32,27 +39,54 @@ class Model:
         network_input: stored MR to the network's input, (slices, rows, columns,
             channels) in [-1, 1].
         channels: of the network's input.
+        spacing_mm: of the pixels that the network was trained on.
         cycle: HU back to such an input; None without an inverse generator.
     """
 
     translate: Callable[[np.ndarray], np.ndarray]
     network_input: Callable[[np.ndarray], np.ndarray]
     channels: tuple[str, ...]
+    spacing_mm: float
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
-    """Return the functions of a generator on prepared data."""
+    """Return the functions of a generator on prepared data.
+
+    Slices of other pixels than those of its training are resampled to these and back.
+    """
+    channels = dataset.manifest.domains["mr"].channels
     translator = Translator(
         loaded.method,
         loaded.data,
-        stored_channels=dataset.manifest.domains["mr"].channels,
+        stored_channels=channels,
         view_count=loaded.views,
     )
+    spacing_mm = dataset.manifest.spacing_mm
+    multiple = loaded.method.size_multiple
+
+    def translate_resampled(mr: np.ndarray) -> np.ndarray:
+        volume = Volume(
+            voxels=mr,
+            affine=np.diag([spacing_mm, spacing_mm, 1.0, 1.0]),
+            modality="MR",
+            channels=channels,
+            source=str(dataset.folder),
+        )
+        grid = grid_covering(volume, loaded.data["spacing_mm"], multiple=multiple)
+        stored = np.round(resample_to_grid(volume, grid, fill=0)).astype(mr.dtype)
+        hu = translator(loaded.params, stored)
+        return resample_from_grid(hu[..., None], grid, volume, fill=AIR_HU)[..., 0]
+
+    own_pixels = spacing_mm == loaded.data["spacing_mm"]
+    own_pixels = own_pixels and dataset.manifest.size % multiple == 0
     return Model(
-        translate=lambda mr: translator(loaded.params, mr),
+        translate=(lambda mr: translator(loaded.params, mr))
+        if own_pixels
+        else translate_resampled,
         network_input=translator.network_input,
         channels=tuple(loaded.data["mr_channels"]),
+        spacing_mm=loaded.data["spacing_mm"],
         cycle=None
         if loaded.inverse_params is None
         else lambda hu: translator.translate_back(loaded.inverse_params, hu),
@@ -66,6 +100,11 @@ def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str
         "water": lambda s: baselines.water(s.outline),
     }
     warnings = []
+    if model.spacing_mm != (spacing_mm := dataset.manifest.spacing_mm):
+        warnings.append(
+            f"Slices of {spacing_mm:g} mm were resampled to the {model.spacing_mm:g} "
+            "mm that the network was trained on, and their CT back"
+        )
     if all(dataset.manifest.domains[name].of_split("train") for name in ("mr", "ct")):
         methods["histogram"] = _fit_histogram_map(dataset)
     else:
