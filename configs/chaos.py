@@ -17,10 +17,10 @@ Put yours beside Train_Sets, one folder a subject, DICOM or one NIfTI file:
     CHAOS/Noncontrast_CT/SUBJECT/...
 
 The network and the schedule are those of the reference CycleGAN, for accelerators. This
-full size has not been trained, so there is no result to quote. Two variants of in_out
-have a size for two CPU cores: `small` (docs/results.md), and `anchored`, which starts
-from a model of configs/simulated.py:in_out_portal_venous and keeps seeing simulated
-pairs. No such model is shipped yet: name yours by --config.train.init_from=FILE.
+full size has not been trained, so there is no result to quote. `small` (in and out of
+phase) has a size for two CPU cores. So have anchored_in_out_portal_venous and others,
+which start from the shipped model of that name and keep seeing simulated pairs.
+docs/results.md has what both gave.
 
 Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold; it is
 resampled onto the grid of T1-DUAL, not registered to it. The T2 of another patient is
@@ -32,14 +32,14 @@ from ml_collections import ConfigDict
 from configs import default
 
 NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
-SMALL = {"small": default.MR_INPUTS["in_out"], "anchored": default.MR_INPUTS["in_out"]}
-VARIANTS = default.MR_INPUTS | NONCONTRAST | SMALL
+SMALL = {"small": default.MR_INPUTS["in_out"]}
+VARIANTS = default.MR_INPUTS | NONCONTRAST | SMALL | default.ANCHORED
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
     """Return the configuration of a variant, locked."""
     config = default.with_input(variant, file="chaos.py", variants=VARIANTS)
-    config.data.source = "chaos_noncontrast" if variant in NONCONTRAST else "chaos"
+    config.data.source = "chaos_noncontrast" if "noncontrast" in variant else "chaos"
     if variant == "small":  # pixels of half the resolution
         default.shrink(config)
         config.data.size = 128
@@ -47,8 +47,7 @@ def get_config(variant: str = "in_out") -> ConfigDict:
         config.train.steps = 2_000
         config.train.ema_decay = 0.99
         config.train.save_every = 200
-    if variant == "anchored":
-        model = "in_out_portal_venous"
-        default.anchor(config, contrast="portal_venous", model=model)
+    if variant in default.ANCHORED:
+        default.anchor(config, variant.removeprefix("anchored_"))
     config.lock()
     return config

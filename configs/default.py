@@ -16,6 +16,17 @@ MR_INPUTS = {
     "t2": ("t2",),
     "in_out_t2": ("in_phase", "out_of_phase", "t2"),
 }
+# Input and contrast medium of the models that ship. Each is trained by a variant of
+# configs/simulated.py, and a training on real scans can start from each.
+MODELS = {
+    "in_out_noncontrast": ("in_out", "non_contrast"),
+    "in_noncontrast": ("in", "non_contrast"),
+    "out_noncontrast": ("out", "non_contrast"),
+    "t2_noncontrast": ("t2", "non_contrast"),
+    "in_out_portal_venous": ("in_out", "portal_venous"),
+    "t2_portal_venous": ("t2", "portal_venous"),
+}
+ANCHORED = {f"anchored_{model}": MR_INPUTS[name] for model, (name, _) in MODELS.items()}
 
 
 def with_input(variant: str, *, file: str, variants: dict = MR_INPUTS) -> ConfigDict:
@@ -100,11 +111,12 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     config.phantom.test = 12
 
 
-def anchor(config: ConfigDict, *, contrast: str, model: str) -> None:
+def anchor(config: ConfigDict, model: str) -> None:
     """Set a CycleGAN that starts from a shipped model and keeps seeing simulated pairs.
 
     The pairs hold on to what each tissue is; real scans teach what images look like.
     """
+    _, contrast = MODELS[model]
     simulate(config, contrast=contrast)
     config.train.init_from = model
     config.loss.simulated = 10.0
