@@ -1,10 +1,13 @@
 """Simulated pairs: drawn once, acquired anew for every sample, reproducible."""
 
+import hashlib
 import itertools
 
+import jax
 import numpy as np
 import pytest
 import scipy.ndimage
+from absl import flags
 from tiny_scans import tiny_phantom
 
 from input_pipeline.dataset.dataset import Dataset
@@ -38,6 +41,15 @@ def test_stream_is_a_pure_function_of_seed_and_position(folder):
     config.seed = 0
     config.data.mr_channels = ("t2",)
     assert stream_simulated(config, folder)[0]["mr"].shape == (32, 32, 1)
+
+
+def test_painters_that_draw_other_labels_raise_the_format_of_the_folder(folder):
+    """Or a folder of earlier labels would be taken for one of today's."""
+    wanted = anatomies.anatomies_of(config_of())
+    records = anatomies.open_records(wanted, folder)
+    labels = [wanted.decode(record).tobytes() for record in records]
+    digest = hashlib.sha256(b"".join(labels)).hexdigest()
+    assert (wanted.format, digest[:16]) == (1, "131acf113986b811")
 
 
 def test_no_two_samples_of_an_anatomy_see_the_same_scanner(folder):
@@ -89,12 +101,13 @@ def test_batches_hold_simulated_pairs_beside_or_in_place_of_the_data(folder, tmp
     config = config_of()
     simulated = stream_simulated(config, folder)
 
-    def first_batch(method, paired):
-        data = _with(scanner="reference")
-        data.method = method
-        prepare(data, None, tmp_path / method, workers=1)
-        batches = Dataset.open(tmp_path / method).batches(
-            config.data, seed=0, global_batch=2, simulated=simulated, paired=paired
+    def first_batch(method, paired, workers=0):
+        data, folder = _with(scanner="reference"), tmp_path / method
+        data.method, data.data.workers = method, workers
+        if not folder.exists():
+            prepare(data, None, folder, workers=1)
+        batches = Dataset.open(folder).batches(
+            data.data, seed=0, global_batch=2, simulated=simulated, paired=paired
         )
         try:
             return next(itertools.islice(batches, 1))
@@ -102,6 +115,10 @@ def test_batches_hold_simulated_pairs_beside_or_in_place_of_the_data(folder, tmp
             batches.close()
 
     beside = first_batch("cyclegan", paired=False)
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    by_workers = first_batch("cyclegan", paired=False, workers=2)
+    jax.tree.map(np.testing.assert_array_equal, by_workers, beside)
     assert set(beside) == {"mr", "ct", "simulated_mr", "simulated_ct"}
     in_place = first_batch("supervised", paired=True)
     assert set(in_place) == {"mr", "ct"}
