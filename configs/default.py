@@ -95,6 +95,8 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
     config.data.rotate_degrees = 8.0
     config.data.scale_fraction = 0.08
     config.data.shift_mm = 20.0
+    if config.data.mr_channels == MR_INPUTS["t2"]:
+        config.data.mr_exponent = 0.5
     config.model.width = 24
     config.model.blocks = 4
     config.model.downsamplings = 2
@@ -148,6 +150,8 @@ def get_config() -> ConfigDict:
     # Here the 450 HU of soft tissue have half of the range.
     data.ct_knots = ((-1024.0, -1.0), (-200.0, -0.5), (250.0, 0.5), (1500.0, 1.0))
     data.mr_percentile = 99.5  # of the body, per volume: 0 -> -1, this -> +1
+    # Of MR as a share of that percentile; below 1 spreads the dark tissue of T2.
+    data.mr_exponent = 1.0
     data.crop = 0  # train on random squares of this size in pixels; 0: whole slices
     data.flip = True  # left-right flip, half of the samples
     data.rotate_degrees = 5.0  # largest rotation

@@ -106,8 +106,14 @@ def mr_to_int16(voxels: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.round(ratio * MR_ONE).astype(np.int16)
 
 
-def mr_to_unit(stored: np.ndarray) -> np.ndarray:
-    """Map stored or interpolated MR to float32: 0 -> -1, its scale and above -> 1."""
+def mr_to_unit(stored: np.ndarray, exponent: float = 1.0) -> np.ndarray:
+    """Map stored or interpolated MR to float32: 0 -> -1, its scale and above -> 1.
+
+    An exponent below 1 gives dark tissue more of the range.
+    """
+    if exponent != 1:
+        unit = np.clip(stored * np.float32(1 / MR_ONE), 0, 1)
+        return (2 * unit ** np.float32(exponent) - 1).astype(np.float32)
     return np.clip(stored * np.float32(2 / MR_ONE) - 1, -1, 1).astype(np.float32)
 
 

@@ -45,10 +45,13 @@ def stream_pairs(
     )
     channels = tuple(list(mr_channels).index(n) for n in data_config.mr_channels)
     knots = tuple(tuple(float(v) for v in knot) for knot in data_config.ct_knots)
-    sources = (
-        (mr, _ToUnit(augmentation=augmentation, modality="MR", channels=channels)),
-        (ct, _ToUnit(augmentation=augmentation, modality="CT", knots=knots)),
+    of_mr = _ToUnit(
+        augmentation=augmentation,
+        modality="MR",
+        channels=channels,
+        mr_exponent=float(data_config.mr_exponent),
     )
+    of_ct = _ToUnit(augmentation=augmentation, modality="CT", knots=knots)
     # Seeds of their own, by .seed(): equal ones would pair MR i with CT i for ever
     # when both have equally many slices, and shuffle(seed + 1) is the next epoch.
     seeds = np.random.SeedSequence(seed).generate_state(2)
@@ -60,7 +63,10 @@ def stream_pairs(
         .shuffle()
         .random_map(to_unit)
         .repeat()
-        for (slices, to_unit), domain_seed in zip(sources, seeds, strict=True)
+        for slices, to_unit, domain_seed in (
+            (mr, of_mr, seeds[0]),
+            (ct, of_ct, seeds[1]),
+        )
     ]
     return grain.experimental.ZipMapDataset(streams).map(_name_pair)
 
@@ -90,6 +96,7 @@ class _ToUnit:
     augmentation: Augmentation
     modality: str
     channels: tuple[int, ...] = (0,)
+    mr_exponent: float = 1.0
     knots: tuple[tuple[float, float], ...] = ()
 
     def __call__(self, record: dict, rng: np.random.Generator) -> np.ndarray:
@@ -102,7 +109,7 @@ class _ToUnit:
         )
         if self.modality == "CT":
             return intensity.hu_to_unit(image, self.knots)
-        return intensity.mr_to_unit(image)
+        return intensity.mr_to_unit(image, self.mr_exponent)
 
 
 def _merge(samples: tuple[dict, dict]) -> dict[str, np.ndarray]:

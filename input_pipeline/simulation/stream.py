@@ -43,6 +43,7 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
         channels=tuple(data.mr_channels),
         knots=tuple(tuple(float(v) for v in knot) for knot in data.ct_knots),
         percentile=float(data.mr_percentile),
+        mr_exponent=float(data.mr_exponent),
         mask_outside_body=bool(data.mask_outside_body),
         augmentation=Augmentation(
             flip=bool(data.flip),
@@ -89,6 +90,7 @@ class _Acquire:
     channels: tuple[str, ...]
     knots: tuple[tuple[float, float], ...]
     percentile: float
+    mr_exponent: float
     mask_outside_body: bool
     augmentation: Augmentation
 
@@ -119,7 +121,9 @@ class _Acquire:
         mask = view & (
             _grow(body, int(rng.integers(0, 4))) | (not self.mask_outside_body)
         )
-        mr = intensity.mr_to_unit(acquired.mr / scale * intensity.MR_ONE)
+        mr = intensity.mr_to_unit(
+            acquired.mr / scale * intensity.MR_ONE, self.mr_exponent
+        )
         mr = np.where(mask[..., None], mr, np.float32(-1))
         hu = np.where(body & view, acquired.hu, np.float32(intensity.AIR_HU))
         return {

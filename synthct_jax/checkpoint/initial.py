@@ -9,13 +9,14 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.digest import name_leaves
-from synthct_jax.checkpoint.metadata import flatten, list_steps
+from synthct_jax.checkpoint.metadata import ADDED, flatten, list_steps
 from synthct_jax.checkpoint.model_file import ModelFile, UnusableModel
 from synthct_jax.model.train_state import Params, TrainState
 
 # Fields that say what the weights mean, and what arrays do not show of the network.
 # Checkpoints of earlier versions lack some.
-_SAME = ("data.ct_knots", "model.upsample", "model.antialias", "model.skips")
+_SAME = ("data.ct_knots", "data.mr_exponent")
+_SAME += ("model.upsample", "model.antialias", "model.skips")
 _SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
 
 
@@ -40,7 +41,7 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     file = model_file.read_model(config.train.init_from)
     theirs, ours = flatten(file.config), flatten(config.to_dict())
     for field in _SAME + _SIMILAR:
-        was, now = theirs.get(field, False), ours.get(field, False)
+        was, now = (fields.get(field, ADDED.get(field)) for fields in (theirs, ours))
         if was == now:
             continue
         message = f"{file.path}: {field} is {was}, and {now} in this training"

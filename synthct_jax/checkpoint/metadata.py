@@ -19,7 +19,8 @@ from absl import logging
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # Fields that earlier versions lacked, with the value that does what those did.
-_ADDED = {
+ADDED = {
+    "data.mr_exponent": 1.0,
     "loss.simulated": 0.0,
     "loss.supervised_adversarial": 0.0,
     "model.antialias": False,
@@ -204,7 +205,7 @@ def check_resumable(
     computes, but for rounding and the length of the schedule. If another field differs,
     or the training data, ValueError is raised.
     """
-    old, new = _ADDED | flatten(saved.config), _ADDED | flatten(current.config)
+    old, new = ADDED | flatten(saved.config), ADDED | flatten(current.config)
     refused = []
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name, "not there"), new.get(name, "not there")

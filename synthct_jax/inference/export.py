@@ -81,6 +81,7 @@ def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
             "percentile_of_the_body": data["mr_percentile"],
             "mask_outside_body": data["mask_outside_body"],
             "scale": "of each volume; in_phase gives that of out_of_phase",
+            "exponent": data.get("mr_exponent", 1.0),
             "range": "0 to -1, the percentile to 1",
         },
         "output": "CT, HU",

@@ -54,6 +54,7 @@ class Translator:
             )
         self._channels = [list(stored_channels).index(n) for n in data["mr_channels"]]
         self._knots = data["ct_knots"]
+        self._mr_exponent = data.get("mr_exponent", 1.0)  # older ones do not say
         self._batch = batch
         self._views = views.views_of(view_count, method.size_multiple)
         # The devices of this process alone: other processes may do something else.
@@ -104,7 +105,7 @@ class Translator:
 
     def network_input(self, stored: np.ndarray) -> np.ndarray:
         """Return the channels of stored MR that the network takes, in [-1, 1]."""
-        return mr_to_unit(stored[..., self._channels])
+        return mr_to_unit(stored[..., self._channels], self._mr_exponent)
 
     def translate_input(self, params: Params, mr: np.ndarray) -> np.ndarray:
         """Return HU (slices, rows, columns) of MR like that of `network_input`."""

@@ -87,3 +87,5 @@ def test_mr_survives_int16_and_saturates_above_its_scale():
     unit = intensity.mr_to_unit(stored)
     assert unit.dtype == np.float32
     np.testing.assert_allclose(unit[:, 0], [-1, -1, -0.5, 1, 1, 1], atol=1e-4)
+    spread = intensity.mr_to_unit(stored, 0.5)
+    np.testing.assert_allclose(spread[:, 0], [-1, -1, 0, 1, 1, 1], atol=1e-4)

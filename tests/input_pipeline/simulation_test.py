@@ -40,7 +40,11 @@ def test_stream_is_a_pure_function_of_seed_and_position(folder):
     config = config_of()
     config.seed = 0
     config.data.mr_channels = ("t2",)
-    assert stream_simulated(config, folder)[0]["mr"].shape == (32, 32, 1)
+    plain = stream_simulated(config, folder)[0]["mr"]
+    assert plain.shape == (32, 32, 1)
+    config.data.mr_exponent = 0.5
+    spread = stream_simulated(config, folder)[0]["mr"]
+    np.testing.assert_allclose(((1 + spread) / 2) ** 2, (1 + plain) / 2, atol=1e-5)
 
 
 def test_painters_that_draw_other_labels_raise_the_format_of_the_folder(folder):
