@@ -32,7 +32,6 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     default.add_phantom(config, contrast=contrast)
 
     default.shrink(config)
-    config.model.antialias = True
     config.train.steps = 10_000
     config.train.ema_decay = 0.995
     config.train.log_every = 200

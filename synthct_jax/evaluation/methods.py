@@ -39,57 +39,56 @@ class Model:
         network_input: stored MR to the network's input, (slices, rows, columns,
             channels) in [-1, 1].
         channels: of the network's input.
-        spacing_mm: of the pixels that the network was trained on.
+        resampled_to_mm: pixels that `translate` resamples slices to; None: it does not.
         cycle: HU back to such an input; None without an inverse generator.
     """
 
     translate: Callable[[np.ndarray], np.ndarray]
     network_input: Callable[[np.ndarray], np.ndarray]
     channels: tuple[str, ...]
-    spacing_mm: float
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
+    resampled_to_mm: float | None = None
 
 
 def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
     """Return the functions of a generator on prepared data.
 
-    Slices of other pixels than those of its training are resampled to these and back.
+    Slices of other pixels than those of its training, or of a size that it cannot take,
+    are resampled for `translate`; there is no `cycle` then.
     """
-    channels = dataset.manifest.domains["mr"].channels
     translator = Translator(
         loaded.method,
         loaded.data,
-        stored_channels=channels,
+        stored_channels=dataset.manifest.domains["mr"].channels,
         view_count=loaded.views,
     )
-    spacing_mm = dataset.manifest.spacing_mm
-    multiple = loaded.method.size_multiple
+    spacing_mm, multiple = loaded.data["spacing_mm"], loaded.method.size_multiple
+    stored_mm, inverse = dataset.manifest.spacing_mm, loaded.inverse_params
+    resampled = stored_mm != spacing_mm or dataset.manifest.size % multiple > 0
 
-    def translate_resampled(mr: np.ndarray) -> np.ndarray:
+    def translate(mr: np.ndarray) -> np.ndarray:
+        if not resampled:
+            return translator(loaded.params, mr)
         volume = Volume(
             voxels=mr,
-            affine=np.diag([spacing_mm, spacing_mm, 1.0, 1.0]),
+            affine=np.diag([stored_mm, stored_mm, 1.0, 1.0]),
             modality="MR",
-            channels=channels,
-            source=str(dataset.folder),
+            channels=dataset.manifest.domains["mr"].channels,
         )
-        grid = grid_covering(volume, loaded.data["spacing_mm"], multiple=multiple)
+        grid = grid_covering(volume, spacing_mm, multiple=multiple)
         stored = np.round(resample_to_grid(volume, grid, fill=0)).astype(mr.dtype)
         hu = translator(loaded.params, stored)
         return resample_from_grid(hu[..., None], grid, volume, fill=AIR_HU)[..., 0]
 
-    own_pixels = spacing_mm == loaded.data["spacing_mm"]
-    own_pixels = own_pixels and dataset.manifest.size % multiple == 0
+    def cycle(hu: np.ndarray) -> np.ndarray:
+        return translator.translate_back(inverse, hu)
+
     return Model(
-        translate=(lambda mr: translator(loaded.params, mr))
-        if own_pixels
-        else translate_resampled,
+        translate=translate,
         network_input=translator.network_input,
         channels=tuple(loaded.data["mr_channels"]),
-        spacing_mm=loaded.data["spacing_mm"],
-        cycle=None
-        if loaded.inverse_params is None
-        else lambda hu: translator.translate_back(loaded.inverse_params, hu),
+        cycle=None if inverse is None or resampled else cycle,
+        resampled_to_mm=spacing_mm if resampled else None,
     )
 
 
@@ -100,10 +99,11 @@ def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str
         "water": lambda s: baselines.water(s.outline),
     }
     warnings = []
-    if model.spacing_mm != (spacing_mm := dataset.manifest.spacing_mm):
+    if model.resampled_to_mm is not None:
         warnings.append(
-            f"Slices of {spacing_mm:g} mm were resampled to the {model.spacing_mm:g} "
-            "mm that the network was trained on, and their CT back"
+            f"Slices of {dataset.manifest.spacing_mm:g} mm were resampled to the "
+            f"{model.resampled_to_mm:g} mm of the network's training, and their CT "
+            "back; the way back to MR was not evaluated"
         )
     if all(dataset.manifest.domains[name].of_split("train") for name in ("mr", "ct")):
         methods["histogram"] = _fit_histogram_map(dataset)

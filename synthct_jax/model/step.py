@@ -91,6 +91,7 @@ def check_ranges(config: ConfigDict, method: Method) -> None:
     expected = f"a multiple of {multiple}: model.downsamplings is {model.downsamplings}"
     for name in ("size", "crop"):
         require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
+    require("data.mr_exponent", lambda exponent: exponent > 0, "> 0")
     weights = {"simulated": "cyclegan", "supervised_adversarial": "supervised"}
     for name, reader in weights.items():
         require(f"loss.{name}", lambda weight: weight >= 0, "0 (off) or more")

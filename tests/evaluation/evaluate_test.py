@@ -130,7 +130,6 @@ def run(translate, data, folder, *, cycle=None, curves=()):
         translate=translate,
         network_input=lambda mr: mr_to_unit(mr[..., [1]]),
         channels=("in_phase",),
-        spacing_mm=data["dataset"].manifest.spacing_mm,
         cycle=cycle,
     )
     return evaluate.evaluate(
