@@ -8,8 +8,8 @@ another random scanner and learns its CT. No scan of a patient is used. The gene
 can be exported as model files (docs/models.md). Variants name the MR channels and the
 contrast medium of the CT: in_out_noncontrast (the default), in_noncontrast,
 out_noncontrast, t2_noncontrast, in_out_portal_venous, t2_portal_venous. Only
-in_out_noncontrast and t2_noncontrast start from random weights; the others start from
-the shipped one of these two, and are shorter.
+in_out_noncontrast starts from random weights. The others start from a shipped one, and
+all but t2_noncontrast are shorter.
 """
 
 from ml_collections import ConfigDict
@@ -29,9 +29,10 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     name, contrast = default.MODELS[variant]
     default.simulate(config, contrast=contrast)
     config.train.steps = 10_000
-    first = "t2_noncontrast" if name == "t2" else "in_out_noncontrast"
-    if variant != first:
-        config.train.init_from = first
+    if variant != "in_out_noncontrast":
+        is_t2 = variant == "t2_portal_venous"
+        config.train.init_from = "t2_noncontrast" if is_t2 else "in_out_noncontrast"
+    if variant not in ("in_out_noncontrast", "t2_noncontrast"):
         config.train.steps = 3_000
     config.train.global_batch = 2
     config.train.learning_rate = 5e-4

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -15,9 +16,9 @@ from synthct_jax.model.train_state import Params, TrainState
 
 # Fields that say what the weights mean, and what arrays do not show of the network.
 # Checkpoints of earlier versions lack some.
-_SAME = ("data.ct_knots", "data.mr_exponent")
-_SAME += ("model.upsample", "model.antialias", "model.skips")
-_SIMILAR = ("data.spacing_mm", "data.mr_percentile", "data.mask_outside_body")
+_SAME = ("data.ct_knots", "model.upsample", "model.antialias", "model.skips")
+_SIMILAR = ("data.spacing_mm", "data.mask_outside_body")
+_SIMILAR += ("data.mr_percentile", "data.mr_exponent")
 
 
 def check_start(config: ConfigDict, workdir: Path) -> None:
@@ -29,9 +30,9 @@ def check_start(config: ConfigDict, workdir: Path) -> None:
 def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     """Return a new state with the weights of `config.train.init_from` in `to_ct`.
 
-    The model may take more MR channels; the others' weights are left out then. The
-    moving average of the weights starts there as well. All else stays: `to_mr` and
-    the discriminators, which a model file does not have, are random.
+    The model may take other MR channels, see `_with_channels`. The moving average of
+    the weights starts there as well. All else stays: `to_mr` and the discriminators,
+    which a model file does not have, are random.
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -81,16 +82,17 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
 
 
 def _with_channels(file: ModelFile, channels: Sequence[str]) -> Params:
-    """Return a model's weights for some of its MR channels, in this order.
+    """Return a model's weights for these MR channels, in this order.
 
-    It is the model as it would be with constant images in the other channels: those do
-    not pass the norm behind the first layer.
+    Without some of its own it is the model as it would be with constant images there:
+    those do not pass the norm behind the first layer. A channel that it has never seen
+    gets the mean of the others' weights: a start, since edges of one are edges of all.
     """
     theirs = list(file.config["data"]["mr_channels"])
-    if not set(channels) <= set(theirs):
-        raise UnusableModel(
-            f"train.init_from: {file.path}: data.mr_channels is {theirs}, and "
-            f"{list(channels)} in this training; expected some of the model's"
+    if unseen := [name for name in channels if name not in theirs]:
+        logging.warning(
+            "%s has not seen %s: its weights start from the mean of %s",
+            *(file.path, ", ".join(unseen), ", ".join(theirs)),
         )
     if "in_phase" in set(theirs) - set(channels) and "out_of_phase" in channels:
         logging.warning(
@@ -98,5 +100,7 @@ def _with_channels(file: ModelFile, channels: Sequence[str]) -> Params:
             file.path,
         )
     stem = file.params["stem"]
-    kernel = stem["kernel"][:, :, [theirs.index(name) for name in channels]]
+    kernels = dict(zip(theirs, np.moveaxis(stem["kernel"], 2, 0), strict=True))
+    mean = np.mean(stem["kernel"], axis=2)
+    kernel = np.stack([kernels.get(name, mean) for name in channels], axis=2)
     return file.params | {"stem": stem | {"kernel": kernel}}

@@ -175,16 +175,28 @@ def test_training_starts_from_the_weights_of_a_model(written, state, caplog):
     assert "data.spacing_mm is 12.0, and 6.0 in this training" in caplog.text
 
 
-def test_training_with_fewer_channels_starts_from_their_weights(written):
-    path, _ = written
+def start_with_channels(path, *channels):
+    """Return the weights that a training with these MR channels starts from."""
     config = config_with(**{"train.init_from": str(path)})
-    config.data.mr_channels = ("out_of_phase",)
+    config.data.mr_channels = channels
     to_ct = jax.tree.map(jnp.zeros_like, random_params(config))
     rest = dict.fromkeys(("discriminators", "generator_opt", "discriminator_opt"))
     new = TrainState(
         step=0, generators={"to_ct": to_ct}, ema=None, **rest, pools={}, rng=None
     )
-    to_ct = start_from(new, config).generators["to_ct"]
+    return config, start_from(new, config).generators["to_ct"]
+
+
+def test_channel_that_a_model_lacks_starts_from_the_mean_of_its_channels(written):
+    kernel = model_file.read_model(str(written[0])).params["stem"]["kernel"]
+    _, to_ct = start_with_channels(written[0], "t2", "in_phase")
+    np.testing.assert_allclose(to_ct["stem"]["kernel"][:, :, 0], kernel.mean(axis=2))
+    np.testing.assert_array_equal(to_ct["stem"]["kernel"][:, :, 1], kernel[:, :, 0])
+
+
+def test_training_with_fewer_channels_starts_from_their_weights(written):
+    path, _ = written
+    config, to_ct = start_with_channels(path, "out_of_phase")
     both = model_file.read_model(str(path))
     mr = np.random.default_rng(0).standard_normal((1, 32, 32, 2)).astype(np.float32)
     mr[..., 0] = 0.3  # in phase
@@ -198,7 +210,6 @@ def test_training_with_fewer_channels_starts_from_their_weights(written):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data.mr_channels": ("t2",)}, r"mr_channels is \['in_phase', 'out_of_phase'"),
         ({"model.upsample": "resize"}, "model.upsample is transposed, and resize"),
         ({}, r"head/bias is \(1,\), expected \(2,\) by the network"),
     ],
