@@ -16,8 +16,9 @@ MR_INPUTS = {
     "t2": ("t2",),
     "in_out_t2": ("in_phase", "out_of_phase", "t2"),
 }
-# Input and contrast medium of the models that ship. Each is trained by a variant of
-# configs/simulated.py, and a training on real scans can start from each.
+# Models by input and contrast medium of the CT. Each is trained by a variant of
+# configs/simulated.py, and a training on real scans can start from each. Those of
+# synthct_jax/models ship.
 MODELS = {
     "in_out_noncontrast": ("in_out", "non_contrast"),
     "in_noncontrast": ("in", "non_contrast"),

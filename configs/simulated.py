@@ -8,8 +8,9 @@ another random scanner and learns its CT. No scan of a patient is used. The gene
 can be exported as model files (docs/models.md). Variants name the MR channels and the
 contrast medium of the CT: in_out_noncontrast (the default), in_noncontrast,
 out_noncontrast, t2_noncontrast, in_out_portal_venous, t2_portal_venous. Only
-in_out_noncontrast starts from random weights. The others start from a shipped one, and
-all but t2_noncontrast are shorter.
+in_out_noncontrast starts from random weights. The others start from it, or from the
+one of the same input (--config.train.init_from=FILE where that does not ship), and all
+but t2_noncontrast are shorter.
 """
 
 from ml_collections import ConfigDict

@@ -1,0 +1,109 @@
+"""The models of the package: what their cards promise, and that they do not alias."""
+
+import functools
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+from paths import REPOSITORY
+
+from input_pipeline import intensity
+from input_pipeline.phantom import draw_subject
+from input_pipeline.volume import MR_CHANNELS
+from synthct_jax.checkpoint import model_file
+from synthct_jax.inference.loaded_model import load_model_file
+from synthct_jax.layers.cpu.ops import CpuOps
+from synthct_jax.layers.ops import Ops
+from synthct_jax.layers.tpu.ops import TpuOps
+from synthct_jax.model.networks import for_shard_of
+from synthct_jax.parallel.sharding import make_mesh
+
+NAMES = ("in_out_noncontrast",)
+PLATFORMS = {"xla": Ops(), "cpu": CpuOps(), "tpu": TpuOps()}
+
+
+@functools.cache
+def patient():
+    """A subject of the reference scanner, which no model has seen, at 2 mm."""
+    return draw_subject(2**32 + 7, size=192, spacing_mm=2.0, slices=4, slice_mm=24.0)
+
+
+def mr_of_patient(inputs):
+    subject, channels = patient(), [MR_CHANNELS.index(name) for name in inputs]
+    body, mr = subject.labels > 0, subject.mr[..., channels]
+    scale = intensity.mr_scale(mr, body, channels=inputs, percentile=99.5)
+    mr = np.where(body[..., None], mr / scale * intensity.MR_ONE, 0)
+    return intensity.mr_to_unit(mr).astype(np.float32), body
+
+
+def shift_error_hu(model, network):
+    """Return the mean change in the body that moving the MR by a pixel makes."""
+    mr, body = mr_of_patient(model.data["mr_channels"])
+    apply = jax.jit(lambda mr: network.apply({"params": model.params}, mr))
+
+    def to_hu(mr):
+        ct = np.asarray(apply(mr), np.float32)[..., 0]
+        return intensity.unit_to_hu(ct, model.data["ct_knots"])
+
+    changes = [
+        np.abs(np.roll(to_hu(np.roll(mr, 1, axis)), -1, axis) - to_hu(mr))[body].mean()
+        for axis in (1, 2)
+    ]
+    return max(changes)
+
+
+def test_models_that_the_documentation_names_ship():
+    files = model_file.SHIPPED.glob("*")
+    names = sorted(path.name for path in files if path.name != "README.md")
+    assert names == sorted(
+        f"{name}{suffix}" for name in NAMES for suffix in (".json", ".safetensors")
+    )
+    table = (REPOSITORY / "docs" / "models.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M)[: len(NAMES)] == list(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_keeps_what_the_documentation_says(name):
+    model = model_file.read_model(name)
+    card = model.card
+    assert model.path.stat().st_size <= 5_000_000
+    assert card["spacing_mm"] <= 2.0
+    assert card["intended_use"] == "research, not for clinical use"
+    assert card["licence"] == "Apache-2.0"
+    assert "simulated scans of 120 drawn people" in card["trained_on"]
+    assert len(card["commit"]) == 40  # of a clean clone
+    assert "not stated" not in json.dumps(card)
+    measured = {
+        k: v for k, v in card["numbers"].items() if not k.startswith("validation")
+    }
+    assert measured and all("command" in number for number in measured.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moving_the_mr_by_a_pixel_moves_the_ct(name):
+    model = load_model_file(name)
+    assert shift_error_hu(model, model.method.to_ct) < 5
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_so_it_does_on_every_platform_and_on_halves_of_the_rows(platform):
+    model = load_model_file("in_out_noncontrast")
+    mesh = make_mesh(jax.devices()[:2], space=2)
+    halves = for_shard_of(mesh, model.method.to_ct.copy(ops=PLATFORMS[platform]))
+    rows = PartitionSpec(None, "space")
+    split = jax.shard_map(
+        halves.apply,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), rows),
+        out_specs=rows,
+        check_vma=False,
+    )
+    assert shift_error_hu(model, _Network(split)) < 5
+
+
+class _Network:
+    def __init__(self, apply):
+        self.apply = apply
