@@ -34,7 +34,7 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
         is_t2 = variant == "t2_portal_venous"
         config.train.init_from = "t2_noncontrast" if is_t2 else "in_out_noncontrast"
     if variant not in ("in_out_noncontrast", "t2_noncontrast"):
-        config.train.steps = 3_000
+        config.train.steps = 6_000
     config.train.global_batch = 2
     config.train.learning_rate = 5e-4
     config.train.decay_start = 0.3
