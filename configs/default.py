@@ -115,7 +115,7 @@ def simulate(config: ConfigDict, *, contrast: str) -> None:
 
 
 def anchor(config: ConfigDict, model: str) -> None:
-    """Set a CycleGAN that starts from a shipped model and keeps seeing simulated pairs.
+    """Set a CycleGAN that starts from a model and keeps seeing simulated pairs.
 
     The pairs hold on to what each tissue is; real scans teach what images look like.
     """

@@ -16,11 +16,12 @@ is in the CT. Look at DATA/mr.png and DATA/ct.png before training (docs/data.md)
 Variants name the MR channels: in, out, t2, in_out (the default), in_out_t2. T2 may be
 on a grid of its own. A body wider than data.size * data.spacing_mm (384 mm) is refused,
 with the data.size that holds it. Values are those of configs/default.py, for
-accelerators; none was measured on data like yours.
+accelerators, with anti-aliasing; none was measured on data like yours.
 
-anchored_in_out_noncontrast and so on, one for each shipped model (docs/models.md), have
+anchored_in_out_noncontrast and so on, one for each model of configs/simulated.py, have
 a size for two CPU cores: they start from that model and keep seeing simulated pairs of
 its input and contrast medium. Take the one whose contrast medium is that of your CT.
+docs/models.md says which models ship.
 """
 
 from ml_collections import ConfigDict

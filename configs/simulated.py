@@ -21,6 +21,9 @@ VARIANTS = {
     model: default.MR_INPUTS[name] for model, (name, _) in default.MODELS.items()
 }
 
+# Models that others start from than in_out_noncontrast; "": random weights.
+STARTS = {"in_out_noncontrast": "", "t2_portal_venous": "t2_noncontrast"}
+
 
 def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     """Return the configuration of a variant, locked."""
@@ -30,9 +33,7 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     name, contrast = default.MODELS[variant]
     default.simulate(config, contrast=contrast)
     config.train.steps = 10_000
-    if variant != "in_out_noncontrast":
-        is_t2 = variant == "t2_portal_venous"
-        config.train.init_from = "t2_noncontrast" if is_t2 else "in_out_noncontrast"
+    config.train.init_from = STARTS.get(variant, "in_out_noncontrast")
     if variant not in ("in_out_noncontrast", "t2_noncontrast"):
         config.train.steps = 6_000
     config.train.global_batch = 2

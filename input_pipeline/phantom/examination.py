@@ -87,10 +87,10 @@ class Examination:
         """Acquire one slice.
 
         Args:
-            channels: images to acquire, of `MR_CHANNELS`, in order.
             planes: labels of sub-voxels, (planes, factor * rows, factor * columns).
             factor: sub-voxels per voxel, along rows and along columns.
             spacing_mm: of the slice's rows and columns.
+            channels: images to acquire, of `MR_CHANNELS`, in order.
             z_mm: position of the slice, where the coils' reach ends.
         """
         voxel = self._mix(planes, factor)
@@ -134,8 +134,11 @@ class Examination:
         self, voxel: np.ndarray, channel: str, gas: np.ndarray
     ) -> np.ndarray:
         """Return the complex signal in phase or out of phase, (rows, columns)."""
-        scanner, phase = self.scanner, "in" if channel == "in_phase" else "out"
-        echo_ms = scanner.te_in_ms if phase == "in" else scanner.te_out_ms
+        scanner = self.scanner
+        phase, echo_ms = {
+            "in_phase": ("in", scanner.te_in_ms),
+            "out_of_phase": ("out", scanner.te_out_ms),
+        }[channel]
         water = voxel[..., _COLUMN[f"{phase}_water"]]
         fat = voxel[..., _COLUMN[f"{phase}_fat"]]
         phasor = np.complex64(mr.fat_phasor(echo_ms, scanner.tesla))

@@ -7,22 +7,16 @@ import re
 import jax
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 from paths import REPOSITORY
+from row_halves import PLATFORMS, apply_on_halves
 
 from input_pipeline import intensity
 from input_pipeline.phantom import draw_subject
 from input_pipeline.volume import MR_CHANNELS
 from synthct_jax.checkpoint import model_file
 from synthct_jax.inference.loaded_model import load_model_file
-from synthct_jax.layers.cpu.ops import CpuOps
-from synthct_jax.layers.ops import Ops
-from synthct_jax.layers.tpu.ops import TpuOps
-from synthct_jax.model.networks import for_shard_of
-from synthct_jax.parallel.sharding import make_mesh
 
 NAMES = ("in_out_noncontrast",)
-PLATFORMS = {"xla": Ops(), "cpu": CpuOps(), "tpu": TpuOps()}
 
 
 @functools.cache
@@ -39,13 +33,13 @@ def mr_of_patient(inputs):
     return intensity.mr_to_unit(mr).astype(np.float32), body
 
 
-def shift_error_hu(model, network):
+def shift_error_hu(model, apply):
     """Return the mean change in the body that moving the MR by a pixel makes."""
     mr, body = mr_of_patient(model.data["mr_channels"])
-    apply = jax.jit(lambda mr: network.apply({"params": model.params}, mr))
+    translate = jax.jit(lambda mr: apply({"params": model.params}, mr))
 
     def to_hu(mr):
-        ct = np.asarray(apply(mr), np.float32)[..., 0]
+        ct = np.asarray(translate(mr), np.float32)[..., 0]
         return intensity.unit_to_hu(ct, model.data["ct_knots"])
 
     changes = [
@@ -85,25 +79,11 @@ def test_card_keeps_what_the_documentation_says(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_moving_the_mr_by_a_pixel_moves_the_ct(name):
     model = load_model_file(name)
-    assert shift_error_hu(model, model.method.to_ct) < 5
+    assert shift_error_hu(model, model.method.to_ct.apply) < 5
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_so_it_does_on_every_platform_and_on_halves_of_the_rows(platform):
+def test_it_moves_on_every_platform_and_on_halves_of_the_rows(platform):
     model = load_model_file("in_out_noncontrast")
-    mesh = make_mesh(jax.devices()[:2], space=2)
-    halves = for_shard_of(mesh, model.method.to_ct.copy(ops=PLATFORMS[platform]))
-    rows = PartitionSpec(None, "space")
-    split = jax.shard_map(
-        halves.apply,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), rows),
-        out_specs=rows,
-        check_vma=False,
-    )
-    assert shift_error_hu(model, _Network(split)) < 5
-
-
-class _Network:
-    def __init__(self, apply):
-        self.apply = apply
+    halves = apply_on_halves(model.method.to_ct, platform)
+    assert shift_error_hu(model, halves) < 5

@@ -6,16 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
+from row_halves import apply_on_halves
 from scipy import ndimage
 
 from synthct_jax.layers.cpu.ops import CpuOps
 from synthct_jax.layers.ops import Ops
-from synthct_jax.layers.tpu.ops import TpuOps
-from synthct_jax.model.networks import ResNetGenerator, for_shard_of
-from synthct_jax.parallel.sharding import make_mesh
-
-PLATFORMS = {"xla": Ops(), "cpu": CpuOps(), "tpu": TpuOps()}
+from synthct_jax.model.networks import ResNetGenerator
 
 
 def drawn(*shape: int) -> jax.Array:
@@ -53,22 +49,12 @@ def test_blur_and_its_gradient_equal_scipys(ops, size):
 )
 def test_generator_on_halves_of_the_rows_is_that_on_whole_images(platform, upsample):
     """On every platform, gradients included; the weights are those without a blur."""
-    whole, mesh = (
-        generator(upsample=upsample, skips=True),
-        make_mesh(jax.devices()[:2], space=2),
-    )
+    whole = generator(upsample=upsample, skips=True)
     x = drawn(2, 16, 24, 2)
     plain = generator(upsample=upsample, antialias=False, skips=True)
     params = jax.jit(plain.init)(jax.random.key(0), x)
     params = jax.tree.map(lambda p: 8 * p, params)  # uses the range of the last tanh
-    rows = PartitionSpec(None, "space")
-    halves = jax.shard_map(
-        for_shard_of(mesh, whole.copy(ops=PLATFORMS[platform])).apply,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), rows),
-        out_specs=rows,
-        check_vma=False,
-    )
+    halves = apply_on_halves(whole, platform)
 
     @functools.partial(jax.jit, static_argnums=0)
     def with_gradients(apply, params, x):
