@@ -9,8 +9,8 @@ can be exported as model files (docs/models.md). Variants name the MR channels a
 contrast medium of the CT: in_out_noncontrast (the default), in_noncontrast,
 out_noncontrast, t2_noncontrast, in_out_portal_venous, t2_portal_venous. Only
 in_out_noncontrast starts from random weights. The others start from it, or from the
-one of the same input (--config.train.init_from=FILE where that does not ship), and all
-but t2_noncontrast are shorter.
+one of the same input (--config.train.init_from=FILE where that does not ship). All of
+these but t2_noncontrast, whose contrast in_out_noncontrast never saw, are shorter.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +24,8 @@ VARIANTS = {
 # Models that others start from than in_out_noncontrast; "": random weights.
 STARTS = {"in_out_noncontrast": "", "t2_portal_venous": "t2_noncontrast"}
 
+STEPS = {"in_out_noncontrast": 10_000, "t2_noncontrast": 16_000}
+
 
 def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     """Return the configuration of a variant, locked."""
@@ -32,10 +34,8 @@ def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:
     config.data.source = "phantom"
     name, contrast = default.MODELS[variant]
     default.simulate(config, contrast=contrast)
-    config.train.steps = 10_000
+    config.train.steps = STEPS.get(variant, 6_000)
     config.train.init_from = STARTS.get(variant, "in_out_noncontrast")
-    if variant not in ("in_out_noncontrast", "t2_noncontrast"):
-        config.train.steps = 6_000
     config.train.global_batch = 2
     config.train.learning_rate = 5e-4
     config.train.decay_start = 0.3

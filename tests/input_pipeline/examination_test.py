@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from input_pipeline.phantom import draw_subject, mr, scanners, tissues
+from input_pipeline.phantom import draw_subject, examination, mr, scanners, tissues
 from input_pipeline.phantom.examination import draw_examination, draw_properties
 from input_pipeline.phantom.scanners import FIXED, draw_scanner
 
@@ -47,8 +47,16 @@ def test_fat_turns_against_water_between_the_echoes_of_each_field(tesla):
     assert mr.fat_phasor(4.6 * slowness, tesla).real > 0.6
 
 
-def test_fat_and_water_cancel_where_they_share_a_voxel_out_of_phase():
-    image = acquire("muscle", "subcutaneous_fat", columns=19).mr.mean(axis=0)
+@pytest.fixture
+def without_iron(monkeypatch):
+    monkeypatch.setattr(examination, "_IRON_SHARE", 0.0)
+
+
+def test_fat_and_water_cancel_where_they_share_a_voxel_out_of_phase(without_iron):
+    scans = [
+        acquire("muscle", "subcutaneous_fat", columns=19, seed=s) for s in range(6)
+    ]
+    image = np.mean([scan.mr for scan in scans], axis=(0, 1))
     in_phase, out_of_phase = image[:, 0], image[:, 1]
     assert out_of_phase[9] < 0.8 * min(out_of_phase[6], out_of_phase[12])
     assert in_phase[6] < in_phase[12]
@@ -85,7 +93,28 @@ def test_flow_darkens_blood_alone_on_t2():
     assert np.std(drawn, axis=0)[tissues.LABELS["vein"]] > 0.05
 
 
-def test_mr_and_ct_of_a_patient_show_the_same_liver_fat():
+def test_iron_shortens_t2_and_t2_star_of_liver_and_spleen_alone(monkeypatch):
+    def patients(share):
+        monkeypatch.setattr(examination, "_IRON_SHARE", share)
+        return [
+            draw_properties(np.random.default_rng(s), CLEAN, {}) for s in range(100)
+        ]
+
+    never, always = patients(0.0), patients(1.0)
+    for field in ("t2_ms", "t2_star_ms"):
+        ratio = np.stack(
+            [w[field] / n[field] for w, n in zip(always, never, strict=True)]
+        )
+        liver = ratio[:, tissues.LABELS["liver"]]
+        spleen = ratio[:, tissues.LABELS["spleen"]]
+        assert liver.max() < 0.8 and liver.min() < 0.2
+        assert 30 <= (spleen == 1).sum() <= 70 and spleen.min() < 0.5
+        others = np.delete(ratio, [tissues.LABELS[n] for n in ("liver", "spleen")], 1)
+        assert (others == 1).all()
+
+
+def test_mr_and_ct_of_a_patient_show_the_same_liver_fat(without_iron, monkeypatch):
+    monkeypatch.setattr(examination, "_FAT_LOGIT", 1.0)  # from lean to very fat
     hu, ratio = [], []
     for seed in range(12):
         scan = acquire("liver", "liver", seed=seed)
