@@ -85,7 +85,7 @@ def train(
         state = run.restore(abstract, metadata)
         if state is None:
             state = init(jax.random.key(config.seed))
-            if config.train.get("init_from"):
+            if config.train.init_from:
                 state = start_from(state, config)
         del init  # with its program, 0.1 GiB at full size on a CPU
         logging.info(

@@ -10,12 +10,11 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.digest import name_leaves
-from synthct_jax.checkpoint.metadata import ADDED, flatten, list_steps
+from synthct_jax.checkpoint.metadata import flatten, list_steps
 from synthct_jax.checkpoint.model_file import ModelFile, UnusableModel
 from synthct_jax.model.train_state import Params, TrainState
 
 # Fields that say what the weights mean, and what arrays do not show of the network.
-# Checkpoints of earlier versions lack some.
 _SAME = ("data.ct_knots", "model.upsample", "model.antialias", "model.skips")
 _SIMILAR = ("data.spacing_mm", "data.mask_outside_body")
 _SIMILAR += ("data.mr_percentile", "data.mr_exponent")
@@ -23,7 +22,7 @@ _SIMILAR += ("data.mr_percentile", "data.mr_exponent")
 
 def check_start(config: ConfigDict, workdir: Path) -> None:
     """Raise FileNotFoundError if a new run cannot start from its model file."""
-    if config.train.get("init_from") and not list_steps(workdir):
+    if config.train.init_from and not list_steps(workdir):
         model_file.find_model(config.train.init_from)
 
 
@@ -42,7 +41,7 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     file = model_file.read_model(config.train.init_from)
     theirs, ours = flatten(file.config), flatten(config.to_dict())
     for field in _SAME + _SIMILAR:
-        was, now = (fields.get(field, ADDED.get(field)) for fields in (theirs, ours))
+        was, now = theirs[field], ours[field]
         if was == now:
             continue
         message = f"{file.path}: {field} is {was}, and {now} in this training"

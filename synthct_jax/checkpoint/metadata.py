@@ -19,16 +19,20 @@ from absl import logging
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # Fields that earlier versions lacked, with the value that does what those did.
-ADDED = {
+_ADDED = {
+    "method": "cyclegan",
     "data.mr_exponent": 1.0,
     "loss.simulated": 0.0,
     "loss.supervised_adversarial": 0.0,
     "model.antialias": False,
+    "model.remat": False,
     "model.skips": False,
     "phantom.anatomies": 0,
     "phantom.anatomy": "reference",
     "phantom.scanner": "reference",
+    "train.accumulate": 1,
     "train.init_from": "",
+    "translate.views": 1,
 }
 
 # Fields that a resumed run may change. A change of any other is another experiment.
@@ -82,9 +86,9 @@ class CheckpointMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
-        """Return the metadata of `to_json`, with the configuration's tuples."""
+        """Return the metadata of `to_json`."""
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
-        return cls(**fields | {"config": lists_to_tuples(values["config"])})
+        return cls(**fields | {"config": restore_config(values["config"])})
 
 
 def checkpoints_folder(workdir: Path) -> Path:
@@ -205,7 +209,7 @@ def check_resumable(
     computes, but for rounding and the length of the schedule. If another field differs,
     or the training data, ValueError is raised.
     """
-    old, new = ADDED | flatten(saved.config), ADDED | flatten(current.config)
+    old, new = flatten(saved.config), flatten(current.config)
     refused = []
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name, "not there"), new.get(name, "not there")
@@ -268,10 +272,26 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def lists_to_tuples(value: Any) -> Any:
+def restore_config(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration from its JSON, with tuples for lists.
+
+    Fields that the version that wrote it lacked are filled in, so that no reader has to
+    know of older versions. Only training data from the phantom have its section.
+    """
+    config = _lists_to_tuples(stored)
+    for name, value in _ADDED.items():
+        *sections, field = name.split(".")
+        if sections == ["phantom"] and "phantom" not in config:
+            continue
+        section = config.setdefault(sections[0], {}) if sections else config
+        section.setdefault(field, value)
+    return config
+
+
+def _lists_to_tuples(value: Any) -> Any:
     """Return JSON with tuples for lists, as a configuration has them."""
     if isinstance(value, dict):
-        return {k: lists_to_tuples(v) for k, v in value.items()}
+        return {k: _lists_to_tuples(v) for k, v in value.items()}
     if isinstance(value, list):
-        return tuple(lists_to_tuples(v) for v in value)
+        return tuple(_lists_to_tuples(v) for v in value)
     return value

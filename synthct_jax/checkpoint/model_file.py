@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.volume import MR_CHANNELS, UnusableScan
 from synthct_jax.checkpoint.digest import name_leaves
-from synthct_jax.checkpoint.metadata import library_versions, lists_to_tuples
+from synthct_jax.checkpoint.metadata import library_versions, restore_config
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import Params
 
@@ -132,7 +132,7 @@ def read_model(model: str) -> ModelFile:
         arrays = safetensors.numpy.load(content)
     except Exception as error:  # of any kind: another program has written both files
         raise UnusableModel(f"{path} is no safetensors file: {error}") from error
-    config = lists_to_tuples(card["config"])
+    config = restore_config(card["config"])
     try:
         expected = _generator_shapes(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

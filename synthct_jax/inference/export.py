@@ -81,7 +81,7 @@ def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
             "percentile_of_the_body": data["mr_percentile"],
             "mask_outside_body": data["mask_outside_body"],
             "scale": "of each volume; in_phase gives that of out_of_phase",
-            "exponent": data.get("mr_exponent", 1.0),
+            "exponent": data["mr_exponent"],
             "range": "0 to -1, the percentile to 1",
         },
         "output": "CT, HU",
@@ -114,7 +114,7 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
     if simulates_pairs(ConfigDict(config)):
         drawn = f"simulated scans of {config['phantom']['anatomies']} drawn people"
         sources = [drawn] if config["method"] == "supervised" else [own, drawn]
-    if start := config["train"].get("init_from"):
+    if start := config["train"]["init_from"]:
         sources.append(f"from the weights of {Path(start).stem} on")
     return "; ".join(sources)
 

@@ -52,7 +52,7 @@ class LoadedModel:
     @property
     def views(self) -> int:
         """Number of views to average over, see `views_of`."""
-        return self.config.get("translate", {}).get("views", 1)  # older runs: one
+        return self.config["translate"]["views"]
 
     def with_views(self, count: int | None) -> "LoadedModel":
         """Return the generator with another number of views; None for its own."""

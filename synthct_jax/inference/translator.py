@@ -54,7 +54,7 @@ class Translator:
             )
         self._channels = [list(stored_channels).index(n) for n in data["mr_channels"]]
         self._knots = data["ct_knots"]
-        self._mr_exponent = data.get("mr_exponent", 1.0)  # older ones do not say
+        self._mr_exponent = data["mr_exponent"]
         self._batch = batch
         self._views = views.views_of(view_count, method.size_multiple)
         # The devices of this process alone: other processes may do something else.

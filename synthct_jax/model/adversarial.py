@@ -56,8 +56,7 @@ class AdversarialMethod(abc.ABC):
         """Return the fields of a configuration that are the same for all methods."""
         model, loss, train = config.model, config.loss, config.train
         expect("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
-        # Checkpoints of earlier versions have no fields `remat` and `accumulate`.
-        ops = choose_ops(platform=platform, mesh=mesh, remat=model.get("remat", False))
+        ops = choose_ops(platform=platform, mesh=mesh, remat=model.remat)
         channels = len(config.data.mr_channels)
         return {
             "mr_channels": channels,
@@ -71,7 +70,7 @@ class AdversarialMethod(abc.ABC):
             "adversarial": loss.adversarial,
             "pool_size": train.pool_size,
             "ema_decay": train.ema_decay,
-            "microbatches": train.get("accumulate", 1),
+            "microbatches": train.accumulate,
             "mesh": mesh,
         }
 

@@ -21,8 +21,8 @@ def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
         blocks=model.blocks,
         downsamplings=model.downsamplings,
         upsample=model.upsample,
-        antialias=model.get("antialias", False),  # older checkpoints do not say
-        skips=model.get("skips", False),
+        antialias=model.antialias,
+        skips=model.skips,
         dtype=jnp.dtype(model.dtype),
         ops=ops,
     )

@@ -44,7 +44,7 @@ class CycleGan(AdversarialMethod):
             cycle_mr=loss.cycle_mr,
             cycle_ct=loss.cycle_ct,
             identity=loss.identity,
-            simulated=loss.get("simulated", 0.0),  # older checkpoints do not say
+            simulated=loss.simulated,
         )
 
     def translate_back(self, params: Params, ct: jax.Array) -> jax.Array:

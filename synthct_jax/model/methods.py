@@ -54,7 +54,7 @@ def from_config(
     Raises:
         ValueError: a field has a value that nothing is defined for.
     """
-    name = config.get("method", "cyclegan")  # older checkpoints do not say
+    name = config.method
     if name not in _METHODS:
         raise ValueError(
             f"config.method is {name!r}, expected one of: {', '.join(_METHODS)}"

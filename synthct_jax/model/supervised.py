@@ -34,7 +34,7 @@ class Supervised(AdversarialMethod):
     ) -> "Supervised":
         """Build from a configuration, see `methods.from_config`."""
         shared = cls.shared_fields(config, mesh=mesh, platform=platform)
-        weight = config.loss.get("supervised_adversarial", 0.0)
+        weight = config.loss.supervised_adversarial
         return cls(
             **shared | {"to_mr": None},
             domains=("ct",) if weight else (),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from ml_collections import ConfigDict
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from synthct_jax.checkpoint.metadata import (
@@ -18,6 +19,8 @@ from synthct_jax.checkpoint.metadata import (
     list_steps,
     read_metadata,
 )
+from synthct_jax.model import methods
+from synthct_jax.model.cyclegan import CycleGan
 
 
 def test_checkpoints_of_a_run_are_read_without_jax():
@@ -118,18 +121,18 @@ def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
     check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
 
 
-def test_checkpoint_older_than_a_field_is_resumed(tmp_path):
+def test_checkpoint_older_than_a_field_does_what_it_did(tmp_path):
     before = tiny_config()
     with before.unlocked():
-        del before.mesh, before.model.remat
+        del before.mesh, before.method, before.model.remat, before.translate
         del before.train.accumulate, before.train.watchdog_seconds
-        del (
-            before.model.antialias,
-            before.model.skips,
-            before.phantom.scanner,
-            before.train.init_from,
-        )
-    check_resumable(metadata_of(before), metadata_of(tiny_config()), tmp_path)
+        del before.model.antialias, before.model.skips
+        del before.phantom.scanner, before.train.init_from
+        del before.loss.simulated, before.loss.supervised_adversarial
+    saved = CheckpointMetadata.from_json(metadata_of(before).to_json())
+    check_resumable(saved, metadata_of(tiny_config()), tmp_path)
+    assert isinstance(methods.from_config(ConfigDict(saved.config)), CycleGan)
+    assert saved.config["translate"]["views"] == 1
 
 
 def test_other_training_data_are_refused(tmp_path):

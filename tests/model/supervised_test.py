@@ -75,13 +75,6 @@ def test_supervised_training_fits_a_pair():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_configuration_without_method_is_a_cyclegan():
-    config = tiny_config()
-    with config.unlocked():
-        del config.method
-    assert isinstance(methods.from_config(config), CycleGan)
-
-
 def test_unknown_method_is_refused():
     config = tiny_config()
     config.method = "pix2pix"
