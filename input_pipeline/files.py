@@ -12,6 +12,17 @@ import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+_unfinished: set[Path] = set()
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written, for a process that ends at once."""
+    for path in tuple(_unfinished):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path, *, scratch: Path | None = None) -> Iterator[Path]:
@@ -24,11 +35,13 @@ def atomic_file(path: str | Path, *, scratch: Path | None = None) -> Iterator[Pa
     """
     path = Path(path)
     new = (scratch or path.parent) / f".{uuid.uuid4().hex}.{path.name}"
+    _unfinished.add(new)
     try:
         yield new
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+        _unfinished.discard(new)
 
 
 def write_file(path: str | Path, content: str | bytes) -> None:
@@ -129,8 +142,10 @@ def _folder_beside(target: Path) -> Iterator[Path]:
     # A level deeper than `target`, so that no pattern for finished folders matches it.
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     folder = partial / "new"
-    folder.mkdir(parents=True)
+    _unfinished.add(partial)
     try:
+        folder.mkdir(parents=True)
         yield folder
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        _unfinished.discard(partial)

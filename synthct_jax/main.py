@@ -13,11 +13,10 @@
     python -m synthct_jax.main --mode=benchmark --config=FILE
 
 Exit status: 0 done; 75 stopped by a signal after saving, run the same command to
-resume; 2 the request cannot be met, standard error says why; 1 any other failure.
+resume; 130, 143 ended by Ctrl-C or SIGTERM, nothing is left half-written; 2 the request
+cannot be met, standard error says why; 1 any other failure.
 """
 
-import os
-import signal
 import sys
 import traceback
 
@@ -25,34 +24,38 @@ from absl import app
 
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import flags, modes
-from synthct_jax.runtime import environment, messages, processes
+from synthct_jax.runtime import environment, messages, processes, signals
 
 
 def main(argv: list[str]) -> int:
     """Run the mode; return the exit status."""
-    if flags.MODE.value not in ("train", "sweep"):  # these catch signals themselves
-        signal.signal(signal.SIGTERM, processes.raise_terminated)
     if not flags.DEBUG.value:
         messages.hide_library_messages()
     try:
         flags.check(argv)
         status = modes.run_mode()
-    except processes.Terminated as terminated:
-        processes.abort(terminated.code)
+    except signals.Stopped as stopped:
+        signals.abort(stopped.code, f"Stopped by {stopped.name}")
     except Exception as error:
         expected = isinstance(error, ValueError | OSError | FloatingPointError)
         if flags.DEBUG.value or not expected:
             if processes.is_distributed():
                 traceback.print_exc()
-                processes.abort(1)
+                signals.abort(1)
             raise
         print(f"error: {error}", file=sys.stderr)
         status = 1 if isinstance(error, FloatingPointError) else USAGE_ERROR
-    if status not in (0, os.EX_TEMPFAIL) and processes.is_distributed():
-        processes.abort(status)
+    if status not in (0, signals.RESUMABLE) and processes.is_distributed():
+        signals.abort(status)
     return status
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the program with the arguments of this process, and exit."""
     environment.tune_process(sys.argv[1:])
+    signals.catch()
     app.run(main, flags_parser=parse_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,10 +1,9 @@
 """Dispatch from the flags to the mode that they name."""
 
-import os
 from pathlib import Path
 
 from synthct_jax import flags
-from synthct_jax.runtime import processes
+from synthct_jax.runtime import processes, signals
 
 
 def run_mode() -> int:
@@ -30,7 +29,7 @@ def run_mode() -> int:
                 data_dir=data_dir,
                 anatomies_dir=flags.path(flags.ANATOMIES_DIR),
             )
-            return 0 if done else os.EX_TEMPFAIL
+            return 0 if done else signals.RESUMABLE
         case "evaluate":
             from synthct_jax.evaluation import evaluate, watch
             from synthct_jax.metrics.inception import load_inception
@@ -40,8 +39,8 @@ def run_mode() -> int:
             options = dict(data_dir=data_dir, output_dir=output, inception=inception)
             options["split"] = flags.SPLIT.value
             if flags.WATCH.value:
-                watch.watch(workdir, poll_seconds=flags.POLL_SECONDS.value, **options)
-                return 0
+                options["poll_seconds"] = flags.POLL_SECONDS.value
+                return 0 if watch.watch(workdir, **options) else signals.RESUMABLE
             options["views"] = flags.VIEWS.value
             if model is None:
                 evaluation = evaluate.evaluate_run(workdir, step=step, **options)

@@ -74,8 +74,8 @@ class Run(contextlib.ExitStack):
     def guard(self) -> None:
         """Guard the state that there will be from now on, and find where to resume.
 
-        Signals are remembered for the loop, and the watchdog waits for its first sign
-        of life.
+        Signals are remembered from `start_loop` on, and the watchdog waits for its
+        first sign of life.
         """
         # Entered first and left last: a second signal must not end the last save.
         self._preemption = self.enter_context(Preemption())

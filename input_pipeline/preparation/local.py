@@ -1,9 +1,7 @@
 """The work of a preparation on one machine, by as many processes as it has cores."""
 
-import concurrent.futures
 import contextlib
 import functools
-import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from input_pipeline.cpus import usable_cpus
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.jobs import Job, SliceFormat, store_subject
 from input_pipeline.preparation.outcome import PrepareOutcome
+from input_pipeline.worker_pool import worker_pool
 
 
 def write(
@@ -34,10 +33,7 @@ def write(
     with contextlib.ExitStack() as stack:
         ordered_map = map
         if workers > 1:
-            # Spawned, not forked: jax's threads may be running in this process.
-            spawn = multiprocessing.get_context("spawn")
-            pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn)
-            ordered_map = stack.enter_context(pool).map
+            ordered_map = stack.enter_context(worker_pool(workers)).map
         store = functools.partial(
             store_subject, slice_format=slice_format, folder=scratch
         )

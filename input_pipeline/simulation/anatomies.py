@@ -6,11 +6,9 @@
 A slab is PLANES label maps, PLANE_MM apart, with sub-voxels of half a pixel.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
-import multiprocessing
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from input_pipeline.cpus import usable_cpus
 from input_pipeline.files import new_folder
 from input_pipeline.phantom import anatomy, shapes
 from input_pipeline.phantom.build import draw_build
+from input_pipeline.worker_pool import worker_pool
 
 PLANES = 4
 PLANE_MM = 2.0
@@ -98,9 +97,7 @@ def draw(anatomies: Anatomies, folder: Path, *, workers: int | None = None) -> N
             new / f"anatomies-{number:05d}-of-{anatomies.count:05d}"
             for number in range(anatomies.count)
         ]
-        # Spawned, not forked: jax's threads may be running in this process.
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        with worker_pool(workers) as pool:
             job = functools.partial(_draw_shard, anatomies)
             done = pool.map(job, range(anatomies.count), names)
             for number, _ in enumerate(done, start=1):

@@ -38,7 +38,7 @@ def watch(
     split: str | None = None,
     output_dir: Path | None = None,
     **options: Any,
-) -> None:
+) -> bool:
     """Evaluate until the last step of the configuration, or until SIGINT or SIGTERM.
 
     A signal lets the current evaluation finish; a second one ends it. After each
@@ -50,6 +50,9 @@ def watch(
         poll_seconds: time between two looks for new checkpoints.
         output_dir: holds a folder for each evaluation; by default WORKDIR/evaluation.
         data_dir, split, options: as of `evaluate.evaluate_run`.
+
+    Returns:
+        Whether the last step was reached: False after a signal.
 
     Raises:
         FileNotFoundError, ValueError: as of `evaluate.evaluate_run`, if nothing can be
@@ -63,6 +66,7 @@ def watch(
     watcher.write_curve()  # an earlier watch may have been stopped before
     waiting_for = ""
     with Preemption() as preemption:
+        preemption.listen(0)
         while (signal := preemption.reached(0)) is None:
             pending = watcher.pending()
             if pending and not watcher.attempts[pending[0]]:
@@ -80,6 +84,7 @@ def watch(
     if signal:
         print(f"Stopped by {signal}: the same command resumes", flush=True)
     watcher.print_best()
+    return signal is None
 
 
 def _sleep(seconds: float, preemption: Preemption) -> None:

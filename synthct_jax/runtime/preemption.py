@@ -1,26 +1,30 @@
 """Stopping between two steps, when the scheduler or the user asks for it."""
 
+import contextlib
 import signal
 from types import FrameType
 
 import jax
 from orbax.checkpoint import multihost
 
-from synthct_jax.runtime import processes
+from synthct_jax.runtime import processes, signals
 
 
 class Preemption:
-    """Remember SIGTERM and SIGINT while entered, for the loop to stop in good order.
+    """Remember SIGTERM and SIGINT after `listen`, for a loop to stop in good order.
 
-    A single process catches both signals. A second SIGINT, of an impatient user, ends
-    it at once; a second SIGTERM, which some schedulers send, does not. In several
-    processes JAX's preemption service, started by `listen`, catches SIGTERM in any of
-    them and names one step at which all of them stop; SIGINT ends them.
+    Before, they raise `signals.Stopped`: there is nothing to save. A single process
+    catches both. A second SIGINT, of an impatient user, ends it at once; a second
+    SIGTERM, which some schedulers send, does not. In several processes JAX's preemption
+    service, started by `listen`, catches SIGTERM in any of them and names one step at
+    which all of them stop; SIGINT ends them.
     """
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
+        self._listening = False
         self._previous: dict[signal.Signals, object] = {}
+        self._patience = contextlib.ExitStack()
 
     def __enter__(self) -> "Preemption":
         if jax.process_count() == 1:
@@ -29,14 +33,14 @@ class Preemption:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._patience.close()
         while self._previous:
             signal.signal(*self._previous.popitem())
 
     def listen(self, step: int) -> None:
-        """Let SIGTERM to any one of several processes stop all of them, from now on.
+        """Remember signals from now on; SIGTERM to one process stops all of them.
 
-        Call it when the loop starts; all processes wait for each other here. With a
-        single process it does nothing.
+        Call it when the loop starts; all processes wait for each other here.
 
         On a signal, JAX's service fixes the step to stop at, once: the one after the
         last step that it was asked about, or step 1 if it was never asked. A resumed
@@ -44,6 +48,8 @@ class Preemption:
         the last finished step, at once.
         """
         if jax.process_count() == 1:
+            self._listening = True
+            self._patience.enter_context(signals.patience())
             return
         from jax._src import distributed  # has no public name
 
@@ -61,7 +67,8 @@ class Preemption:
         return None
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        del frame
+        if not self._listening:
+            signals.raise_stopped(number, frame)
         self._signal = self._signal or signal.Signals(number)
         if number == signal.SIGINT:  # the next one ends the process
             signal.signal(number, self._previous.pop(number))

@@ -1,9 +1,7 @@
-"""Several processes that train one run: joining, waiting for each other, aborting."""
+"""Several processes that train one run: joining, waiting for each other."""
 
 import os
 import sys
-from types import FrameType
-from typing import NoReturn
 
 
 def init_distributed() -> None:
@@ -72,24 +70,3 @@ def barrier(name: str) -> None:
     if jax.process_count() > 1:
         everyone = set(range(jax.process_count()))
         multihost.sync_global_processes(name, timeout=3600, processes=everyone)
-
-
-class Terminated(SystemExit):
-    """SIGTERM: unfinished output is removed while this passes, as by Ctrl-C."""
-
-
-def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle SIGTERM; the status is a shell's for a program ended by a signal."""
-    del frame
-    raise Terminated(128 + number)
-
-
-def abort(status: int) -> NoReturn:
-    """End this process at once, without what is done at an ordinary exit.
-
-    There JAX waits for the other processes, which wait for this one in a collective, if
-    it alone had an error; and XLA's threads may crash where a signal interrupted them.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)

@@ -4,18 +4,18 @@ The memory of a mode is free again when its process ends, and an error in it end
 nothing else.
 """
 
-import os
+import contextlib
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
+from synthct_jax.runtime import signals
+
 MAIN = (sys.executable, "-m", "synthct_jax.main")
-STOPPED = os.EX_TEMPFAIL  # the status of a mode that has saved and can be resumed
 _POLL_SECONDS = 0.1
 
 
@@ -25,20 +25,23 @@ class SubprocessRunner:
     def __init__(self, command: Sequence[str] = MAIN, *, grace_seconds: float = 1.0):
         """Prepare to run `command` with different arguments.
 
-        A signal is passed on after `grace_seconds`: a terminal and some schedulers
-        signal the child as well, and a second SIGINT would end it in a save.
+        A signal is passed on as SIGTERM after `grace_seconds`: a terminal and some
+        schedulers signal the child as well, and it may have ended by then.
         """
         self._command = tuple(command)
         self._grace_seconds = grace_seconds
         self._signals = 0
         self._previous: dict[signal.Signals, object] = {}
+        self._patience = contextlib.ExitStack()
 
     def __enter__(self) -> "SubprocessRunner":
+        self._patience.enter_context(signals.patience())
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._patience.close()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -50,7 +53,7 @@ class SubprocessRunner:
     def run(self, *arguments: str) -> int:
         """Print the command, run it, and return its status as a shell gives it.
 
-        At a signal a training saves before it ends; a second signal ends any mode.
+        At a signal a training saves before it ends; a second signal kills any mode.
         """
         print(
             f"\n$ {shlex.join(['python', *self._command[1:], *arguments])}", flush=True
@@ -60,37 +63,20 @@ class SubprocessRunner:
         return status if status >= 0 else 128 - status
 
     def _wait(self, process: subprocess.Popen) -> int:
-        deadline, passed_on, terminated, can_save = None, False, False, False
+        deadline, passed_on = None, False
         while True:
             try:
                 return process.wait(_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 pass
-            # A training catches SIGTERM once it has something to save.
-            catches = _catches_sigterm(process.pid)
-            can_save |= catches
             if self._signals and deadline is None:
                 deadline = time.monotonic() + self._grace_seconds
-            if self._signals > 1 and not terminated:
-                process.terminate()
-                terminated = True
+            if self._signals > 1:
+                process.kill()
             elif self._signals and not passed_on and time.monotonic() > deadline:
-                if catches:
-                    process.terminate()
-                elif not can_save:
-                    process.send_signal(signal.SIGINT)  # removes unfinished output
+                process.terminate()
                 passed_on = True
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._signals += 1
-
-
-def _catches_sigterm(pid: int) -> bool:
-    """Return whether a process catches SIGTERM, True where the system does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        caught = next(line for line in lines if line.startswith("SigCgt:"))
-        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
-    except (OSError, StopIteration):
-        return True

@@ -13,7 +13,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from synthct_jax.runtime.subprocesses import STOPPED, SubprocessRunner
+from synthct_jax.runtime import signals
+from synthct_jax.runtime.subprocesses import SubprocessRunner
 from synthct_jax.sweep import plan_file
 from synthct_jax.sweep.plan_file import SweepPlan, SweepRun
 
@@ -22,10 +23,6 @@ FAILED = 1
 
 class RunFailed(Exception):
     """A step of a run ended with an error, which it has printed itself."""
-
-
-class Stopped(Exception):
-    """The sweep was stopped by a signal; what can be saved is saved."""
 
 
 def run_sweep(
@@ -45,7 +42,7 @@ def run_sweep(
         only: index of a single run in the plan to do, without tables.
 
     Returns:
-        The exit status: 0, FAILED if runs have failed, STOPPED after a signal.
+        The exit status: 0, FAILED if runs have failed, RESUMABLE after a signal.
 
     Raises:
         ValueError: the plan has an unknown variant, differs from that of the folder, or
@@ -63,13 +60,14 @@ def run_sweep(
         for run in plan.runs if only is None else [plan.runs[only]]:
             config = configs[run.variant].to_dict() | {"seed": run.seed}
             try:
-                _finish(run, plan, config, folder, raw_dir, subprocesses)
-            except Stopped:
-                logging.info("Stopped at %s: the same command goes on", run)
-                return STOPPED
+                done = _finish(run, plan, config, folder, raw_dir, subprocesses)
             except RunFailed as failure:
                 failures[run] = str(failure)
                 logging.error("%s: %s; the sweep goes on", run, failure)
+                continue
+            if not done:
+                logging.info("Stopped at %s: the same command goes on", run)
+                return signals.RESUMABLE
     if only is None:
         # Whatever starts JAX waits until no child needs the accelerator.
         from synthct_jax.sweep import table
@@ -87,36 +85,51 @@ def _finish(
     folder: Path,
     raw_dir: Path | None,
     subprocesses: SubprocessRunner,
-) -> None:
-    """Prepare the data, train and evaluate, whatever of it is not done."""
+) -> bool:
+    """Prepare the data, train and evaluate, whatever of it is not done.
+
+    Returns:
+        Whether all is done: False after a signal.
+
+    Raises:
+        RunFailed: names the step and its status.
+    """
     file = f"--config={plan.config}:{run.variant}"
-    data_dir = f"--data_dir={run.data_dir(folder)}"
-    workdir = f"--workdir={run.workdir(folder)}"
-
-    def start(*arguments: str) -> int:
+    data_dir, workdir = run.data_dir(folder), run.workdir(folder)
+    data, work = f"--data_dir={data_dir}", f"--workdir={workdir}"
+    raw = [] if raw_dir is None else [f"--raw_dir={raw_dir}"]
+    # All seeds of a variant share data, which the override of the seed has drawn.
+    own = {name: v for name, v in plan.overrides.items() if name != "seed"}
+    seed = f"--config.seed={run.seed}"
+    steps = (
+        (
+            "preparation of the data",
+            lambda: plan_file.is_prepared(data_dir),
+            ["--mode=prepare", file, *_flags(plan.overrides), *raw, data],
+        ),
+        (
+            "training",
+            lambda: plan_file.is_trained(workdir, config),
+            [file, *_flags(own), seed, data, work],
+        ),
+        (
+            "evaluation",
+            lambda: plan_file.find_evaluation(folder, run) is not None,
+            ["--mode=evaluate", work, data],
+        ),
+    )
+    for name, is_done, arguments in steps:
+        if is_done():
+            continue
         if subprocesses.stopped:
-            raise Stopped
+            return False
         status = subprocesses.run(*arguments)
-        if status == STOPPED or subprocesses.stopped:
-            raise Stopped
-        return status
-
-    if not plan_file.is_prepared(run.data_dir(folder)):
-        raw = [] if raw_dir is None else [f"--raw_dir={raw_dir}"]
-        flags = _flags(plan.overrides)
-        status = start("--mode=prepare", file, *flags, *raw, data_dir)
-        # Another task of the array job may have prepared them first.
-        if status and not plan_file.is_prepared(run.data_dir(folder)):
-            raise RunFailed(f"preparation of the data ended with status {status}")
-    if not plan_file.is_trained(run.workdir(folder), config):
-        # All seeds of a variant share data, which the override of the seed has drawn.
-        flags = _flags({n: v for n, v in plan.overrides.items() if n != "seed"})
-        flags.append(f"--config.seed={run.seed}")
-        if status := start(file, *flags, data_dir, workdir):
-            raise RunFailed(f"training ended with status {status}")
-    if plan_file.find_evaluation(folder, run) is None:
-        if status := start("--mode=evaluate", workdir, data_dir):
-            raise RunFailed(f"evaluation ended with status {status}")
+        if status in signals.STOPPED or subprocesses.stopped:
+            return False
+        # Another task of the array job may have done it in the meantime.
+        if status and not is_done():
+            raise RunFailed(f"{name} ended with status {status}")
+    return True
 
 
 def _flags(overrides: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ class Run:
         )
 
     def watch(self, **changed):
-        watch.watch(self.workdir, **{"poll_seconds": 0.01} | changed)
+        return watch.watch(self.workdir, **{"poll_seconds": 0.01} | changed)
 
     def curve(self, split=None):
         return curve.read_curve(self.workdir / "evaluation", split)
@@ -126,11 +126,11 @@ def test_stopped_watch_resumes_where_it_was(run):
     run.save(100, 200)
 
     run.before[200] = lambda: os.kill(os.getpid(), signal.SIGTERM)
-    run.watch()
+    assert not run.watch()
     assert run.evaluated == [100, 200]  # what was at hand is finished
     assert run.steps() == [100, 200]
     run.save(300)
-    run.watch()
+    assert run.watch()
     assert run.evaluated == [100, 200, 300]
 
 

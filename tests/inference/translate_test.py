@@ -333,10 +333,7 @@ def test_failed_translation_leaves_no_output(
 
 
 WAITING = """
-import sys, time
-from pathlib import Path
-from absl import app
-from input_pipeline.command_line import parse_flags
+import time
 from input_pipeline.files import new_folder
 from synthct_jax import main, translate
 
@@ -347,7 +344,7 @@ def wait(scan, output, **_):
         time.sleep(60)
 
 translate.translate = wait
-app.run(main.main, flags_parser=parse_flags)
+main.run()
 """
 
 

@@ -1,8 +1,8 @@
 """The manifests, against the published schemas and against the program."""
 
 import copy
-import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from paths import REPOSITORY
 from programs import need
 
 from synthct_jax import flags
+from synthct_jax.runtime.signals import RESUMABLE
 
 FOLDER = REPOSITORY / "launch" / "kubernetes"
 MANIFESTS = ("gpu", "tpu")
@@ -111,11 +112,13 @@ def test_unknown_field_of_a_jobset_is_noticed(jobset):
         as_jobset_knows_it(wrong)
 
 
-def test_status_75_restarts_all_pods_and_counts_as_no_failure(jobset):
+def test_stopped_training_restarts_all_pods_and_counts_as_no_failure(jobset):
     job, policy = job_of(jobset), jobset["spec"]["failurePolicy"]
     exit_codes, disruption = job["podFailurePolicy"]["rules"]
     assert exit_codes["action"] == disruption["action"] == "FailJob"
-    assert exit_codes["onExitCodes"] == {"operator": "In", "values": [os.EX_TEMPFAIL]}
+    # Saved; or ended by SIGTERM before there was anything to save.
+    statuses = [RESUMABLE, 128 + signal.SIGTERM]
+    assert exit_codes["onExitCodes"] == {"operator": "In", "values": statuses}
     assert disruption["onPodConditions"][0]["type"] == "DisruptionTarget"
     (rule,) = policy["rules"]
     assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]

@@ -77,8 +77,10 @@ def test_each_task_starts_the_program(job):
 
 
 @pytest.mark.parametrize("status", ["75", "143"])
-def test_a_stopped_training_goes_back_into_the_queue(job, status):
-    ended, calls = job(TRAIN, "x", STATUS=status)
+@pytest.mark.parametrize("script", [TRAIN, SWEEP])
+def test_a_stopped_job_goes_back_into_the_queue(job, script, status):
+    python = str(job.folder / "python")
+    ended, calls = job(script, "x", STATUS=status, PYTHON=python)
     assert ended == int(status)
     assert calls[-1] == "scontrol requeue 12"
 

@@ -11,11 +11,11 @@ from paths import REPOSITORY
 
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 
-# Like a training it saves for a while at SIGTERM, and dies at a second one.
+# Like a training it saves for a while at a signal.
 TRAINING = """
 import signal, sys, time
 def save(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(0.5)
     print("saved", flush=True)
     sys.exit(75)
@@ -23,8 +23,10 @@ signal.signal(signal.SIGTERM, save)
 signal.signal(signal.SIGINT, save)
 """
 OTHER = """
-import sys, time, traceback
+import sys, time
+from synthct_jax.runtime import signals
 sys.excepthook = lambda kind, *_: print(kind.__name__, flush=True)
+signals.catch()
 """
 WAIT = """
 print("ready", flush=True)
@@ -45,9 +47,10 @@ def start():
     """Start a parent whose child runs a program, and wait until the child is ready."""
     processes = []
 
-    def start(program):
+    def start(program, before=""):
+        text = PARENT.format(program=program + WAIT)
         process = subprocess.Popen(
-            [sys.executable, "-c", PARENT.format(program=program + WAIT)],
+            [sys.executable, "-c", f"{before}\n{text}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -57,7 +60,6 @@ def start():
         processes.append(process)
         while (line := process.stdout.readline()) != "ready\n":
             assert line
-        time.sleep(0.3)  # the child was looked at
         return process
 
     yield start
@@ -85,7 +87,7 @@ def test_training_saves_if_its_parent_or_both_are_signalled(start, number, targe
 def test_other_modes_are_interrupted_and_may_clean_up(start):
     parent = start(OTHER)
     os.kill(parent.pid, signal.SIGTERM)
-    assert finish(parent) == ["KeyboardInterrupt", "130 True", ""]
+    assert finish(parent) == ["143 True", ""]
 
 
 def test_second_signal_ends_the_child(start):
@@ -93,7 +95,14 @@ def test_second_signal_ends_the_child(start):
     os.kill(parent.pid, signal.SIGTERM)
     time.sleep(0.6)
     os.kill(parent.pid, signal.SIGTERM)
-    assert finish(parent) == ["143 True", ""]
+    assert finish(parent) == ["137 True", ""]
+
+
+def test_parent_outlives_a_child_that_saves_for_longer_than_signals_wait(start):
+    catch = "from synthct_jax.runtime import signals; signals.SECONDS = 0.2\n"
+    parent = start(TRAINING.replace("0.5", "1.5"), before=catch + "signals.catch()")
+    os.kill(parent.pid, signal.SIGTERM)
+    assert finish(parent) == ["saved", "75 True", ""]
 
 
 def test_command_is_printed_and_its_status_returned(capfd):

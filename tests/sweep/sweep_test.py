@@ -16,7 +16,7 @@ from input_pipeline.dataset.manifest import Domain, Manifest, Subject
 from synthct_jax import main
 from synthct_jax.checkpoint import metadata
 from synthct_jax.evaluation import results
-from synthct_jax.runtime import subprocesses
+from synthct_jax.runtime.signals import RESUMABLE
 from synthct_jax.sweep import pictures, plan_file, runner
 from synthct_jax.sweep.plan_file import SweepRun, make_plan
 
@@ -218,17 +218,19 @@ def test_preparation_that_another_task_finished_first_is_no_failure(tmp_path):
     assert status == runner.FAILED and len(modes.commands) == 1
 
 
-@pytest.mark.parametrize("how", ["status", "signal"])
-def test_same_command_resumes_a_stopped_sweep(tmp_path, how):
+@pytest.mark.parametrize(
+    ("ended_with", "signalled"), [(RESUMABLE, False), (143, False), (1, True)]
+)
+def test_same_command_resumes_a_stopped_sweep(tmp_path, ended_with, signalled):
     class Stops(Modes):
         def run(self, *arguments):
             if "seed_1" in arguments[-1]:
-                self.stopped = how == "signal"
-                return subprocesses.STOPPED if how == "status" else 130
+                self.stopped = signalled
+                return ended_with
             return super().run(*arguments)
 
     status, modes = run(a_plan(), tmp_path, Stops())
-    assert status == subprocesses.STOPPED and not (tmp_path / "table.md").exists()
+    assert status == RESUMABLE and not (tmp_path / "table.md").exists()
     status, modes = run(a_plan(), tmp_path)
     assert status == 0 and len(modes.commands) == 4  # both of the second seed
     assert all("seed_1" in command for command in modes.commands)

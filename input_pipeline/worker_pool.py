@@ -1,0 +1,39 @@
+"""Pools of processes that end with the process that started them."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Yield a pool of processes; after an error or a signal its jobs are abandoned."""
+    others = set(multiprocessing.active_children())
+    # Spawned, not forked: jax's threads may be running in this process.
+    with concurrent.futures.ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:  # Ctrl-C and SIGTERM as well
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            raise
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the first process, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
