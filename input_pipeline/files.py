@@ -8,6 +8,7 @@ permissions are those of the process' umask.
 import contextlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +23,18 @@ def remove_unfinished() -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder, which is removed however the program ends."""
+    folder = Path(tempfile.mkdtemp(prefix="synthct_jax_"))
+    _unfinished.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.discard(folder)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,23 @@ def grids_apart_mm(grid: Origin, other: Origin) -> float:
     return max(np.abs(difference @ corners).max(), np.abs(difference[:3, :3]).max())
 
 
+def check_same_grid(
+    path: str, grid: Origin, other_path: str, other: Origin, *, within_mm: float
+) -> None:
+    """Raise UnusableScan, with both names, for grids further apart than that."""
+    if grid.shape != other.shape:
+        raise UnusableScan(
+            f"{path} has (slices, rows, columns) {grid.shape} and {other_path} has "
+            f"{other.shape}, expected one grid"
+        )
+    apart_mm = grids_apart_mm(grid, other)
+    if apart_mm > within_mm:
+        raise UnusableScan(
+            f"{path} and {other_path} lie up to {apart_mm:.4g} mm apart, expected one "
+            f"grid to {within_mm:g} mm"
+        )
+
+
 def onto_grid(
     values: np.ndarray,
     affine: np.ndarray,

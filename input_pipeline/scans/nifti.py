@@ -1,4 +1,7 @@
-"""Reader and writer of NIfTI-1 and NIfTI-2 files, one file a channel."""
+"""Reader of volumes in one file a channel, and writer of NIfTI.
+
+NIfTI-1 and NIfTI-2 are read by nibabel; other formats see `itk_images`.
+"""
 
 import dataclasses
 import os
@@ -10,11 +13,14 @@ import numpy as np
 
 from input_pipeline.files import atomic_file
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.scans.alignment import grids_apart_mm, onto_grid
+from input_pipeline.scans import itk_images
+from input_pipeline.scans.alignment import check_same_grid, grids_apart_mm, onto_grid
 from input_pipeline.volume import Origin, UnusableScan, Volume, from_axial
 
 _SAME_GRID_MM = 1e-4
 SUFFIXES = (".nii", ".nii.gz")
+READ_SUFFIXES = (*SUFFIXES, *itk_images.SUFFIXES)
+_SCANNER = 1  # the space relative to the scanner
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
@@ -59,7 +65,7 @@ def read_nifti(
                 values, other.affine, origin, source=path, grid_source=paths[first]
             )
         else:
-            _check_same_grid(paths[first], origin, path, other)
+            check_same_grid(paths[first], origin, path, other, within_mm=_SAME_GRID_MM)
         voxels.append(values)
     return Volume(
         voxels=np.stack(voxels, axis=-1),
@@ -75,6 +81,28 @@ def _read_file(path: str) -> tuple[np.ndarray, NiftiOrigin]:
     """Read (slices, rows, columns) float32, and its position."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: no such file")
+    if path.lower().endswith(itk_images.SUFFIXES):
+        values, affine = itk_images.read_image(path)
+        _check_orthogonal(path, "direction", affine)
+        space = _SCANNER
+    else:
+        values, affine, space = _read_nifti(path)
+    if min(values.shape) < 2:
+        raise UnusableScan(
+            f"{path}: {values.shape} slices, rows and columns, expected one "
+            "3-D volume of at least 2 voxels along each axis"
+        )
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise UnusableScan(
+            f"{path}: {bad} of {values.size} voxels are NaN or infinite, expected "
+            "finite numbers"
+        )
+    return values, NiftiOrigin(affine=affine, shape=values.shape, space=space)
+
+
+def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return values, affine, and the code of the space, see `NiftiOrigin`."""
     try:
         image = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, zlib.error) as e:
@@ -87,10 +115,9 @@ def _read_file(path: str) -> tuple[np.ndarray, NiftiOrigin]:
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 2:
+    if len(shape) != 3:
         raise UnusableScan(
-            f"{path}: an image of shape {image.shape}, expected one 3-D volume of at "
-            "least 2 voxels along each axis"
+            f"{path}: an image of shape {image.shape}, expected one 3-D volume"
         )
     affine, space = _affine(path, image)
     if image.get_data_dtype().kind not in "iuf":
@@ -102,14 +129,7 @@ def _read_file(path: str) -> tuple[np.ndarray, NiftiOrigin]:
     # A cut .nii fails on its length, a cut .nii.gz in the decompressor.
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UnusableScan(f"{path}: truncated or damaged: {error}") from error
-    bad = values.size - np.count_nonzero(np.isfinite(values))
-    if bad:
-        raise UnusableScan(
-            f"{path}: {bad} of {values.size} voxels are NaN or infinite, expected "
-            "finite numbers"
-        )
-    values = np.ascontiguousarray(values.transpose(2, 1, 0))
-    return values, NiftiOrigin(affine=affine, shape=values.shape, space=space)
+    return np.ascontiguousarray(values.transpose(2, 1, 0)), affine, space
 
 
 def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
@@ -131,19 +151,8 @@ def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
     if sform is None:
         name, affine, space = "qform", qform, int(qform_code)
     affine = np.array(affine, np.float64)
+    _check_orthogonal(path, name, affine)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() <= 0:
-        raise UnusableScan(
-            f"{path}: {name} is {affine.tolist()}, expected finite axes above 0"
-        )
-    directions = affine[:3, :3] / lengths
-    shear = np.abs(directions.T @ directions - np.eye(3)).max()
-    if shear > 1e-3:
-        raise UnusableScan(
-            f"{path}: {name} is sheared, its axes are up to "
-            f"{np.degrees(np.arcsin(shear)):.1f} degrees off perpendicular; expected "
-            "an orthogonal grid"
-        )
     sizes = np.abs(np.array(header["pixdim"][1:4], np.float64))
     if not np.allclose(lengths, sizes, rtol=0.01):
         raise UnusableScan(
@@ -165,17 +174,20 @@ def _affine(path: str, image: nibabel.Nifti1Pair) -> tuple[np.ndarray, int]:
     return affine, space
 
 
-def _check_same_grid(path: str, origin: Origin, other_path: str, other: Origin) -> None:
-    if origin.shape != other.shape:
+def _check_orthogonal(path: str, name: str, affine: np.ndarray) -> None:
+    """Raise UnusableScan unless the axes of a grid are finite and perpendicular."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() <= 0:
         raise UnusableScan(
-            f"{path} has (slices, rows, columns) {origin.shape} and {other_path} has "
-            f"{other.shape}, expected one grid"
+            f"{path}: {name} is {affine.tolist()}, expected finite axes above 0"
         )
-    apart_mm = grids_apart_mm(origin, other)
-    if apart_mm > _SAME_GRID_MM:
+    directions = affine[:3, :3] / lengths
+    shear = np.abs(directions.T @ directions - np.eye(3)).max()
+    if shear > 1e-3:
         raise UnusableScan(
-            f"{path} and {other_path} lie up to {apart_mm:.4f} mm apart, expected one "
-            f"grid to {_SAME_GRID_MM} mm"
+            f"{path}: {name} is sheared, its axes are up to "
+            f"{np.degrees(np.arcsin(shear)):.1f} degrees off perpendicular; expected "
+            "an orthogonal grid"
         )
 
 
@@ -207,7 +219,7 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
     if volume.origin is not None:
         voxels = from_axial(voxels, affine, volume.origin)
         affine = volume.origin.affine
-    space = getattr(volume.origin, "space", 1)  # 1: relative to the scanner
+    space = getattr(volume.origin, "space", _SCANNER)
     dtype = np.float32
     if voxels.dtype.kind in "iu":
         dtype = np.int16

@@ -1,13 +1,15 @@
 """Reader of any scan that a user names: a folder, a file, or a list of files."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
 
+from input_pipeline.scans import archives
 from input_pipeline.scans.alignment import check_one_body
 from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
 from input_pipeline.scans.dicom_reader import find_contrasts, read_dicom
-from input_pipeline.scans.nifti import SUFFIXES, read_nifti
+from input_pipeline.scans.nifti import READ_SUFFIXES, read_nifti
 from input_pipeline.volume import (
     CHANNELS,
     MR_CHANNELS,
@@ -30,19 +32,27 @@ def read_scan(
         scan: a folder of DICOM files (both phases in it or in folders below it, as
             in CHAOS), a multi-frame DICOM file, a folder with NIfTI files named after
             their channels (in_phase.nii.gz, ..., hu.nii.gz; a single file may have any
-            name if `channels` has one, as for CT), one NIfTI file, or several of them,
-            comma-separated in the order of `channels`.
+            name if `channels` has one, as for CT), a zip archive of such a folder, one
+            NIfTI file, or several of them, comma-separated in the order of `channels`.
+            MetaImage (.mha, .mhd) and NRRD files are taken in place of NIfTI.
         modality: 'MR' or 'CT'.
         channels: names out of in_phase, out_of_phase, t2 for MR, in the order of the
             result; None takes those that a folder has. CT has the one channel 'hu'.
 
     Raises:
         FileNotFoundError: names what is missing.
-        UnusableScan: the scan cannot become a volume; names the file and the reason.
+        UnusableScan: the scan cannot become a volume, or a file in a list is named
+            after another channel; names the file and the reason.
         ValueError: the number of files is not that of the channels, or a channel or
             modality is unknown.
     """
-    volume = _read(os.fspath(scan), modality, channels)
+    scan = os.fspath(scan)
+    if scan.lower().endswith(archives.SUFFIX):
+        with archives.unpacked(scan) as folder:
+            volume = _read(folder, modality, channels)
+            volume = dataclasses.replace(volume, source=scan)
+    else:
+        volume = _read(scan, modality, channels)
     check_one_body(volume)
     return volume
 
@@ -63,20 +73,23 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
             of a folder is known by its headers.
     """
     scan = os.fspath(scan)
+    if scan.lower().endswith(archives.SUFFIX):
+        with archives.unpacked(scan) as folder:
+            return dict.fromkeys(find_channels(folder), scan)
     paths = _split(scan)
-    if len(paths) == 1 and not _is_nifti(scan):
+    if len(paths) == 1 and not _is_volume_file(scan):
         files = _channel_files(scan, MR_CHANNELS, None) if os.path.isdir(scan) else {}
         return dict.fromkeys(files or find_contrasts(scan), scan)
     channels = {}
     for path in paths:
-        words = _CHANNEL_WORD.findall(os.path.basename(path).lower())
+        words = channels_in_name(path)
         if len(words) != 1 or words[0] in channels:
             raise UnusableScan(
                 f"{path}: NIfTI does not say what it shows, and the name holds "
                 f"{' and '.join(words) or 'no channel'}"
                 f"{', as another does' if words and words[0] in channels else ''}; "
                 f"expected one of {', '.join(MR_CHANNELS)}, as a word. With --model "
-                "files may have any name, in the order of its inputs"
+                "files may have names without any, in the order of its inputs"
             )
         channels[words[0]] = path
     return channels
@@ -93,20 +106,34 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
         if not files:
             return read_dicom(scan, modality=modality, channels=channels)
         return read_nifti(list(files.values()), modality=modality, channels=list(files))
-    if len(paths) == 1 and not _is_nifti(scan):
+    if len(paths) == 1 and not _is_volume_file(scan):
         return read_dicom(scan, modality=modality, channels=channels)
     for path in paths:
-        if not _is_nifti(path):
+        if not _is_volume_file(path):
             raise UnusableScan(
-                f"{path}: expected a NIfTI file (.nii, .nii.gz); a list has one a "
-                "channel, a DICOM folder is given alone"
+                f"{path}: expected one of {', '.join(READ_SUFFIXES)}; a list has one "
+                "file a channel, a DICOM folder or zip archive is given alone"
             )
     if channels is None:
         raise ValueError(
             f"{scan}: NIfTI files do not say what they show: pass `channels`, one a "
             f"file, out of {', '.join(known)}"
         )
+    for path, channel in zip(paths, channels, strict=False):
+        if modality != "MR":
+            break
+        words = channels_in_name(path)
+        if words and channel not in words:
+            raise UnusableScan(
+                f"{path}: the name says {words[0]}, the place in the list {channel}; "
+                f"expected files in the order {', '.join(channels)}"
+            )
     return read_nifti(paths, modality=modality, channels=channels)
+
+
+def channels_in_name(path: str) -> list[str]:
+    """Return the MR channels that are words in a file's name."""
+    return _CHANNEL_WORD.findall(os.path.basename(path).lower())
 
 
 def _split(scan: str) -> list[str]:
@@ -120,20 +147,21 @@ def _split(scan: str) -> list[str]:
     return paths
 
 
-def _is_nifti(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
+def _is_volume_file(path: str) -> bool:
+    return path.lower().endswith(READ_SUFFIXES)
 
 
 def _channel_files(
     folder: str, known: Sequence[str], channels: Sequence[str] | None
 ) -> dict[str, str]:
     """Find the NIfTI file of each channel; empty for a folder of DICOM files."""
-    files = [name for name in sorted(os.listdir(folder)) if _is_nifti(name)]
+    files = [name for name in sorted(os.listdir(folder)) if _is_volume_file(name)]
     if not files:
         return {}
     by_stem: dict[str, str] = {}
     for name in files:
-        stem = name[: name.lower().rindex(".nii")]
+        suffix = next(s for s in READ_SUFFIXES if name.lower().endswith(s))
+        stem = name[: -len(suffix)]
         if stem in by_stem:
             raise UnusableScan(
                 f"{folder}: both {by_stem[stem]} and {name}, expected one of them"

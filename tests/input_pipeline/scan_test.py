@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK
 from fake_dicom import files, write_ct, write_enhanced_mr, write_mr
 
 from input_pipeline.scans.nifti import write_nifti
@@ -35,7 +36,12 @@ def test_nifti_files_give_the_voxels_and_the_grid_of_the_dicom_folder(scan, tmp_
     paths = [str(tmp_path / "nifti" / f"{name}.nii.gz") for name in BOTH]
     assert_same(read_scan(",".join(paths), modality="MR", channels=BOTH), scan)
     assert_same(read_scan(", ".join(paths), modality="MR", channels=BOTH), scan)
-    swapped = read_scan(",".join(paths[::-1]), modality="MR", channels=BOTH)
+    with pytest.raises(UnusableScan, match="out_of_phase.nii.gz: the name says out_o"):
+        read_scan(",".join(paths[::-1]), modality="MR", channels=BOTH)
+    others = [
+        shutil.copy(path, tmp_path / f"{i}.nii.gz") for i, path in enumerate(paths)
+    ]
+    swapped = read_scan(",".join(map(str, others[::-1])), modality="MR", channels=BOTH)
     np.testing.assert_array_equal(swapped.voxels, scan.voxels[..., ::-1])
 
 
@@ -107,7 +113,7 @@ def test_unknown_channels_and_mixed_lists_are_refused(scan, tmp_path):
     with pytest.raises(ValueError, match="modality is 'US'"):
         read_scan(tmp_path / "nifti", modality="US")
     one, two = files(tmp_path / "dicom")[:2]
-    with pytest.raises(UnusableScan, match="a DICOM folder is given alone"):
+    with pytest.raises(UnusableScan, match="or zip archive is given alone"):
         read_scan(f"{one},{two}", modality="MR", channels=BOTH)
 
 
@@ -120,3 +126,31 @@ def test_nifti_channels_among_dicom_images_are_refused_as_ambiguous(scan, tmp_pa
         shutil.copy(tmp_path / "nifti" / f"{name}.nii.gz", folder)
     with pytest.raises(UnusableScan, match="both DICOM images and in_phase.nii.gz"):
         read_scan(folder, modality="MR", channels=BOTH)
+
+
+def test_zip_archive_is_read_as_the_folder_in_it(scan, tmp_path):
+    for kind in ("dicom", "nifti"):
+        archive = shutil.make_archive(str(tmp_path / kind), "zip", tmp_path / kind)
+        assert_same(read_scan(archive, modality="MR", channels=BOTH), scan)
+        assert find_channels(archive) == dict.fromkeys(BOTH, archive)
+    content = (tmp_path / "dicom.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnusableScan, match="cut.zip: not a usable zip archive"):
+        read_scan(tmp_path / "cut.zip", modality="MR")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "note.txt").write_text("no scan")
+    shutil.make_archive(str(tmp_path / "other"), "zip", tmp_path / "text")
+    with pytest.raises(UnusableScan, match="other.zip: no DICOM"):
+        read_scan(tmp_path / "other.zip", modality="MR")
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_itk_images_are_read_as_nifti_is(suffix, scan, tmp_path):
+    for name in BOTH:
+        nifti = SimpleITK.ReadImage(tmp_path / "nifti" / f"{name}.nii.gz")
+        SimpleITK.WriteImage(nifti, tmp_path / f"{name}{suffix}")
+    paths = [str(tmp_path / f"{name}{suffix}") for name in BOTH]
+    assert_same(read_scan(",".join(paths), modality="MR", channels=BOTH), scan)
+    (tmp_path / f"damaged{suffix}").write_bytes(b"NRRD0004\nObjectType = Image\n")
+    with pytest.raises(UnusableScan, match=f"damaged{suffix}: not a readable image"):
+        read_scan(tmp_path / f"damaged{suffix}", modality="MR", channels=("t2",))
