@@ -29,7 +29,7 @@ refused where headers or outlines show it.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from synthct_jax.configs import default
 
 NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
 SMALL = {"small": default.MR_INPUTS["in_out"]}

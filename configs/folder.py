@@ -26,7 +26,7 @@ docs/models.md says which models ship.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from synthct_jax.configs import default
 
 VARIANTS = default.MR_INPUTS | default.ANCHORED
 

@@ -10,7 +10,7 @@ the first start. docs/results.md has the error and the time of this configuratio
 
 from ml_collections import ConfigDict
 
-from configs import default
+from synthct_jax.configs import default
 
 # The same network trained on pairs: an upper bound for each input.
 SUPERVISED = {f"supervised_{name}": mr for name, mr in default.MR_INPUTS.items()}

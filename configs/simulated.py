@@ -15,7 +15,7 @@ these but t2_noncontrast, whose contrast in_out_noncontrast never saw, are short
 
 from ml_collections import ConfigDict
 
-from configs import default
+from synthct_jax.configs import default
 
 VARIANTS = {
     model: default.MR_INPUTS[name] for model, (name, _) in default.MODELS.items()

@@ -17,7 +17,7 @@ from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.volume import Volume
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 
-CONFIG = "configs/phantom.py"
+CONFIG = "phantom"
 # No subject of a data set has this seed: theirs have 32 bits.
 PATIENT = 2**32 + 1
 

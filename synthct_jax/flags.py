@@ -1,7 +1,9 @@
-"""Flags of the command line, and the modes that need and read each of them."""
+"""Flags of the command line, and their help."""
 
-import dataclasses
+import difflib
+import textwrap
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,204 +12,275 @@ from ml_collections import config_flags
 
 from synthct_jax.metrics import tissues
 from synthct_jax.runtime import environment
+from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
+
+_HELP: dict[str, dict[str, str]] = {}  # of each flag, by the modes that it is for
 
 
-@dataclasses.dataclass(frozen=True)
-class Mode:
-    """The flags that a mode cannot do without, and those that it reads besides."""
+def _help(flag: str, **texts: str) -> str:
+    """Keep the help of a flag by mode; return it as one text.
 
-    needs: tuple[str, ...]
-    reads: tuple[str, ...] = ()
+    Args:
+        texts: by modes, joined by two underscores; 'all' for all of them.
+    """
+    _HELP[flag] = texts
+    parts = (f"{m.replace('__', ', ')}: {text}" for m, text in texts.items())
+    return " ".join(texts.values() if "all" in texts else parts)
 
-
-MODES = {
-    "prepare": Mode(("config", "data_dir"), ("raw_dir",)),
-    "train": Mode(("config", "workdir"), ("data_dir", "anatomies_dir")),
-    "evaluate": Mode(
-        ("workdir",),
-        (
-            *("data_dir", "output", "step", "views", "split", "inception"),
-            *("watch", "poll_seconds"),
-        ),
-    ),
-    "compare": Mode(("runs",), ("output",)),
-    "export": Mode(("workdir", "output"), ("step", "card")),
-    "translate": Mode(("input", "output"), ("workdir", "step", "views")),
-    "organs": Mode(("input", "masks"), ("organs", "contrast", "data_dir", "output")),
-    "sweep": Mode(("config", "workdir", "variants"), ("seeds", "raw_dir", "only")),
-    "plan": Mode(("config", "topology")),
-    "benchmark": Mode(("config",), ("output",)),
-}
-# With a model file in place of a run.
-WITH_MODEL = {
-    "evaluate": Mode(("model", "data_dir", "output"), ("views", "split", "inception")),
-    "translate": Mode(("model", "input", "output"), ("views",)),
-}
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string="prepare, train, plan, benchmark: FILE or FILE:VARIANT, such as "
-    "configs/phantom.py:in. Any field can be overridden: --config.model.width=8. "
-    "sweep: FILE. The other modes read the configuration from the checkpoint.",
+    help_string=_help(
+        "config",
+        prepare__train__plan__benchmark="a configuration that ships, or a file, with "
+        "or without a variant: folder:in_out, my.py. Any field can be overridden: "
+        "--config.model.width=8.",
+        sweep="a configuration that ships, or a file, without a variant. Any field can "
+        "be overridden: --config.model.width=8.",
+    ),
 )
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 RAW_DIR = flags.DEFINE_string(
-    "raw_dir", None, "prepare, sweep: the scans, in the layout of the configuration."
+    "raw_dir",
+    None,
+    _help("raw_dir", prepare__sweep="the scans, in the layout of the configuration."),
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    "prepare: the folder to write, which must be new. train: the prepared data; the "
-    "phantom draws its own there (by default in WORKDIR/data). evaluate: other data "
-    "than those of the training. organs: --input is MR, and measured is a CT by two "
-    "thresholds of brightness, chosen on the validation subjects of these data.",
+    _help(
+        "data_dir",
+        prepare="the folder to write, which must be new.",
+        train="the prepared data. The phantom draws its own there, by default in "
+        "WORKDIR/data.",
+        evaluate="other data than those of the training. A model file has none.",
+        organs="prepared data. --input is MR then, and becomes a CT by two thresholds "
+        "of brightness, chosen on the validation subjects of these data.",
+    ),
 )
 ANATOMIES_DIR = flags.DEFINE_string(
     "anatomies_dir",
     None,
-    "train: label maps of drawn people, for simulated pairs (phantom.anatomies); drawn "
-    "there if missing, by default in WORKDIR/anatomies. Runs of a seed share them.",
+    _help(
+        "anatomies_dir",
+        train="label maps of drawn people, for simulated pairs (phantom.anatomies); "
+        "drawn there if missing, by default in WORKDIR/anatomies. Runs of a seed share "
+        "them.",
+    ),
 )
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "train: folder of the run; an existing run is resumed. evaluate, export, "
-    "translate: the run whose generator to use. sweep: folder of all its runs.",
+    _help(
+        "workdir",
+        train="folder of the run; an existing run is resumed.",
+        evaluate__export__translate="the run whose generator to use.",
+        sweep="folder of all runs.",
+    ),
 )
 MODEL = flags.DEFINE_string(
     "model",
     None,
-    "evaluate, translate: in place of --workdir, a model file, FILE.safetensors, or "
-    "the name of a model that ships. By default translate takes the shipped model that "
-    "fits the channels of the input, for CT without contrast medium.",
+    _help(
+        "model",
+        evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
+        "of a model that ships.",
+        translate="a model file, FILE.safetensors, or the name of a model that ships. "
+        "Without it and without --workdir, the shipped model that fits the channels of "
+        "the input is taken, for CT without contrast medium.",
+    ),
 )
 CARD = flags.DEFINE_string(
     "card",
     None,
-    "export: a JSON file with what the card is to state and the checkpoint does not "
-    "know: trained_on, command, contrast_medium, licence, numbers.",
+    _help(
+        "card",
+        export="a JSON file with what the card is to state and the checkpoint does not "
+        "know: trained_on, command, contrast_medium, licence, numbers.",
+    ),
 )
 INPUT = flags.DEFINE_string(
     "input",
     None,
-    "translate: an MR. A DICOM folder with all phases, or NIfTI files in the order of "
-    "the model's channels, comma-separated; without --workdir and --model their names "
-    "say in_phase, out_of_phase or t2. organs: synthetic CT, comma-separated: outputs "
-    "of translate, NIfTI files or DICOM folders.",
+    _help(
+        "input",
+        translate="an MR. A DICOM folder with all phases, a zip archive of one, or "
+        "volume files (NIfTI, MetaImage, NRRD) in the order of the model's channels, "
+        "comma-separated. Without --workdir and --model their names say in_phase, "
+        "out_of_phase or t2.",
+        organs="synthetic CT, comma-separated: outputs of translate, volume files or "
+        "DICOM folders.",
+    ),
 )
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "translate: a new folder. export: a new file, NAME.safetensors; NAME.json appears "
-    "beside it. evaluate: WORKDIR/evaluation/STEP by default; with "
-    "--watch, WORKDIR/evaluation. compare: ./comparison by default. benchmark: a JSON "
-    "file, ./benchmark.json by default. organs: a CSV file, by default none.",
+    _help(
+        "output",
+        translate="a new folder.",
+        export="a new file, NAME.safetensors; NAME.json appears beside it.",
+        evaluate="a folder, by default WORKDIR/evaluation/STEP; with --watch, "
+        "WORKDIR/evaluation.",
+        compare="a folder, ./comparison by default.",
+        benchmark="a JSON file, ./benchmark.json by default.",
+        organs="a CSV file, by default none.",
+    ),
 )
 STEP = flags.DEFINE_integer(
     "step",
     None,
-    "evaluate, export, translate: the checkpoint; by default the best validated one, "
-    "or the latest.",
+    _help(
+        "step",
+        evaluate__export__translate="the checkpoint; by default the best validated "
+        "one, or the latest.",
+    ),
     lower_bound=0,
 )
 VIEWS = flags.DEFINE_integer(
     "views",
     None,
-    "evaluate, translate: flips and small shifts of each slice to average over, 1, 2, "
-    "4 or 8, in place of config.translate.views; translate then writes their spread.",
+    _help(
+        "views",
+        evaluate="flips and small shifts of each slice to average over, 1, 2, 4 or 8, "
+        "in place of config.translate.views.",
+        translate="flips and small shifts of each slice to average over, 1, 2, 4 or 8, "
+        "in place of config.translate.views. With two or more, their spread is written "
+        "as well.",
+    ),
 )
 SPLIT = flags.DEFINE_enum(
     "split",
     None,
     ["train", "validation", "test"],
-    "evaluate: the subjects; by default test, or validation or train if there are no "
-    "others.",
+    _help(
+        "split",
+        evaluate="the subjects; by default test, or validation or train if there are "
+        "no others.",
+    ),
 )
 INCEPTION = flags.DEFINE_string(
     "inception",
     None,
-    "evaluate: file with the weights of Inception v3, for FID and KID; see "
-    "synthct_jax/metrics/inception_weights.py.",
+    _help(
+        "inception",
+        evaluate="file with the weights of Inception v3, for FID and KID; see "
+        "synthct_jax/metrics/inception_weights.py.",
+    ),
 )
 WATCH = flags.DEFINE_boolean(
     "watch",
     False,
-    "evaluate: every checkpoint of a training, as soon as it is saved, until the last; "
-    "may run on another machine. WORKDIR/evaluation/curve.html shows the steps.",
+    _help(
+        "watch",
+        evaluate="every checkpoint of a training, as soon as it is saved, until the "
+        "last; may run on another machine. WORKDIR/evaluation/curve.html shows the "
+        "steps.",
+    ),
 )
 POLL_SECONDS = flags.DEFINE_float(
     "poll_seconds",
     30.0,
-    "evaluate --watch: time between two looks for new checkpoints.",
+    _help(
+        "poll_seconds", evaluate="time between two looks of --watch for checkpoints."
+    ),
     lower_bound=0.0,
 )
 RUNS = flags.DEFINE_list(
     "runs",
     None,
-    "compare: two or more, comma-separated; the others are compared with the first. "
-    "Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
-    "variant's runs seed_0, seed_1, ...",
+    _help(
+        "runs",
+        compare="two or more, comma-separated; the others are compared with the first. "
+        "Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
+        "variant's runs seed_0, seed_1, ...",
+    ),
 )
 MASKS = flags.DEFINE_list(
     "masks",
     None,
-    "organs: for each CT, or one for all, a NIfTI file of labels or a JSON file of "
-    "regions (synthct_jax/evaluation/organs.py), on the grid of the MR.",
+    _help(
+        "masks",
+        organs="for each CT, or one for all, a volume file of labels or a JSON file of "
+        "regions (synthct_jax/evaluation/organs.py), on the grid of the MR.",
+    ),
 )
 ORGANS = flags.DEFINE_list(
-    "organs", [], "organs: organs of NIfTI labels, such as 1:liver,2:kidney,3:kidney."
+    "organs",
+    [],
+    _help("organs", organs="organs of the labels: 1:liver,2:kidney,3:kidney."),
 )
 CONTRAST = flags.DEFINE_enum(
     "contrast",
     tissues.CONTRASTS[0],
     tissues.CONTRASTS,
-    "organs: contrast medium of the CT, for the ranges.",
+    _help("contrast", organs="contrast medium of the CT, for the ranges."),
 )
 VARIANTS = flags.DEFINE_list(
-    "variants", None, "sweep: variants of the configuration, comma-separated."
+    "variants",
+    None,
+    _help("variants", sweep="variants of the configuration, comma-separated."),
 )
 SEEDS = flags.DEFINE_list(
-    "seeds", ["0"], "sweep: each trains every variant; comma-separated."
+    "seeds",
+    ["0"],
+    _help("seeds", sweep="each trains every variant; comma-separated."),
 )
 ONLY = flags.DEFINE_integer(
     "only",
     -1,
-    "sweep: just this run, counted from 0 (all variants with the first seed, then with "
-    "the next), without tables; -1: all, with tables.",
+    _help(
+        "only",
+        sweep="just this run, counted from 0 (all variants with the first seed, then "
+        "with the next), without tables; -1: all, with tables.",
+    ),
     lower_bound=-1,
 )
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    "plan: devices to compile the training step for, which need not be present: TPUs "
-    "such as v5e:4x4 (needs libtpu: pip install -e '.[tpu]'), or cpu:8, virtual ones.",
+    _help(
+        "topology",
+        plan="devices to compile the training step for, which need not be present: "
+        "TPUs such as v5e:4x4 (needs libtpu: pip install -e '.[tpu]'), or cpu:8, "
+        "virtual ones.",
+    ),
 )
 DEBUG = flags.DEFINE_boolean(
-    "debug", False, "Show the traceback of an error, and what libraries log."
+    "debug",
+    False,
+    _help("debug", all="Show the traceback of an error, and what libraries log."),
 )
 TUNE = flags.DEFINE_boolean(
     "tune",
     True,
-    "Tune the process for speed: huge pages, glibc's memory, flags of XLA, the cache "
-    "of compiled programs, oneDNN (synthct_jax/runtime/environment.py). --notune "
-    "leaves the process as it was started.",
+    _help(
+        "tune",
+        all="Tune the process for speed: huge pages, glibc's memory, flags of XLA, the "
+        "cache of compiled programs, oneDNN (synthct_jax/runtime/environment.py). "
+        "--notune leaves the process as it was started.",
+    ),
 )
 
 
 def check(argv: Sequence[str]) -> None:
     """Raise ValueError for a flag that the mode lacks, or does not read."""
+    if len(argv) > 1 and argv[1] in MODES:
+        raise ValueError(f"the mode comes first: synthct {argv[1]} --NAME=VALUE ...")
     if len(argv) > 1:
-        raise ValueError(f"{argv[1]!r} is not a flag, expected --NAME=VALUE")
-    mode, called = MODES[MODE.value], f"--mode={MODE.value}"
+        close = difflib.get_close_matches(argv[1], MODES, cutoff=0.7)
+        hint = f"did you mean {close[0]}?" if close else "expected --NAME=VALUE"
+        raise ValueError(f"{argv[1]!r} is neither a mode nor a flag, {hint}")
+    mode, called = MODES[MODE.value], MODE.value
+    needs, reads = mode.needs, mode.reads
     if MODEL.value is not None and MODE.value in WITH_MODEL:
-        mode, called = WITH_MODEL[MODE.value], f"{called} with --model"
-    every = [*MODES.values(), *WITH_MODEL.values()]
-    for name in sorted({n for m in every for n in m.needs + m.reads}):
+        needs, reads = WITH_MODEL[MODE.value]
+        called = f"{called} with --model"
+    for name in sorted({n for m in MODES.values() for n in m.needs + m.reads}):
         present = flags.FLAGS[name].present
-        if name in mode.needs and not present:
+        if name in needs and not present:
             raise ValueError(f"{called} needs --{name}")
-        if present and name not in mode.needs + mode.reads:
-            names = ", ".join(f"--{n}" for n in mode.needs + mode.reads)
+        if present and name not in needs + reads:
+            names = ", ".join(f"--{n}" for n in needs + reads)
             raise ValueError(f"{called} does not read --{name}; it reads {names}")
     if flags.FLAGS["step"].present and not flags.FLAGS["workdir"].present:
         raise ValueError("--step is of a checkpoint: it needs --workdir")
@@ -217,9 +290,35 @@ def check(argv: Sequence[str]) -> None:
                 f"--watch evaluates every checkpoint: it does not read --{name}"
             )
     if flags.FLAGS["poll_seconds"].present and not WATCH.value:
-        raise ValueError("--mode=evaluate reads --poll_seconds with --watch alone")
+        raise ValueError("evaluate reads --poll_seconds with --watch alone")
     if not TUNE.value and environment.is_tuning_allowed():
         raise ValueError("--notune is read before a --flagfile: give it as an argument")
+
+
+def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
+    """Return the text for arguments that ask for help or the version, else None.
+
+    Args:
+        overview: text for no arguments, and for help without a mode.
+    """
+    if "--version" in arguments:
+        names = ("synthct_jax", "jax", "jaxlib")
+        return ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    if arguments[:1] not in ([], ["help"]) and not {"-h", "--help"} & set(arguments):
+        return None
+    named = [argument.removeprefix("--mode=") for argument in arguments]
+    mode = next((name for name in named if name in MODES), None)
+    if mode is None:
+        modes = "\n".join(f"  {name:10}{mode.summary}" for name, mode in MODES.items())
+        return f"{overview}\nModes:\n\n{modes}"
+    lines = [f"synthct {mode}: {MODES[mode].summary}", "", f"  {MODES[mode].example}"]
+    for name in (*MODES[mode].needs, *MODES[mode].reads, "debug", "tune"):
+        texts = _HELP[name].items()
+        text = next(
+            t for modes, t in texts if mode in modes.split("__") or modes == "all"
+        )
+        lines += ["", f"  --{name}", textwrap.indent(textwrap.fill(text, 74), " " * 6)]
+    return "\n".join(lines)
 
 
 def path(flag: flags.FlagHolder) -> Path | None:

@@ -1,16 +1,13 @@
-"""Entry point: the environment, the mode, the exit status. See flags.py, modes.py.
+"""Synthetic CT from MR: one command for all that the program does.
 
-    python -m synthct_jax.main --mode=prepare --config=FILE --raw_dir=RAW --data_dir=NEW
-    python -m synthct_jax.main --config=FILE --data_dir=DATA --workdir=RUN
-    python -m synthct_jax.main --mode=evaluate --workdir=RUN [--step=N | --watch]
-    python -m synthct_jax.main --mode=compare --runs=A,B
-    python -m synthct_jax.main --mode=export --workdir=RUN --output=FILE.safetensors
-    python -m synthct_jax.main --mode=translate --input=IN --output=OUT [--model=FILE]
-    python -m synthct_jax.main --mode=translate --workdir=RUN --input=IN --output=OUT
-    python -m synthct_jax.main --mode=organs --input=OUT --masks=LABELS --organs=1:liver
-    python -m synthct_jax.main --mode=sweep --config=FILE --variants=A,B --workdir=SWEEP
-    python -m synthct_jax.main --mode=plan --config=FILE --topology=v5e:4x4
-    python -m synthct_jax.main --mode=benchmark --config=FILE
+    synthct translate --input=MR_FOLDER --output=OUT
+    synthct prepare --config=folder:in_out --raw_dir=RAW --data_dir=DATA
+    synthct train --config=folder:in_out --data_dir=DATA --workdir=RUN
+    synthct evaluate --workdir=RUN
+    synthct MODE -h
+
+`python -m synthct_jax.main --mode=MODE` is the same as `synthct MODE`, and trains if no
+mode is named.
 
 Exit status: 0 done; 75 stopped by a signal after saving, run the same command to
 resume; 130, 143 ended by Ctrl-C or SIGTERM, nothing is left half-written; 2 the request
@@ -25,6 +22,7 @@ from absl import app
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import flags, modes
 from synthct_jax.runtime import environment, messages, processes, signals
+from synthct_jax.runtime.arguments import arguments_as_flags
 
 
 def main(argv: list[str]) -> int:
@@ -52,8 +50,18 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Run the program with the arguments of this process, and exit."""
-    environment.tune_process(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if text := flags.help_for(arguments, overview=__doc__):
+        print(text)
+        sys.exit(0)
+    environment.tune_process(arguments)
     signals.catch()
+    # ml_collections reads overrides of the configuration from sys.argv.
+    try:
+        sys.argv[1:] = arguments_as_flags(arguments, modes=flags.MODES)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
     app.run(main, flags_parser=parse_flags)
 
 

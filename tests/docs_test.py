@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from paths import REPOSITORY
 
-from configs import phantom
+from synthct_jax.configs import phantom
+from synthct_jax.runtime.mode_table import MODES
 
 PAGES = sorted(
     [REPOSITORY / "README.md", REPOSITORY / "launch" / "README.md"]
@@ -15,6 +16,8 @@ PAGES = sorted(
 _FOLDERS = "synthct_jax|input_pipeline|configs|launch|tests|docs"
 _RUN = re.compile(r"-m ((?:synthct_jax|input_pipeline|tests)[\w.]*)(.*)")
 
+_SYNTHCT = re.compile(r"(?<![\w/])synthct (\w+)(.*)")
+
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def page(request) -> Path:
@@ -22,9 +25,17 @@ def page(request) -> Path:
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
-    """The module and the arguments of each `python -m` command of a page."""
+    """The module and the arguments of each command of ours on a page."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    return [match.groups() for match in _RUN.finditer(text)]
+    console = [
+        ("synthct_jax.main", "".join(m.groups())) for m in _SYNTHCT.finditer(text)
+    ]
+    return [match.groups() for match in _RUN.finditer(text)] + console
+
+
+def test_modes_of_commands_exist(page):
+    text = page.read_text(encoding="utf-8")
+    assert {mode for mode, _ in _SYNTHCT.findall(text)} <= {*MODES, "MODE"}
 
 
 def flags() -> set[str]:

@@ -24,6 +24,7 @@ from synthct_jax.checkpoint.metadata import DamagedCheckpoint
 from synthct_jax.evaluation.comparison import inputs
 from synthct_jax.evaluation.comparison.inputs import EvaluatedRun
 from synthct_jax.evaluation.results import Results
+from synthct_jax.runtime.arguments import name_of_config
 
 FILE = "sweep.json"
 FORMAT = 1
@@ -95,7 +96,7 @@ def make_plan(
         if not seed.isdecimal():
             raise ValueError(f"--seeds: {seed!r} is no seed, expected 0, 1, 2, ...")
     return SweepPlan(
-        config=os.path.normpath(config),
+        config=name_of_config(os.path.normpath(config)),
         overrides=json.loads(json.dumps(dict(overrides))),
         runs=tuple(SweepRun(v, int(seed)) for seed in seeds for v in variants),
     )
@@ -141,7 +142,7 @@ def read_plan(folder: Path) -> SweepPlan:
         if fields["format"] != FORMAT:
             raise ValueError(f"format is {fields['format']}, expected {FORMAT}")
         return SweepPlan(
-            config=fields["config"],
+            config=name_of_config(fields["config"]),
             overrides=dict(fields["overrides"]),
             runs=tuple(SweepRun(r["variant"], int(r["seed"])) for r in fields["runs"]),
         )

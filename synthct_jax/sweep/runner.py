@@ -14,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from synthct_jax.runtime import signals
+from synthct_jax.runtime.arguments import path_of_config
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 from synthct_jax.sweep import plan_file
 from synthct_jax.sweep.plan_file import SweepPlan, SweepRun
@@ -143,7 +144,7 @@ def _tuples(value: Any) -> Any:
 
 def _config(plan: SweepPlan, variant: str) -> ConfigDict:
     """Return the configuration of a variant's runs, but for the seed."""
-    config = runpy.run_path(plan.config)["get_config"](variant)
+    config = runpy.run_path(path_of_config(plan.config))["get_config"](variant)
     with config.unlocked():
         config.update_from_flattened_dict(
             {name: _tuples(value) for name, value in plan.overrides.items()}

@@ -1,7 +1,7 @@
 import pytest
 
-from configs import chaos, default, folder, phantom
 from input_pipeline.preparation.prepare import SOURCES
+from synthct_jax.configs import chaos, default, folder, phantom
 
 FILES = {"chaos": chaos, "folder": folder, "phantom": phantom}
 

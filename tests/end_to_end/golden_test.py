@@ -24,7 +24,7 @@ from golden_record import (
 )
 from layouts import to_float64
 
-from configs import default
+from synthct_jax.configs import default
 from synthct_jax.model import image_pool
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.train_state import TrainState

@@ -34,7 +34,7 @@ CONFIG = "--config=configs/phantom.py"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([CONFIG, "--mode=trian"], "--mode=trian: value should be one of <prepare|"),
+        ([CONFIG, "--mode=trian"], "--mode=trian: value should be one of <translate|"),
         (
             [CONFIG, "--config.model.widht=8"],
             "--config.model.widht: the configuration has no field 'widht', did you "
@@ -62,15 +62,17 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
     ("arguments", "message"),
     [
         (["--config=configs/nowhere.py", "--workdir=RUN"], "configs/nowhere.py"),
-        ([CONFIG], "--mode=train needs --workdir"),
-        (["--workdir=RUN"], "--mode=train needs --config"),
-        (["--mode=translate", "--workdir=RUN"], "--mode=translate needs --input"),
+        ([CONFIG], "train needs --workdir"),
+        (["--workdir=RUN"], "train needs --config"),
+        (["--mode=translate", "--workdir=RUN"], "translate needs --input"),
         (
             [CONFIG, "--mode=evaluate", "--workdir=RUN"],
             "does not read --config; it reads --workdir",
         ),
         (["--workdir=RUN", CONFIG, "--output=x"], "does not read --output"),
-        (["stray"], "'stray' is not a flag"),
+        (["stray"], "'stray' is neither a mode nor a flag, expected --NAME=VALUE"),
+        (["trian"], "'trian' is neither a mode nor a flag, did you mean train?"),
+        (["--workdir=RUN", "train"], "the mode comes first: synthct train"),
         (
             ["--mode=translate", "--workdir=RUN", "--input=a", "--output=b"],
             "there is no folder RUN",
@@ -81,7 +83,7 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         ),
         (
             ["--mode=translate", "--model=a", "--input=a", "--output=b", "--step=1"],
-            "--mode=translate with --model does not read --step",
+            "translate with --model does not read --step",
         ),
         (
             ["--mode=translate", "--input=a", "--output=b", "--step=1"],
@@ -116,10 +118,11 @@ def test_debug_raises_the_error_itself(parse, tmp_path):
         main.main(parse("--debug", "--mode=evaluate", f"--workdir={nowhere}"))
 
 
-def test_help_lists_commands_flags_and_exit_statuses():
-    command = [sys.executable, "-m", "synthct_jax.main", "--helpfull"]
-    text = subprocess.run(command, capture_output=True, text=True).stdout
-    assert "--mode=translate --workdir=RUN --input=IN --output=OUT" in text
-    assert "Exit status" in text
+def test_help_lists_flags_and_exit_statuses():
+    command = [sys.executable, "-m", "synthct_jax.main"]
+    for arguments in ([], ["-h"], ["--helpfull"]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        assert "synthct translate --input=MR_FOLDER --output=OUT" in done.stdout
+        assert "Exit status" in done.stdout
     for name in ("data_dir", "workdir", "raw_dir", "input", "output", "step"):
-        assert f"--{name}: " in text
+        assert f"--{name}: " in done.stdout

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from configs import default
 from input_pipeline import intensity
+from synthct_jax.configs import default
 
 KNOTS = default.get_config().data.ct_knots
 

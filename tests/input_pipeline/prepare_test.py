@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from tiny_scans import hashes, own_config, tiny_phantom, write_scan, write_subjects
 
-from configs import chaos, folder
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import SPLITS, read_manifest
 from input_pipeline.intensity import MR_ONE
@@ -20,6 +19,7 @@ from input_pipeline.preparation.jobs import (
 from input_pipeline.preparation.prepare import prepare
 from input_pipeline.preparation.split import phantom_jobs, split_subjects
 from input_pipeline.volume import UnusableScan
+from synthct_jax.configs import chaos, folder
 
 # --- a folder of one's own ------------------------------------------------------------
 

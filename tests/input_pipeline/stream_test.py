@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from absl import flags
 
-from configs import phantom
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
 from input_pipeline.dataset import stream
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.storage import open_domain
 from input_pipeline.preparation.prepare import prepare
+from synthct_jax.configs import phantom
 
 SLICES = 12  # of each domain: three subjects of four
 

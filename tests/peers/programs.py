@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import default
+from synthct_jax.configs import default
 from synthct_jax.parallel.mesh import choose_mesh
 
 Call = Callable[[], Any]

@@ -11,8 +11,8 @@ import jax
 from ml_collections import ConfigDict
 from paths import PYTHONPATH
 
-from configs import phantom
 from synthct_jax import train
+from synthct_jax.configs import phantom
 
 STEPS = 6
 

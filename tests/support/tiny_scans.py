@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import folder, phantom
 from input_pipeline.volume import Volume
+from synthct_jax.configs import folder, phantom
 
 RAS_MM = (4.0, 3.0, 6.0)  # of columns, rows, slices in the NIfTI files below
 

@@ -7,9 +7,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from configs import phantom
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
+from synthct_jax.configs import phantom
 from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.sweep import pictures
 from synthct_jax.sweep.pictures import Place, View

@@ -128,7 +128,7 @@ def test_every_run_is_trained_and_evaluated_on_the_data_of_its_variant(
 ):
     status, modes = run(a_plan(), tmp_path)
     assert status == 0
-    file = "--config=configs/phantom.py:in"
+    file = "--config=phantom:in"
     overrides = "--config.train.steps=40"
     assert modes.of_mode("prepare") == [
         f"--mode=prepare {file}{end} {overrides} --data_dir={tmp_path}/data/in{end}"
@@ -263,7 +263,7 @@ def test_variants_and_seeds_may_be_added_and_no_other_configuration(tmp_path):
     assert "| in | 1 |" in (tmp_path / "table.md").read_text()
     with pytest.raises(ValueError) as refused:
         run(a_plan("in", "0", model__width=8), tmp_path)
-    assert "'--config=configs/phantom.py --config.train.steps=40'" in str(refused.value)
+    assert "'--config=phantom --config.train.steps=40'" in str(refused.value)
     assert "--config.model.width=8'" in str(refused.value)
 
 
