@@ -6,12 +6,15 @@ permissions are those of the process' umask.
 """
 
 import contextlib
+import csv
+import io
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 _unfinished: set[Path] = set()
 
@@ -61,6 +64,17 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     """Write text (UTF-8) or bytes as by `atomic_file`."""
     with atomic_file(path) as new:
         new.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def write_csv(
+    path: str | Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Write a table as by `atomic_file`; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows(rows)
+    write_file(path, text.getvalue())
 
 
 def is_vacant(folder: Path) -> bool:

@@ -81,6 +81,11 @@ class Volume:
             )
 
     @property
+    def grid(self) -> Origin:
+        """The grid of the voxels, in their present order."""
+        return Origin(affine=self.affine, shape=self.voxels.shape[:3])
+
+    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Spacing of slices, rows and columns in mm."""
         column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()

@@ -110,6 +110,29 @@ INPUT = flags.DEFINE_string(
         "out_of_phase or t2.",
         organs="synthetic CT, comma-separated: outputs of translate, volume files or "
         "DICOM folders.",
+        score="a synthetic CT: an output of translate, a volume file or a DICOM "
+        "folder.",
+    ),
+)
+PATIENTS = flags.DEFINE_string(
+    "patients",
+    None,
+    _help(
+        "patients",
+        translate="in place of --input, a folder of patients. Each subfolder, zip "
+        "archive or volume file in it is a scan, translated into OUTPUT/NAME. Those "
+        "that are done are left as they are.",
+    ),
+)
+TRUTH = flags.DEFINE_string(
+    "truth", None, _help("truth", score="the reference CT, as --input.")
+)
+MASK = flags.DEFINE_string(
+    "mask",
+    None,
+    _help(
+        "mask",
+        score="a volume file, whose voxels above 0 are compared; by default the body.",
     ),
 )
 OUTPUT = flags.DEFINE_string(
@@ -123,7 +146,7 @@ OUTPUT = flags.DEFINE_string(
         "WORKDIR/evaluation.",
         compare="a folder, ./comparison by default.",
         benchmark="a JSON file, ./benchmark.json by default.",
-        organs="a CSV file, by default none.",
+        organs__score="a CSV file, by default none.",
     ),
 )
 STEP = flags.DEFINE_integer(
@@ -282,6 +305,8 @@ def check(argv: Sequence[str]) -> None:
         if present and name not in needs + reads:
             names = ", ".join(f"--{n}" for n in needs + reads)
             raise ValueError(f"{called} does not read --{name}; it reads {names}")
+    if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
+        raise ValueError("translate needs --input or --patients, one of them")
     if flags.FLAGS["step"].present and not flags.FLAGS["workdir"].present:
         raise ValueError("--step is of a checkpoint: it needs --workdir")
     for name in ("step", "views"):

@@ -1,5 +1,6 @@
 """Dispatch from the flags to the mode that they name."""
 
+import sys
 from pathlib import Path
 
 from synthct_jax import flags
@@ -59,12 +60,25 @@ def run_mode() -> int:
             documents.compare_runs(runs, output := output or documents.FOLDER)
             print(f"Comparison: {output / 'compare.html'}")
         case "translate":
-            from synthct_jax.translate import translate
+            from synthct_jax.translate import translate, translate_all
 
             scan, views = flags.INPUT.value, flags.VIEWS.value
             generator = dict(workdir=workdir, step=step, model=model, views=views)
-            translate(scan, output, **generator)
-            print(f"Synthetic CT, preview and report: {output}")
+            if (patients := flags.path(flags.PATIENTS)) is None:
+                translate(scan, output, **generator)
+                print(f"Synthetic CT, preview and report: {output}")
+                return 0
+            done, failures = translate_all(patients, output, **generator)
+            for name, reason in failures.items():
+                print(f"error: {name}: {reason}", file=sys.stderr)
+            total = len(done) + len(failures)
+            print(f"{len(done)} of {total} patients are translated: {output}")
+            return 1 if failures else 0
+        case "score":
+            from synthct_jax.evaluation import score
+
+            files = flags.INPUT.value, flags.TRUTH.value
+            print(score.report(*files, mask=flags.MASK.value, output=output))
         case "organs":
             from synthct_jax.evaluation import organs
 

@@ -21,9 +21,10 @@ from input_pipeline import files, slices
 from input_pipeline.body import body_mask
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_covering, resample_from_grid
+from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
-from input_pipeline.scans.nifti import write_nifti
-from input_pipeline.scans.read_scan import find_channels, read_scan
+from input_pipeline.scans.nifti import READ_SUFFIXES, write_nifti
+from input_pipeline.scans.read_scan import channels_in_name, find_channels, read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import library_versions
@@ -50,6 +51,7 @@ def translate(
     step: int | None = None,
     model: str | None = None,
     views: int | None = None,
+    loaded: LoadedModel | None = None,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -63,6 +65,7 @@ def translate(
             the shipped one that fits the channels of the scan.
         views: of each slice to average over, see `views_of`; by default those of the
             generator's configuration.
+        loaded: the generator itself, in place of workdir, step and model.
 
     Returns:
         The content of OUT/report.json.
@@ -75,12 +78,10 @@ def translate(
     """
     files.check_vacant(output)
     read_from = scan
-    if workdir is not None:
-        loaded = load_model(workdir, step)
-    else:
-        if model is None:
+    if loaded is None:
+        if workdir is None and model is None:
             model, read_from = choose_shipped(scan)
-        loaded = load_model_file(model)
+        loaded = load(workdir, step, model)
     loaded = loaded.with_views(views)
     mr = read_mr(read_from, loaded.data["mr_channels"])
     axial = to_axial(mr)
@@ -143,6 +144,73 @@ def translate(
         }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def load(workdir: Path | None, step: int | None, model: str | None) -> LoadedModel:
+    """Read the generator of a run, or else a model file; errors as in `translate`."""
+    return load_model_file(model) if workdir is None else load_model(workdir, step)
+
+
+def translate_all(
+    patients: Path,
+    output: Path,
+    *,
+    workdir: Path | None = None,
+    step: int | None = None,
+    model: str | None = None,
+    views: int | None = None,
+) -> tuple[list[str], dict[str, str]]:
+    """Translate all patients of a folder, each into a folder of its name in `output`.
+
+    One that has such a folder is done, and one that fails does not stop the others.
+
+    Args:
+        patients: each subfolder, zip archive or volume file in it is a scan.
+        workdir, step, model, views: as for `translate`.
+
+    Returns:
+        The names of those that are done, and why the others failed, by name.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such generator; or the folder holds
+            no scan, two of one name, or files of single channels.
+    """
+    loaded = None
+    if workdir is not None or model is not None:
+        loaded = load(workdir, step, model)
+    suffixes = (archives.SUFFIX, *READ_SUFFIXES)
+    scans: dict[str, Path] = {}
+    for path in sorted(patients.iterdir()):
+        suffix = next((s for s in suffixes if path.name.lower().endswith(s)), None)
+        if path.name.startswith(".") or not (path.is_dir() or suffix):
+            continue
+        name = path.name if path.is_dir() else path.name[: -len(suffix)]
+        if name in scans:
+            raise ValueError(
+                f"{patients}: {scans[name].name} and {path.name} would both be "
+                f"translated into {output / name}: rename one"
+            )
+        if suffix and channels_in_name(path.name):
+            raise ValueError(
+                f"{path}: the name is that of one channel, expected all files of a "
+                "patient in a folder"
+            )
+        scans[name] = path
+    if not scans:
+        raise ValueError(
+            f"{patients}: neither folders nor files that end with {', '.join(suffixes)}"
+        )
+    done, failures = [], {}
+    for number, (name, path) in enumerate(scans.items(), start=1):
+        try:
+            if not (output / name / "report.json").exists():
+                translate(str(path), output / name, views=views, loaded=loaded)
+            done.append(name)
+            logging.info("%d of %d: %s is done", number, len(scans), name)
+        except (OSError, ValueError, FloatingPointError) as error:
+            failures[name] = str(error)
+            logging.error("%d of %d: %s failed: %s", number, len(scans), name, error)
+    return done, failures
 
 
 def choose_shipped(scan: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import scipy.ndimage
 from input_pipeline.body import body_mask
 from input_pipeline.volume import Origin, UnusableScan, Volume, to_axial
 
+SAME_GRID_MM = 0.1  # how far apart grids of different scans may be, to be one
 _LEAST_REACH = 0.5  # of the slices
 # Dice of the outlines. A CHAOS subject has 0.98 with its own T2, 0.79 with that 40 mm
 # off in both directions, 0.84 to 0.93 with the T2 of three others in its best place.
@@ -36,19 +37,30 @@ def grids_apart_mm(grid: Origin, other: Origin) -> float:
 
 
 def check_same_grid(
-    path: str, grid: Origin, other_path: str, other: Origin, *, within_mm: float
+    path: str,
+    grid: Origin,
+    other_path: str,
+    other: Origin,
+    *,
+    within_mm: float,
+    remedy: str = "",
 ) -> None:
-    """Raise UnusableScan, with both names, for grids further apart than that."""
+    """Raise UnusableScan, with both names, for grids further apart than that.
+
+    Args:
+        remedy: end of the message.
+    """
+    remedy = remedy and f"; {remedy}"
     if grid.shape != other.shape:
         raise UnusableScan(
             f"{path} has (slices, rows, columns) {grid.shape} and {other_path} has "
-            f"{other.shape}, expected one grid"
+            f"{other.shape}, expected one grid{remedy}"
         )
     apart_mm = grids_apart_mm(grid, other)
     if apart_mm > within_mm:
         raise UnusableScan(
             f"{path} and {other_path} lie up to {apart_mm:.4g} mm apart, expected one "
-            f"grid to {within_mm:g} mm"
+            f"grid to {within_mm:g} mm{remedy}"
         )
 
 

@@ -153,7 +153,7 @@ def evaluate(
     )
     with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
         results.write_json(folder / "metrics.json", computed)
-        results.write_csv(folder / "metrics.csv", computed)
+        results.write_csv(folder / "metrics.csv", computed.rows)
         page = evaluation_page.render(computed, slices=slices, curves=curves)
         (folder / "report.html").write_text(page, encoding="utf-8")
     for line in results.summary(computed):

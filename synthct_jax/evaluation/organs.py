@@ -15,9 +15,8 @@ from anterior, columns from the patient's right. Lists of `grid` are in the orde
 slices, rows and columns, but for the position of voxel (0, 0, 0): x, y, z as in NIfTI.
 """
 
-import csv
 import dataclasses
-import io
+import difflib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,16 +24,18 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.files import write_file
-from input_pipeline.scans.alignment import grids_apart_mm
-from input_pipeline.scans.nifti import SUFFIXES, read_nifti
-from input_pipeline.scans.read_scan import read_scan
-from input_pipeline.volume import Origin, UnusableScan, Volume, to_axial
+from input_pipeline.files import write_csv
+from input_pipeline.scans.nifti import READ_SUFFIXES
+from input_pipeline.volume import Origin, Volume
+from synthct_jax.evaluation.ct_files import (
+    check_grid,
+    check_table,
+    read_ct,
+    read_labels,
+)
 from synthct_jax.evaluation.threshold_ct import ThresholdRule
 from synthct_jax.metrics import tissues
 
-SYNTHETIC_CT = "synthetic_ct.nii.gz"
-_SAME_GRID_MM = 0.1
 _REGION = {"name": str, "organ": str, "slice": int}
 _REGION |= {"row": float, "column": float, "radius_mm": float}
 
@@ -67,13 +68,6 @@ class OrganHu:
     in_range: bool | None
 
 
-def read_ct(scan: str) -> Volume:
-    """Read a CT, or that in an output of `translate`, in axial order."""
-    folder_file = Path(scan) / SYNTHETIC_CT
-    source = str(folder_file) if folder_file.is_file() else scan
-    return to_axial(read_scan(source, modality="CT"))
-
-
 def report(
     scans: str,
     masks: Sequence[str],
@@ -90,21 +84,21 @@ def report(
         labels: such as '1:liver', '2:kidney'.
         data_dir: prepared data; `scans` are MR then, and measured are the CT of a
             `ThresholdRule` chosen on these data.
-        output: a CSV file to write as well, see `write_csv`.
+        output: a CSV file to write as well, with the fields of `OrganHu`.
 
     Raises:
         FileNotFoundError, ValueError: as for `measure`; or --organs or --output is not
             what is expected.
     """
-    if output is not None and output.suffix != ".csv":
-        raise ValueError(f"--output={output}: expected a name that ends with .csv")
+    check_table(output)
     # A path may contain commas itself.
     paths = [scans] if Path(scans).exists() else scans.split(",")
     read = read_ct if data_dir is None else ThresholdRule.fit(data_dir).read
     organ_of = parse_labels(labels)
     rows = measure(paths, masks, labels=organ_of, contrast=contrast, read=read)
     if output is not None:
-        write_csv(output, rows)
+        fields = [field.name for field in dataclasses.fields(OrganHu)]
+        write_csv(output, fields, map(dataclasses.astuple, rows))
     return format_table(rows)
 
 
@@ -142,7 +136,7 @@ def measure(
         ct = read(scan)
         selections = (
             _labelled(mask, ct, labels)
-            if mask.lower().endswith(SUFFIXES)
+            if mask.lower().endswith(READ_SUFFIXES)
             else _regions(mask, ct)
         )
         for region, organ, voxels in selections:
@@ -205,13 +199,7 @@ def _labelled(path: str, ct: Volume, labels: Mapping[int, str]) -> Iterator[Sele
             f"--masks has labels, {path}: --organs must say which organ each of them "
             "is, such as 1:liver,2:kidney"
         )
-    # The modality of a mask only says that values are kept.
-    mask = to_axial(read_nifti([path], modality="CT", channels=("hu",)))
-    _check_grid(path, mask.affine, mask.voxels.shape[:3], ct)
-    values = mask.voxels[..., 0]
-    if (values != np.round(values)).any():
-        wrong = float(values[values != np.round(values)][0])
-        raise UnusableScan(f"{path}: a voxel is {wrong:g}, expected integer labels")
+    values = read_labels(path, ct)
     for label, organ in labels.items():
         yield f"label {label}", organ, values == label
 
@@ -235,7 +223,7 @@ def _regions(path: str, ct: Volume) -> Iterator[Selection]:
             f"{path}: neither labels in NIfTI nor regions as synthct_jax/evaluation/"
             f"organs.py describes them: {type(error).__name__}: {error}"
         ) from error
-    _check_grid(path, affine, shape, ct)
+    check_grid(path, Origin(affine=affine, shape=shape), ct)
     _, row_mm, column_mm = ct.spacing_mm
     rows, columns = np.ogrid[: shape[1], : shape[2]]
     for name, organ, index, row, column, radius_mm in regions:
@@ -250,26 +238,13 @@ def _regions(path: str, ct: Volume) -> Iterator[Selection]:
         yield name, organ, voxels
 
 
-def _check_grid(path: str, affine: np.ndarray, shape: tuple, ct: Volume) -> None:
-    grid = Origin(affine=affine, shape=shape)
-    own = Origin(affine=ct.affine, shape=ct.voxels.shape[:3])
-    apart_mm = grids_apart_mm(grid, own)
-    if apart_mm > _SAME_GRID_MM:
-        how = (
-            f"{grid.shape} and {own.shape} slices, rows and columns"
-            if grid.shape != own.shape
-            else f"up to {apart_mm:.1f} mm apart"
-        )
-        raise UnusableScan(
-            f"{path} and {ct.source} are on different grids: {how}; masks belong on "
-            "the grid of the MR, which is that of its synthetic CT"
-        )
-
-
 def _check_organ(organ: str, where: str) -> None:
     if organ not in tissues.ORGANS:
+        close = difflib.get_close_matches(organ.lower(), tissues.ORGANS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"{where}: organ {organ!r}, expected one of {', '.join(tissues.ORGANS)}"
+            f"{where}: organ {organ!r}, expected one of "
+            f"{', '.join(tissues.ORGANS)}{hint}"
         )
 
 
@@ -313,12 +288,3 @@ def _cells(row: OrganHu) -> tuple[str, ...]:
         limits,
         "yes" if row.in_range else "NO",
     )
-
-
-def write_csv(path: Path, rows: Sequence[OrganHu]) -> None:
-    """Write the rows with the fields of `OrganHu`; a file of that name is replaced."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in dataclasses.fields(OrganHu))
-    writer.writerows(dataclasses.astuple(row) for row in rows)
-    write_file(path, text.getvalue())

@@ -89,7 +89,8 @@ def paired_rows(
 ) -> Iterator[Row]:
     """Yield errors in the body, and MAE and ME of its tissues, HU bands and border.
 
-    Label 0 of `label_names` is outside the body.
+    Label 0 of `label_names` is outside the body. Without labels or their names there
+    are no tissues.
     """
     subject = images.subject
     for name, metric in PAIRED.items():
@@ -119,16 +120,16 @@ def _errors_by_region(
 ) -> dict[str, dict[str, float]]:
     """Return {'mae', 'me', 'voxels'} of each region that the subject has."""
     hu, reference_ct, body = images.hu, images.reference_ct, images.body
-    by_label = paired.by_label(
-        hu, reference_ct, images.subject.labels, count=len(label_names)
-    )
+    regions, labels = {}, images.subject.labels
+    if label_names and labels is not None:
+        by_label = paired.by_label(hu, reference_ct, labels, count=len(label_names))
+        regions |= {
+            f"tissue:{name}": errors
+            for name, errors in zip(label_names[1:], by_label[1:], strict=True)
+        }
     by_band = paired.by_band(hu, reference_ct, body, tissues.BANDS)
     border = paired.fat_muscle_border(reference_ct, body).astype(np.int16)
     by_border = paired.by_label(hu, reference_ct, border, count=2)
-    regions = {
-        f"tissue:{name}": errors
-        for name, errors in zip(label_names[1:], by_label[1:], strict=True)
-    }
     regions |= {f"band:{name}": errors for name, errors in by_band.items()}
     regions["border:fat_muscle"] = by_border[1]
     return {region: errors for region, errors in regions.items() if errors}

@@ -5,7 +5,6 @@ table with units; metrics.json is a `Results`. Values that are not finite (the P
 equal images) are null in metrics.json and empty in metrics.csv.
 """
 
-import csv
 import dataclasses
 import functools
 import json
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from input_pipeline import files
 from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.metric_definitions import BODY, named
 from synthct_jax.metrics import haar_features
@@ -275,13 +275,10 @@ def read_json(path: Path) -> Results:
         raise ValueError(f"{path}: {error}") from error
 
 
-def write_csv(path: Path, results: Results) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Row._fields, "unit"])
-        for row in results.rows:
-            unit = named(row.metric).unit
-            writer.writerow([*map(_finite, row), unit])  # None is written as empty
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with their units, as in metrics.csv."""
+    cells = ([*map(_finite, row), named(row.metric).unit] for row in rows)
+    files.write_csv(path, [*Row._fields, "unit"], cells)
 
 
 def _finite(value: Any) -> Any:

@@ -25,8 +25,8 @@ MODES = {
     "translate": Mode(
         "make a synthetic CT of a patient's MR: a DICOM series and NIfTI",
         "synthct translate --input=MR_FOLDER --output=OUT",
-        ("input", "output"),
-        ("model", "workdir", "step", "views"),
+        ("output",),
+        ("input", "patients", "model", "workdir", "step", "views"),
     ),
     "prepare": Mode(
         "check scans, split them by subject and store their slices for training",
@@ -58,6 +58,12 @@ MODES = {
         ("workdir", "output"),
         ("step", "card"),
     ),
+    "score": Mode(
+        "measure a synthetic CT of any program against the reference CT on its grid",
+        "synthct score --input=SYNTHETIC_CT --truth=CT",
+        ("input", "truth"),
+        ("mask", "output"),
+    ),
     "organs": Mode(
         "measure the HU of organs by masks on the grid of the MR",
         "synthct organs --input=OUT --masks=LABELS.nii.gz --organs=1:liver,4:spleen",
@@ -85,5 +91,5 @@ MODES = {
 # With a model file in place of a run.
 WITH_MODEL = {
     "evaluate": (("model", "data_dir", "output"), _EVALUATED),
-    "translate": (("model", "input", "output"), ("views",)),
+    "translate": (("model", "output"), ("input", "patients", "views")),
 }

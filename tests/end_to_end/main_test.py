@@ -64,7 +64,7 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         (["--config=configs/nowhere.py", "--workdir=RUN"], "configs/nowhere.py"),
         ([CONFIG], "train needs --workdir"),
         (["--workdir=RUN"], "train needs --config"),
-        (["--mode=translate", "--workdir=RUN"], "translate needs --input"),
+        (["--mode=translate", "--workdir=RUN"], "translate needs --output"),
         (
             [CONFIG, "--mode=evaluate", "--workdir=RUN"],
             "does not read --config; it reads --workdir",
@@ -73,6 +73,7 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         (["stray"], "'stray' is neither a mode nor a flag, expected --NAME=VALUE"),
         (["trian"], "'trian' is neither a mode nor a flag, did you mean train?"),
         (["--workdir=RUN", "train"], "the mode comes first: synthct train"),
+        (["--mode=translate", "--output=b"], "needs --input or --patients, one of"),
         (
             ["--mode=translate", "--workdir=RUN", "--input=a", "--output=b"],
             "there is no folder RUN",

@@ -14,6 +14,7 @@ from input_pipeline.phantom import TISSUES, draw_subject
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.volume import Volume
 from synthct_jax.evaluation import organs
+from synthct_jax.evaluation.ct_files import SYNTHETIC_CT
 
 AFFINE = np.diag([-2.0, -3.0, 5.0, 1.0])  # axial order: i, j, k are column, row, slice
 GRID = {
@@ -36,7 +37,7 @@ def ct(tmp_path) -> str:
     hu = np.full((6, 5, 4), 60.0)
     hu[3, 2, 1] = 200
     (tmp_path / "out").mkdir()
-    save(tmp_path / "out" / organs.SYNTHETIC_CT, hu)
+    save(tmp_path / "out" / SYNTHETIC_CT, hu)
     return str(tmp_path / "out")
 
 
@@ -82,16 +83,18 @@ def test_unusable_masks_are_refused_by_name(ct, tmp_path):
     whole = save(tmp_path / "m.nii.gz", np.ones((6, 5, 4)))
     refused("--organs must say which organ", whole, ())
     refused("'livr', expected one of liver, spleen", whole, ("1:livr",))
+    refused("gas; did you mean kidney", whole, ("1:Kidneys",))
     refused("'liver', expected LABEL:ORGAN", whole, ("liver",))
     halves = save(tmp_path / "half.nii.gz", np.full((6, 5, 4), 0.5))
     refused(r"half.nii.gz: a voxel is 0.5, expected integer labels", halves)
     shifted = AFFINE.copy()
     shifted[1, 3] = 4
     moved = save(tmp_path / "moved.nii.gz", np.ones((6, 5, 4)), shifted)
-    refused("moved.nii.gz and .*out.* different grids: up to 4.0 mm apart", moved)
+    refused("moved.nii.gz and .*out.* lie up to 4 mm apart.*on the grid of the", moved)
     small = GRID | {"slices_rows_columns": [4, 5, 7]}
     refused(
-        r"small.json and .*\(4, 5, 7\) and", regions(tmp_path / "small.json", small)
+        r"small.json has .* \(4, 5, 7\) and .* has",
+        regions(tmp_path / "small.json", small),
     )
     refused("'dome': slice 4, expected 0 to 3", regions(tmp_path / "r.json", slice=4))
     (tmp_path / "x.json").write_text("{}")

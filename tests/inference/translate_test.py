@@ -2,9 +2,11 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import fake_dicom
 import jax
@@ -396,3 +398,26 @@ def test_empty_volume_is_refused(tmp_path):
 def test_missing_step_is_named(scan, tmp_path):
     with pytest.raises(FileNotFoundError, match="step 5, it has: 4, 6"):
         translate.translate(scan, tmp_path / "out", workdir=tiny_run().workdir, step=5)
+
+
+def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
+    scan, tmp_path
+):
+    patients, output = tmp_path / "patients", tmp_path / "out"
+    for name in ("anna", "berta"):
+        (patients / name).mkdir(parents=True)
+        for file in scan.split(","):
+            shutil.copy(file, patients / name / Path(file).name)
+    (patients / "cut.zip").write_bytes(b"PK")
+    (output / "anna").mkdir(parents=True)
+    (output / "anna" / "report.json").write_text("{}")  # done by an earlier call
+    workdir = tiny_run().workdir
+    done, failures = translate.translate_all(patients, output, workdir=workdir)
+    assert done == ["anna", "berta"] and "not a usable zip" in failures["cut"]
+    assert sorted(path.name for path in output.iterdir()) == done
+    assert (output / "anna" / "report.json").read_text() == "{}"
+    made = json.loads((output / "berta" / "report.json").read_text())
+    assert made["input"] == str(patients / "berta")
+    shutil.copy(scan.split(",")[0], patients)
+    with pytest.raises(ValueError, match="the name is that of one channel"):
+        translate.translate_all(patients, output, workdir=workdir)
