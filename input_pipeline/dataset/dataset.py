@@ -121,13 +121,13 @@ class Dataset:
                 f"{self.folder}: method=supervised needs MR and CT of the same "
                 f"training subjects, {min(unpaired)} has one of them only"
             )
-        for name in mr:
-            if (mr[name].slices, mr[name].affine) != (ct[name].slices, ct[name].affine):
-                raise ValueError(
-                    f"{self.folder}: method=supervised needs MR and CT on one grid, "
-                    f"those of {name} have {mr[name].slices} and {ct[name].slices} "
-                    "slices, or another position, spacing or orientation"
-                )
+        if apart := mr.keys() - self.manifest.paired_names("train"):
+            name = min(apart)
+            raise ValueError(
+                f"{self.folder}: method=supervised needs MR and CT on one grid, "
+                f"those of {name} have {mr[name].slices} and {ct[name].slices} "
+                "slices, or another position, spacing or orientation"
+            )
 
     # --- slices -----------------------------------------------------------------------
 

@@ -86,6 +86,14 @@ class Manifest:
     label_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def paired_names(self, split: str) -> set[str]:
+        """Return the subjects of a split whose MR and CT are on one grid."""
+        mr, ct = (
+            {s.name: (s.slices, s.affine) for s in self.domains[name].of_split(split)}
+            for name in ("mr", "ct")
+        )
+        return {name for name in mr if mr[name] == ct.get(name)}
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of prepared.json."""
         return json.loads(self._text())

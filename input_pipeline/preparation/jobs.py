@@ -13,6 +13,7 @@ import numpy as np
 from input_pipeline.body import body_mask
 from input_pipeline.preparation.statistics import count_values
 from input_pipeline.resample import Grid, grid_around, resample_to_grid
+from input_pipeline.scans.alignment import SAME_GRID_MM, grids_apart_mm
 from input_pipeline.slices import grid_affine, grid_of_body, to_slices
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan, Volume, to_axial
 
@@ -117,26 +118,27 @@ def store_volume(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanJob(Job):
-    """A scan of a patient, in a folder or file that `read_scan` understands."""
+    """A scan of a patient, in a folder or file that `read_scan` understands.
+
+    Attributes:
+        mr_path: of a CT, the MR of the same person, if there is one. Where both are on
+            one grid, their slices are, too.
+    """
 
     domain: str
     path: str
+    mr_path: str | None = None
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
         """Read the scan, cut it into slices and store them."""
-        # Phantoms do without DICOM and NIfTI.
-        from input_pipeline.scans.read_scan import read_scan
-
-        modality = MODALITY[self.domain]
-        channels = slice_format.channels(self.domain)
-        volume = to_axial(read_scan(self.path, modality=modality, channels=channels))
-        mask = body_mask(volume.voxels, modality, volume.spacing_mm)
-        grid = grid_of_body(
-            volume, mask, size=slice_format.size, spacing_mm=slice_format.spacing_mm
-        )
-        # Slices above and below the body hold nothing; in between, all stay.
-        filled = np.flatnonzero(mask.any(axis=(1, 2)))
-        first, last = filled[0], filled[-1]
+        volume, mask = _read(self.path, self.domain, slice_format)
+        grid, first, last = _grid_and_slices(volume, mask, slice_format)
+        if self.mr_path:
+            mr, mr_mask = _read(self.mr_path, "mr", slice_format)
+            if grids_apart_mm(volume.grid, mr.grid) <= SAME_GRID_MM:
+                grid, first, last = _grid_and_slices(mr, mr_mask, slice_format)
+                volume = dataclasses.replace(volume, affine=mr.affine)
+        affine = grid_affine(volume, grid, first_slice=first)
         volume = dataclasses.replace(volume, voxels=volume.voxels[first : last + 1])
         return [
             _store_image(
@@ -147,7 +149,7 @@ class ScanJob(Job):
                 folder,
                 job=self,
                 domain=self.domain,
-                affine=grid_affine(volume, grid, first_slice=first),
+                affine=affine,
             )
         ]
 
@@ -206,6 +208,30 @@ class PhantomJob(Job):
                 _store_image(volume, grid, mask, slice_format, folder, **common)
             )
         return stored
+
+
+def _read(
+    path: str, domain: str, slice_format: SliceFormat
+) -> tuple[Volume, np.ndarray]:
+    """Return a scan in axial order, and the mask of its body."""
+    # Phantoms do without DICOM and NIfTI.
+    from input_pipeline.scans.read_scan import read_scan
+
+    modality, channels = MODALITY[domain], slice_format.channels(domain)
+    volume = to_axial(read_scan(path, modality=modality, channels=channels))
+    return volume, body_mask(volume.voxels, modality, volume.spacing_mm)
+
+
+def _grid_and_slices(
+    volume: Volume, mask: np.ndarray, slice_format: SliceFormat
+) -> tuple[Grid, int, int]:
+    """Return the pixels around the body, and its first and last slice."""
+    grid = grid_of_body(
+        volume, mask, size=slice_format.size, spacing_mm=slice_format.spacing_mm
+    )
+    # Slices above and below the body hold nothing; in between, all stay.
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    return grid, filled[0], filled[-1]
 
 
 def _store_image(

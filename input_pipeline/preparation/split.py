@@ -75,12 +75,14 @@ def split_scans(
             warnings.append(
                 f"{domain}: {count} subjects, none left for {' and '.join(missing)}"
             )
+    mr_paths = {scan.name: str(scan.path) for scan in scans if scan.domain == "mr"}
     return [
         ScanJob(
             name=scan.name,
             split=split_of[scan.name],
             domain=scan.domain,
             path=str(scan.path),
+            mr_path=mr_paths.get(scan.name) if scan.domain == "ct" else None,
         )
         for scan in scans
     ]

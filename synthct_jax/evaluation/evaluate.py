@@ -1,7 +1,7 @@
 """Evaluation of a checkpoint on prepared data, beside baselines.
 
-Where the reference CT is known (subjects with MR, CT and labels: the phantom's) errors
-are computed in the body and in its regions. On all data, unpaired ones included,
+Where the reference CT is known (subjects with MR and CT on one grid) errors are
+computed in the body and in its regions. On all data, unpaired ones included,
 synthetic CT are compared with real CT as distributions, and with their own MR. Subjects
 are read one after another: memory holds one of them, and small summaries of the others.
 """

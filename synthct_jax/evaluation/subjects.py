@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
@@ -14,8 +14,8 @@ class EvaluationSubject(SubjectVolume):
     """A subject to translate: the stored MR, and its reference CT where it is known.
 
     Attributes:
-        reference_ct, labels: (slices, rows, columns) HU and labels; None where the
-            reference CT is not known.
+        reference_ct: (slices, rows, columns) HU; None where it is not known.
+        labels: (slices, rows, columns); None where the tissues are not known.
     """
 
     reference_ct: np.ndarray | None = None
@@ -33,50 +33,48 @@ class EvaluationSubject(SubjectVolume):
 
 
 def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
-    """Yield all MR subjects of a split; those with labels have a reference CT.
+    """Yield all MR subjects of a split; those with a CT on their grid have a reference.
 
-    The same name in MR and CT is the same person, but only labels say that both are
-    on one grid in one breath.
+    The same name in MR and CT is the same person. That both show the same breath is
+    taken for granted where somebody has put them on one grid.
 
     Raises:
         ValueError: MR, CT and labels of a subject differ in name or shape.
     """
-    paired = _paired_names(dataset, split)
+    paired = dataset.manifest.paired_names(split)
+    known = {"ct": paired, "labels": set()}
+    if "labels" in dataset.manifest.domains:
+        labels = dataset.manifest.domains["labels"].of_split(split)
+        known["labels"] = paired & {subject.name for subject in labels}
     # Subjects are in the same order in all domains.
-    references = zip(
-        *(
-            (v for v in dataset.subjects(domain, split) if v.name in paired)
-            for domain in ("ct", "labels")
-            if paired
-        ),
-        strict=True,
-    )
+    volumes = {
+        domain: _volumes(dataset, domain, split, names)
+        for domain, names in known.items()
+    }
     for mr in dataset.subjects("mr", split):
-        fields = {f.name: getattr(mr, f.name) for f in dataclasses.fields(mr)}
-        if mr.name not in paired:
-            yield EvaluationSubject(**fields)
-            continue
-        ct, labels = next(references)
-        shape = (*mr.stored.shape[:3], 1)
-        if not (ct.name == labels.name == mr.name) or not (
-            ct.stored.shape == labels.stored.shape == shape
-        ):
-            raise ValueError(
-                f"{dataset.folder}: MR {mr.name} {mr.stored.shape}, CT {ct.name} "
-                f"{ct.stored.shape} and labels {labels.name} {labels.stored.shape} do "
-                "not belong together"
-            )
+        images = {}
+        for domain, names in known.items():
+            if mr.name not in names:
+                continue
+            other = next(volumes[domain])
+            if (other.name, *other.stored.shape[:3]) != (mr.name, *mr.stored.shape[:3]):
+                raise ValueError(
+                    f"{dataset.folder}: MR {mr.name} {mr.stored.shape} and {domain} "
+                    f"{other.name} {other.stored.shape} do not belong together"
+                )
+            images[domain] = other.stored[..., 0]
         yield EvaluationSubject(
-            **fields, reference_ct=ct.stored[..., 0], labels=labels.stored[..., 0]
+            **{f.name: getattr(mr, f.name) for f in dataclasses.fields(mr)},
+            reference_ct=images.get("ct"),
+            labels=images.get("labels"),
         )
 
 
-def _paired_names(dataset: Dataset, split: str) -> set[str]:
-    domains = dataset.manifest.domains
-    if "labels" not in domains:
-        return set()
-    names = [{s.name for s in domain.of_split(split)} for domain in domains.values()]
-    return set.intersection(*names)
+def _volumes(
+    dataset: Dataset, domain: str, split: str, names: Collection[str]
+) -> Iterator[SubjectVolume]:
+    """Yield the volumes of some subjects; read nothing until one is asked for."""
+    yield from (v for v in dataset.subjects(domain, split) if v.name in names)
 
 
 def translate_checked(

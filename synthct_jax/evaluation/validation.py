@@ -40,15 +40,15 @@ def check_validation(config: ConfigDict, dataset: Dataset) -> None:
             f"train.best_metric is {metric!r}, expected one of those of which the "
             f"lowest is best: {', '.join(LOWER_IS_BETTER)}"
         )
-    if metric != "frechet_haar" and "labels" not in domains:
-        raise ValueError(
-            f"train.best_metric is {metric!r}, which needs the reference CT of MR "
-            f"subjects; {dataset.folder} has none: set it to frechet_haar"
-        )
     if not all(domains[domain].of_split("validation") for domain in ("mr", "ct")):
         raise ValueError(
             f"{dataset.folder} has no MR and CT subjects to validate on: set "
             f"train.evaluate_every to 0, it is {config.train.evaluate_every}"
+        )
+    if metric != "frechet_haar" and not dataset.manifest.paired_names("validation"):
+        raise ValueError(
+            f"train.best_metric is {metric!r}, which needs the reference CT of MR "
+            f"subjects; {dataset.folder} has none: set it to frechet_haar"
         )
 
 

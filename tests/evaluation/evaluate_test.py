@@ -234,6 +234,20 @@ def test_unpaired_data_have_no_errors_and_the_report_says_so(tmp_path):
     assert not any(row[0].startswith("MAE") for row in page.rows)
 
 
+def test_pairs_without_labels_have_errors_in_the_body_and_by_hu(tmp_path):
+    data, perfect = made_up_data(test=1)
+    manifest = data["dataset"].manifest
+    images_alone = {name: manifest.domains[name] for name in ("mr", "ct")}
+    manifest = dataclasses.replace(manifest, domains=images_alone, label_names=())
+    data["dataset"] = dataclasses.replace(data["dataset"], manifest=manifest)
+    evaluation = run(lambda mr: perfect(mr) + 30, data, tmp_path / "out")
+    evaluated = evaluation.results
+    assert evaluated.interval("me").value == pytest.approx(30)
+    assert evaluated.interval("me", region="band:bone").value == pytest.approx(30)
+    assert not evaluated.regions("tissue")
+    assert "differs from the reference CT by 30 HU" in HtmlPage(evaluation.report).text
+
+
 def test_cycle_error_is_reported_by_channel(tmp_path):
     data, perfect = made_up_data(test=1)
     back = {}

@@ -1,6 +1,7 @@
 import json
 import os
 
+import nibabel
 import numpy as np
 import pytest
 from tiny_scans import hashes, own_config, tiny_phantom, write_scan, write_subjects
@@ -98,6 +99,32 @@ def test_affine_places_prepared_slices_in_the_patient(own):
     # The ellipse's centre is voxel (22, 26), its slices are 1 to 4.
     expected = [-100 + 22 * 4, -60 + 26 * 3, 30 + 2.5 * 6]
     np.testing.assert_allclose(centre[:3], expected, atol=1.0)
+
+
+def test_ct_on_the_grid_of_its_mr_is_cut_like_it(tmp_path):
+    raw, names = tmp_path / "raw", ["one_grid", "two_grids"]
+    write_subjects(raw, mr=names, ct=names)
+    for name in names:
+        path = raw / "ct" / name / "ct.nii.gz"
+        image = nibabel.load(path)
+        hu = np.roll(image.get_fdata(dtype=np.float32), 2, axis=0)  # 8 mm aside
+        hu[..., 0] = hu[..., 1]  # a slice more of the body
+        affine = image.affine.copy()
+        affine[2, 3] += 3 * (name == "two_grids")
+        nibabel.save(nibabel.Nifti1Image(hu, affine), path)
+    config = own_config(split=(1.0, 0.0, 0.0))
+    prepared = prepare(config, raw, tmp_path / "data", workers=1)
+    assert prepared.paired_names("train") == {"one_grid"}
+    places = {
+        domain: {
+            name: np.argwhere(images[..., 0] > {"mr": 0, "ct": -400}[domain])
+            for name, images in read_subjects(tmp_path / "data", domain, "train")
+        }
+        for domain in ("mr", "ct")
+    }
+    aside = [places["ct"][n].mean(axis=0) - places["mr"][n].mean(axis=0) for n in names]
+    assert abs(aside[0][2]) == pytest.approx(8 / 5, abs=0.1)  # pixels of 5 mm
+    assert aside[1][2] == pytest.approx(0, abs=0.1)  # each in the middle of its own
 
 
 def test_statistics_describe_the_body(own):
