@@ -336,7 +336,9 @@ def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
 
 
 def test_training_is_done_at_the_last_step_of_its_own_configuration(tmp_path):
-    config = {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
+    config = metadata.restore_config(
+        {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
+    )
     a_checkpoint(tmp_path, 20, config)
     assert not plan_file.is_trained(tmp_path, config)
     a_checkpoint(tmp_path, 40, config)
