@@ -32,8 +32,6 @@ def main(argv: list[str]) -> int:
     try:
         flags.check(argv)
         status = modes.run_mode()
-    except signals.Stopped as stopped:
-        signals.abort(stopped.code, f"Stopped by {stopped.name}")
     except Exception as error:
         expected = isinstance(error, ValueError | OSError | FloatingPointError)
         if flags.DEBUG.value or not expected:
@@ -56,13 +54,16 @@ def run() -> None:
         sys.exit(0)
     environment.tune_process(arguments)
     signals.catch()
-    # ml_collections reads overrides of the configuration from sys.argv.
     try:
-        sys.argv[1:] = arguments_as_flags(arguments, modes=flags.MODES)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
-    app.run(main, flags_parser=parse_flags)
+        # ml_collections reads overrides of the configuration from sys.argv.
+        try:
+            sys.argv[1:] = arguments_as_flags(arguments, modes=flags.MODES)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(USAGE_ERROR)
+        app.run(main, flags_parser=parse_flags)
+    except signals.Stopped as stopped:  # also while a configuration is read
+        signals.abort(stopped.code, f"Stopped by {stopped.name}")
 
 
 if __name__ == "__main__":

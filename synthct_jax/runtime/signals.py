@@ -77,10 +77,34 @@ def abort(status: int, reason: str = "") -> NoReturn:
 
 def raise_stopped(number: int, frame: FrameType | None) -> None:
     """Handle the first signal; others must not interrupt the removal of outputs."""
-    del frame
-    if not _handled.is_set():
-        _handled.set()
-        raise Stopped(number)
+    if _handled.is_set():
+        return
+    _handled.set()
+    if _is_called_from_c(frame):
+        _end(number)
+    raise Stopped(number)
+
+
+def _is_called_from_c(frame: FrameType | None) -> bool:
+    """Return whether the frame was called by C code that cannot pass an exception on.
+
+    Extension modules that import others end the process with SIGABRT, and Python
+    ignores an exception of JAX's callback of the garbage collector.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if "importlib._bootstrap" in code.co_filename or "_gc_" in code.co_name:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end(number: int) -> NoReturn:
+    """Remove unfinished outputs and end this process and its workers at once."""
+    for process in multiprocessing.active_children():
+        process.kill()
+    files.remove_unfinished()
+    abort(128 + number, f"Stopped by {signal.Signals(number).name}")
 
 
 def _watch(reader: socket.socket, writer: socket.socket) -> None:
@@ -93,8 +117,5 @@ def _watch(reader: socket.socket, writer: socket.socket) -> None:
             continue
         if handled:
             time.sleep(CLEANUP_SECONDS)
-        for process in multiprocessing.active_children():
-            process.kill()
-        files.remove_unfinished()
-        abort(128 + number, f"Stopped by {signal.Signals(number).name}")
+        _end(number)
     writer.close()
