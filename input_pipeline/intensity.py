@@ -112,7 +112,7 @@ def mr_to_unit(stored: np.ndarray, exponent: float = 1.0) -> np.ndarray:
     An exponent below 1 gives dark tissue more of the range.
     """
     share = np.clip(stored * np.float32(1 / MR_ONE), 0, 1)
-    return (2 * share ** np.float32(exponent) - 1).astype(np.float32)
+    return (2 * share**exponent - 1).astype(np.float32)
 
 
 def hu_to_int16(hu: np.ndarray) -> np.ndarray:

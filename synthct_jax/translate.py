@@ -23,7 +23,7 @@ from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_covering, resample_from_grid
 from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
-from input_pipeline.scans.nifti import READ_SUFFIXES, write_nifti
+from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
 from input_pipeline.scans.read_scan import channels_in_name, find_channels, read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
@@ -178,10 +178,27 @@ def translate_all(
     loaded = None
     if workdir is not None or model is not None:
         loaded = load(workdir, step, model)
-    suffixes = (archives.SUFFIX, *READ_SUFFIXES)
+    scans = _find_scans(patients, output)
+    done, failures = [], {}
+    for number, (name, path) in enumerate(scans.items(), start=1):
+        try:
+            if not (output / name / "report.json").exists():
+                translate(str(path), output / name, views=views, loaded=loaded)
+            done.append(name)
+            logging.info("%d of %d: %s is done", number, len(scans), name)
+        except (OSError, ValueError, FloatingPointError) as error:
+            failures[name] = str(error)
+            logging.error("%d of %d: %s failed: %s", number, len(scans), name, error)
+    return done, failures
+
+
+def _find_scans(patients: Path, output: Path) -> dict[str, Path]:
+    """Return the scan of each patient by name; errors as in `translate_all`."""
     scans: dict[str, Path] = {}
     for path in sorted(patients.iterdir()):
-        suffix = next((s for s in suffixes if path.name.lower().endswith(s)), None)
+        suffix = volume_suffix(path.name)
+        if path.name.lower().endswith(archives.SUFFIX):
+            suffix = path.suffix
         if path.name.startswith(".") or not (path.is_dir() or suffix):
             continue
         name = path.name if path.is_dir() else path.name[: -len(suffix)]
@@ -197,20 +214,11 @@ def translate_all(
             )
         scans[name] = path
     if not scans:
+        suffixes = ", ".join((archives.SUFFIX, *READ_SUFFIXES))
         raise ValueError(
-            f"{patients}: neither folders nor files that end with {', '.join(suffixes)}"
+            f"{patients}: neither folders nor files that end with {suffixes}"
         )
-    done, failures = [], {}
-    for number, (name, path) in enumerate(scans.items(), start=1):
-        try:
-            if not (output / name / "report.json").exists():
-                translate(str(path), output / name, views=views, loaded=loaded)
-            done.append(name)
-            logging.info("%d of %d: %s is done", number, len(scans), name)
-        except (OSError, ValueError, FloatingPointError) as error:
-            failures[name] = str(error)
-            logging.error("%d of %d: %s failed: %s", number, len(scans), name, error)
-    return done, failures
+    return scans
 
 
 def choose_shipped(scan: str) -> tuple[str, str]:

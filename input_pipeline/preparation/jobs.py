@@ -131,12 +131,13 @@ class ScanJob(Job):
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
         """Read the scan, cut it into slices and store them."""
-        volume, mask = _read(self.path, self.domain, slice_format)
+        volume = _read(self.path, self.domain, slice_format)
+        mask = _mask(volume)
         grid, first, last = _grid_and_slices(volume, mask, slice_format)
         if self.mr_path:
-            mr, mr_mask = _read(self.mr_path, "mr", slice_format)
+            mr = _read(self.mr_path, "mr", slice_format)
             if grids_apart_mm(volume.grid, mr.grid) <= SAME_GRID_MM:
-                grid, first, last = _grid_and_slices(mr, mr_mask, slice_format)
+                grid, first, last = _grid_and_slices(mr, _mask(mr), slice_format)
                 volume = dataclasses.replace(volume, affine=mr.affine)
         affine = grid_affine(volume, grid, first_slice=first)
         volume = dataclasses.replace(volume, voxels=volume.voxels[first : last + 1])
@@ -210,16 +211,18 @@ class PhantomJob(Job):
         return stored
 
 
-def _read(
-    path: str, domain: str, slice_format: SliceFormat
-) -> tuple[Volume, np.ndarray]:
-    """Return a scan in axial order, and the mask of its body."""
+def _read(path: str, domain: str, slice_format: SliceFormat) -> Volume:
+    """Return a scan in axial order."""
     # Phantoms do without DICOM and NIfTI.
     from input_pipeline.scans.read_scan import read_scan
 
     modality, channels = MODALITY[domain], slice_format.channels(domain)
-    volume = to_axial(read_scan(path, modality=modality, channels=channels))
-    return volume, body_mask(volume.voxels, modality, volume.spacing_mm)
+    return to_axial(read_scan(path, modality=modality, channels=channels))
+
+
+def _mask(volume: Volume) -> np.ndarray:
+    """Return the mask of the body, (slices, rows, columns)."""
+    return body_mask(volume.voxels, volume.modality, volume.spacing_mm)
 
 
 def _grid_and_slices(

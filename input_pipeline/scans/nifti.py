@@ -24,6 +24,11 @@ _SCANNER = 1  # the space relative to the scanner
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
+def volume_suffix(path: str) -> str:
+    """Return the suffix of the name of a file that is read here, '' of any other."""
+    return next((s for s in READ_SUFFIXES if path.lower().endswith(s)), "")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NiftiOrigin(Origin):
     """A NIfTI file's grid, and the code that says what its RAS is relative to."""

@@ -9,7 +9,7 @@ from input_pipeline.scans import archives
 from input_pipeline.scans.alignment import check_one_body
 from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
 from input_pipeline.scans.dicom_reader import find_contrasts, read_dicom
-from input_pipeline.scans.nifti import READ_SUFFIXES, read_nifti
+from input_pipeline.scans.nifti import READ_SUFFIXES, read_nifti, volume_suffix
 from input_pipeline.volume import (
     CHANNELS,
     MR_CHANNELS,
@@ -77,7 +77,7 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
         with archives.unpacked(scan) as folder:
             return dict.fromkeys(find_channels(folder), scan)
     paths = _split(scan)
-    if len(paths) == 1 and not _is_volume_file(scan):
+    if len(paths) == 1 and not volume_suffix(scan):
         files = _channel_files(scan, MR_CHANNELS, None) if os.path.isdir(scan) else {}
         return dict.fromkeys(files or find_contrasts(scan), scan)
     channels = {}
@@ -106,10 +106,10 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
         if not files:
             return read_dicom(scan, modality=modality, channels=channels)
         return read_nifti(list(files.values()), modality=modality, channels=list(files))
-    if len(paths) == 1 and not _is_volume_file(scan):
+    if len(paths) == 1 and not volume_suffix(scan):
         return read_dicom(scan, modality=modality, channels=channels)
     for path in paths:
-        if not _is_volume_file(path):
+        if not volume_suffix(path):
             raise UnusableScan(
                 f"{path}: expected one of {', '.join(READ_SUFFIXES)}; a list has one "
                 "file a channel, a DICOM folder or zip archive is given alone"
@@ -147,21 +147,16 @@ def _split(scan: str) -> list[str]:
     return paths
 
 
-def _is_volume_file(path: str) -> bool:
-    return path.lower().endswith(READ_SUFFIXES)
-
-
 def _channel_files(
     folder: str, known: Sequence[str], channels: Sequence[str] | None
 ) -> dict[str, str]:
     """Find the NIfTI file of each channel; empty for a folder of DICOM files."""
-    files = [name for name in sorted(os.listdir(folder)) if _is_volume_file(name)]
+    files = [name for name in sorted(os.listdir(folder)) if volume_suffix(name)]
     if not files:
         return {}
     by_stem: dict[str, str] = {}
     for name in files:
-        suffix = next(s for s in READ_SUFFIXES if name.lower().endswith(s))
-        stem = name[: -len(suffix)]
+        stem = name[: -len(volume_suffix(name))]
         if stem in by_stem:
             raise UnusableScan(
                 f"{folder}: both {by_stem[stem]} and {name}, expected one of them"

@@ -112,7 +112,7 @@ def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:
     path = checkpoints_folder(workdir) / str(step) / "config" / "metadata"
     try:
         return CheckpointMetadata.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _require_step(workdir, step)
         raise damaged(path.parent, error) from error
 

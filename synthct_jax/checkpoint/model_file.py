@@ -132,8 +132,8 @@ def read_model(model: str) -> ModelFile:
         arrays = safetensors.numpy.load(content)
     except Exception as error:  # of any kind: another program has written both files
         raise UnusableModel(f"{path} is no safetensors file: {error}") from error
-    config = restore_config(card["config"])
     try:
+        config = restore_config(card["config"])
         expected = _generator_shapes(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnusableModel(

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline.files import write_csv
-from input_pipeline.scans.nifti import READ_SUFFIXES
+from input_pipeline.scans.nifti import volume_suffix
 from input_pipeline.volume import Origin, Volume
 from synthct_jax.evaluation.ct_files import (
     check_grid,
@@ -135,9 +135,7 @@ def measure(
     for scan, mask in zip(scans, itertools.cycle(masks), strict=False):
         ct = read(scan)
         selections = (
-            _labelled(mask, ct, labels)
-            if mask.lower().endswith(READ_SUFFIXES)
-            else _regions(mask, ct)
+            _labelled(mask, ct, labels) if volume_suffix(mask) else _regions(mask, ct)
         )
         for region, organ, voxels in selections:
             limits = tissues.ORGANS[organ][contrast]
