@@ -24,7 +24,7 @@ VARIANTS = {
 # Models that others start from than in_out_noncontrast; "": random weights.
 STARTS = {"in_out_noncontrast": "", "t2_portal_venous": "t2_noncontrast"}
 
-STEPS = {"in_out_noncontrast": 10_000, "t2_noncontrast": 16_000}
+STEPS = {"in_out_noncontrast": 10_000, "t2_noncontrast": 24_000}
 
 
 def get_config(variant: str = "in_out_noncontrast") -> ConfigDict:

@@ -28,11 +28,13 @@ _SPREAD = {
 # What differs much more from one patient to the next: food, bile, flow, iron.
 _WIDE = {"bowel_content": 0.6, "bile": 0.4, "artery": 0.3, "vein": 0.3}
 _FAT_LOGIT = 0.35  # of the fat fraction
-# Iron: share of patients, chosen, above that of the population. It adds to R2* of the
-# liver (1/s at 1.5 T, twice that at 3 T) from traces to what Wood et al. found in
-# overload (Blood 2005; 106:1460-1465). The part of it that R2 gains is chosen, about as
-# St Pierre et al. (Blood 2005; 105:855-861).
+# Iron: share of patients, chosen, above that of the population, and how many of these
+# have it in both organs and in the liver alone; the others in the spleen alone. It adds
+# to R2* (1/s at 1.5 T, twice that at 3 T) from traces to what Wood et al. found in
+# livers with overload (Blood 2005; 106:1460-1465). The part of it that R2 gains is
+# chosen, about as St Pierre et al. (Blood 2005; 105:855-861).
 _IRON_SHARE = 0.25
+_IRON_IN_BOTH, _IRON_IN_LIVER = 0.5, 0.3
 _IRON_R2_STAR = (15.0, 300.0)
 _IRON_R2_PART = 0.35
 _GAS_MM = 6.0  # over which gas disturbs the field: chosen
@@ -332,14 +334,17 @@ def draw_properties(
 def _add_iron(
     rng: np.random.Generator, properties: dict[str, np.ndarray], scanner: MrScanner
 ) -> None:
-    """Shorten T2 and T2* of some livers and, in half of these, of the spleen."""
-    share, liver, spleen = rng.uniform(size=3)
-    if share >= _IRON_SHARE:
+    """Shorten T2 and T2* of some livers and some spleens."""
+    patient, liver, spleen = rng.uniform(size=3)
+    if patient >= _IRON_SHARE:
         return
+    kind = patient / _IRON_SHARE
     low, high = np.log(_IRON_R2_STAR)
-    liver = np.exp(low + (high - low) * liver)  # 1/s
-    spleen = liver * max(0.0, 2 * spleen - 1)
-    for name, r2_star in (("liver", liver), ("spleen", spleen)):
+    liver, spleen = np.exp(low + (high - low) * np.array([liver, spleen]))  # 1/s
+    organs = {"liver": liver, "spleen": spleen}
+    if kind >= _IRON_IN_BOTH:
+        del organs["spleen" if kind < _IRON_IN_BOTH + _IRON_IN_LIVER else "liver"]
+    for name, r2_star in organs.items():
         label = tissues.LABELS[name]
         t2, t2_star = properties["t2_ms"][label], properties["t2_star_ms"][label]
         r2, r2_star = _IRON_R2_PART * r2_star, r2_star * scanner.tesla / 1.5

@@ -5,7 +5,10 @@ for 3.4 ppm (2.3 and 4.6 ms at 1.5 T, half of that at 3 T), give or take what ve
 and bandwidths make of it (Ma J, Dixon techniques for water and fat imaging. J Magn
 Reson Imaging 2008; 28:543-558). Repetition times and flip angles are those of dual-echo
 protocols of the abdomen, 2D (TR 80 to 220 ms, 60 to 90 degrees) and 3D (TR 3.7 to 7.9
-ms, 8 to 15 degrees). All other ranges are chosen to be wider than what images show.
+ms, 8 to 15 degrees). Echo times of T2 are those of turbo spin echoes (60 to 110 ms),
+and down to two thirds of it, because refocusing below 180 degrees makes the contrast of
+a shorter one (Busse RF et al., Magn Reson Med 2006; 55:1030-1037). All other ranges are
+chosen to be wider than what images show.
 """
 
 import dataclasses
@@ -20,7 +23,7 @@ class MrScanner:
     Attributes:
         tesla: field strength.
         te_out_ms, te_in_ms, tr_ms, flip_degrees: of the spoiled gradient echo.
-        t2_te_ms, t2_tr_ms: of the turbo spin echo.
+        t2_te_ms, t2_tr_ms: of the turbo spin echo; the contrast's echo time.
         fat_left: share of the fat's T2 signal that suppression leaves, 0 to 1.
         failed_suppression: share of the field of view where it does nothing, or takes
             the water instead, 0 to 1.
@@ -127,7 +130,7 @@ def _draw(rng: np.random.Generator) -> MrScanner:
         te_in_ms=te_in,
         tr_ms=tr,
         flip_degrees=flip,
-        t2_te_ms=uniform(55, 115),
+        t2_te_ms=uniform(40, 110),
         t2_tr_ms=np.exp(uniform(np.log(1200), np.log(8000))),
         fat_left=fat_left,
         failed_suppression=max(0.0, uniform(-0.3, 0.25)),
