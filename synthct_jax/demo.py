@@ -1,4 +1,4 @@
-"""Demonstration on the phantom: train, evaluate, translate a new patient.
+"""Demonstration on the phantom: translate a patient, then train a model of one's own.
 
     python -m synthct_jax.demo [WORKDIR]
 
@@ -10,41 +10,55 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
+from input_pipeline.files import new_folder
 from input_pipeline.phantom import draw_subject
-from input_pipeline.scans.nifti import write_nifti
-from input_pipeline.volume import Volume
+from input_pipeline.phantom.dicom import write_dicom
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 
-CONFIG = "phantom"
+CONFIG, MODEL = "phantom", "in_out_portal_venous"
 # No subject of a data set has this seed: theirs have 32 bits.
 PATIENT = 2**32 + 1
 
 
 def main(workdir: Path) -> int:
     started = time.monotonic()
-    run("--config=" + CONFIG, f"--workdir={workdir}")
+    patient = workdir / "patient" / "mr"
+    if not patient.exists():
+        draw_patient(patient)
+    translations = {name: workdir / f"{name}_model" for name in ("shipped", "own")}
+    translate(f"--model={MODEL}", patient, translations["shipped"])
+    series = translations["shipped"] / "dicom"
+    print(f"\nThe shipped model's CT series after {minutes(started)}: {series}\n")
+
+    run(f"--config={CONFIG}", f"--workdir={workdir}")
     run("--mode=evaluate", f"--workdir={workdir}")
-    scans = draw_patient(workdir / "patient")
-    translation = workdir / "translation"
-    if not translation.exists():
-        run(
-            "--mode=translate",
-            f"--workdir={workdir}",
-            f"--input={','.join(map(str, scans))}",
-            f"--output={translation}",
-        )
-    minutes = (time.monotonic() - started) / 60
+    shipped = workdir / "evaluation_of_shipped_model"
+    data = f"--data_dir={workdir / 'data'}"
+    run("--mode=evaluate", f"--model={MODEL}", data, f"--output={shipped}")
+    comparison = workdir / "comparison"
+    run("--mode=compare", f"--runs={workdir},{shipped}", f"--output={comparison}")
+    translate(f"--workdir={workdir}", patient, translations["own"])
     report = max(
         workdir.glob("evaluation/*/report.html"), key=lambda p: p.stat().st_mtime
     )
-    print(f"\nDone in {minutes:.1f} minutes.")
-    print(f"  evaluation report:   {report}")
-    print(f"  training data:       {workdir / 'data' / 'mr.png'}, ct.png beside it")
-    print(f"  a patient's preview: {translation / 'preview.png'}")
-    print(f"  a patient's series:  {translation / 'dicom'}")
+    data_sheet = workdir / "data" / "mr.png"
+    print(f"\nDone in {minutes(started)}.")
+    print(f"  training data:            {data_sheet}, ct.png beside it")
+    print(f"  evaluation of your model: {report}")
+    print(f"  beside the shipped model: {comparison / 'compare.html'}")
+    for name, folder in translations.items():
+        print(f"  patient by {name + ' model:':15}{folder / 'preview.png'}")
     return 0
+
+
+def minutes(started: float) -> str:
+    return f"{(time.monotonic() - started) / 60:.1f} minutes"
+
+
+def translate(model: str, scan: Path, output: Path) -> None:
+    """Translate a scan unless that is done."""
+    if not output.exists():
+        run("--mode=translate", model, f"--input={scan}", f"--output={output}")
 
 
 def run(*arguments: str) -> None:
@@ -54,33 +68,18 @@ def run(*arguments: str) -> None:
             sys.exit(status)
 
 
-def draw_patient(folder: Path) -> list[Path]:
-    """Draw a subject that is in no data set; return the files of its two MR phases."""
-    paths = [folder / f"{name}.nii.gz" for name in ("in_phase", "out_of_phase")]
-    reference_ct = folder / "true_ct.nii.gz"
-    if not reference_ct.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subject = draw_subject(
-            PATIENT,
-            size=192,
-            spacing_mm=2.0,
-            slices=24,
-            slice_mm=6.0,
-            contrast="portal_venous",
-        )
-        volume = Volume(
-            voxels=subject.mr.astype(np.float32),
-            affine=subject.affine,
-            modality="MR",
-            channels=("in_phase", "out_of_phase", "t2"),
-            source="phantom",
-            origin=None,
-        )
-        for channel, path in enumerate(paths):
-            path.unlink(missing_ok=True)
-            write_nifti(path, volume.voxels[..., channel], volume)
-        write_nifti(reference_ct, np.round(subject.ct_hu).astype(np.int16), volume)
-    return paths
+def draw_patient(folder: Path) -> None:
+    """Write the MR of a subject that is in no data set, as two DICOM series."""
+    subject = draw_subject(
+        PATIENT,
+        size=192,
+        spacing_mm=2.0,
+        slices=24,
+        slice_mm=6.0,
+        contrast="portal_venous",
+    )
+    with new_folder(folder) as new:
+        write_dicom(new, subject)
 
 
 if __name__ == "__main__":
