@@ -7,11 +7,14 @@ of `to_axial`: slices from inferior to superior, rows from anterior to posterior
 columns from the patient's right to the left, as a radiologist looks at them.
 """
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from input_pipeline.damage import describe_error, is_machine_fault
 
 MR_CHANNELS = ("in_phase", "out_of_phase", "t2")
 CHANNELS = {"MR": MR_CHANNELS, "CT": ("hu",)}
@@ -35,6 +38,23 @@ def check_channels(modality: str, channels: Sequence[str]) -> None:
 
 class UnusableScan(ValueError):
     """Raised for a scan that cannot become a volume; names the file and the reason."""
+
+
+@contextlib.contextmanager
+def unusable_on_error(path: str, problem: str) -> Iterator[None]:
+    """Raise UnusableScan, with the file and the reason, for an error in the block.
+
+    Libraries that read a damaged file raise errors of many kinds. Those of a disk, a
+    permission or a missing file stay as they are.
+    """
+    try:
+        yield
+    except UnusableScan:
+        raise
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        raise UnusableScan(f"{path}: {problem}: {describe_error(error)}") from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

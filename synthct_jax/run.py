@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,13 @@ from ml_collections import ConfigDict
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
+    DamagedCheckpoint,
+    check_descriptions,
     check_resumable,
+    checkpoints_folder,
+    list_steps,
     read_metadata,
+    set_aside,
 )
 from synthct_jax.model.optim import schedule
 from synthct_jax.model.train_state import Params, TrainState
@@ -74,12 +79,15 @@ class Run(contextlib.ExitStack):
     def guard(self) -> None:
         """Guard the state that there will be from now on, and find where to resume.
 
+        A checkpoint whose description is damaged is renamed, unless all are.
+
         Signals are remembered from `start_loop` on, and the watchdog waits for its
         first sign of life.
         """
         # Entered first and left last: a second signal must not end the last save.
         self._preemption = self.enter_context(Preemption())
         self._watchdog = self.enter_context(Watchdog(self._train.watchdog_seconds))
+        _set_damaged_descriptions_aside(self._workdir)
         validates = self._train.evaluate_every > 0
         self._checkpoints = self.enter_context(
             Checkpoints(
@@ -95,18 +103,41 @@ class Run(contextlib.ExitStack):
     ) -> TrainState | None:
         """Return the state of the latest checkpoint, None if there is none.
 
+        A checkpoint whose arrays are damaged is renamed once an earlier one has been
+        restored.
+
         Raises:
             ValueError: the checkpoint is of another experiment than `metadata`.
+            DamagedCheckpoint: none can be restored; or the latest cannot, and there
+                are several processes, of which some may have seen no damage.
         """
-        if not self.start:
-            return None
-        saved = read_metadata(self._workdir, self.start)
-        check_resumable(saved, metadata, self._workdir)
+        steps = [self.start] if self.start else []
+        if jax.process_count() == 1:
+            steps = list_steps(self._workdir)
+        damage: dict[int, str] = {}  # no errors: their tracebacks hold a state
+        for step in reversed(steps):
+            try:
+                state = self._restore(step, abstract, metadata)
+            except DamagedCheckpoint as error:
+                damage[step] = str(error)
+                continue
+            for damaged_step, reason in damage.items():
+                aside = self._checkpoints.set_aside(damaged_step)
+                logging.warning("%s. It was renamed to %s", reason, aside)
+            logging.info("Goes on after step %d", step)
+            self.start = step
+            return state
+        if damage:
+            raise _cannot_go_on(damage, self._workdir)
+        return None
+
+    def _restore(
+        self, step: int, abstract: TrainState, metadata: CheckpointMetadata
+    ) -> TrainState:
+        check_resumable(read_metadata(self._workdir, step), metadata, self._workdir)
         with self.goodput.measure("restore"):
-            state = self._checkpoints.restore(abstract, self.start)
-            jax.block_until_ready(state)
-        logging.info("Goes on after step %d", self.start)
-        return state
+            state = self._checkpoints.restore(abstract, step)
+            return jax.block_until_ready(state)
 
     def open_logs(self) -> None:
         """Open the logs, now that there is a state and steps are left to do."""
@@ -206,6 +237,35 @@ class Run(contextlib.ExitStack):
         if not due.last:
             self.goodput.enter("step")
         return False
+
+
+def _set_damaged_descriptions_aside(workdir: Path) -> None:
+    """Rename checkpoints whose descriptions are damaged.
+
+    Raises:
+        DamagedCheckpoint: all of them are, or there are several processes.
+    """
+    damage: dict[int, str] = {}
+    steps = list_steps(workdir)
+    for step in steps:
+        try:
+            check_descriptions(workdir, step)
+        except DamagedCheckpoint as error:
+            damage[step] = str(error)
+    if damage and (jax.process_count() > 1 or len(damage) == len(steps)):
+        raise _cannot_go_on(damage, workdir)
+    for step, reason in damage.items():
+        logging.warning("%s. It was renamed to %s", reason, set_aside(workdir, step))
+
+
+def _cannot_go_on(damage: Mapping[int, str], workdir: Path) -> DamagedCheckpoint:
+    """Return the error for checkpoints that are damaged, with the reason by step."""
+    step = max(damage)
+    remedy = "no other checkpoint of the run can be restored"
+    if jax.process_count() > 1:  # some of which may have seen no damage
+        folder = checkpoints_folder(workdir) / str(step)
+        remedy = f"rename or remove {folder} to go on from an earlier step"
+    return DamagedCheckpoint(f"{damage[step]}; {remedy}")
 
 
 @contextlib.contextmanager

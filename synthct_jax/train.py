@@ -28,7 +28,8 @@ from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
 from synthct_jax.model.batches import draw_anatomies, open_batches
-from synthct_jax.model.step import check_ranges, compiled, make_init, make_step
+from synthct_jax.model.ranges import check_ranges, check_relations
+from synthct_jax.model.step import compiled, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.run import Run
@@ -59,9 +60,10 @@ def train(
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite; that step is not saved.
     """
+    check_ranges(config)
     mesh = choose_mesh(config)
     method = methods.from_config(config, mesh=mesh)
-    check_ranges(config, method)
+    check_relations(config, size_multiple=method.size_multiple)
     check_start(config, workdir)
     with Run(config, workdir) as run:
         # Data.
@@ -114,6 +116,7 @@ def train(
         gather = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
         with run.goodput.measure("input_wait"):
             batch = sharding.to_global(next(batches), mesh)
+        logging.info("Compiling the training step")
         with run.goodput.measure("compile"):
             train_step = compiled(make_step(method, mesh, abstract), state, batch)
         run.start_loop()

@@ -20,7 +20,6 @@ class Subject:
         slices: number of stored slices, from inferior to superior.
         affine: 4 x 4, (column, row, slice, 1) of the stored slices to RAS mm.
         scale: for MR, the divisor of each channel; empty otherwise.
-        source: path or description of the scan.
     """
 
     name: str
@@ -28,7 +27,6 @@ class Subject:
     slices: int
     affine: tuple[tuple[float, ...], ...]
     scale: tuple[float, ...]
-    source: str
 
     @property
     def slice_mm(self) -> float:
@@ -121,7 +119,9 @@ def read_manifest(folder: str | Path) -> Manifest:
             "make one with --mode=prepare"
         )
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(
+            path.read_text(), parse_constant=_finite, parse_float=_finite
+        )
         version = fields.pop("format")
         if version != FORMAT:
             raise ValueError(
@@ -145,11 +145,12 @@ def read_manifest(folder: str | Path) -> Manifest:
         )
     except KeyError as error:
         raise ValueError(f"{path}: field {error} is missing") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _subject(fields: dict) -> Subject:
+    fields.pop("source", None)  # older data sets have the path of the scan
     affine = tuple(tuple(float(v) for v in row) for row in fields["affine"])
     if [len(row) for row in affine] != [4] * 4:
         raise ValueError(f"affine of {fields['name']} is {affine}, expected 4 x 4")
@@ -158,7 +159,19 @@ def _subject(fields: dict) -> Subject:
             f"split of {fields['name']} is {fields['split']!r}, expected one of "
             f"{', '.join(SPLITS)}"
         )
-    return _checked(Subject, fields, affine=affine, scale=tuple(fields["scale"]))
+    if fields["slices"] < 1:
+        raise ValueError(
+            f"{fields['name']} has {fields['slices']} slices, expected some"
+        )
+    scale = tuple(float(value) for value in fields["scale"])
+    return _checked(Subject, fields, affine=affine, scale=scale)
+
+
+def _finite(text: str) -> float:
+    """Return a number of JSON."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"a number is {text}, expected a finite one")
+    return number
 
 
 def _checked(cls, fields: dict, **converted):

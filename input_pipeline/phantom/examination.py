@@ -335,15 +335,16 @@ def _add_iron(
     rng: np.random.Generator, properties: dict[str, np.ndarray], scanner: MrScanner
 ) -> None:
     """Shorten T2 and T2* of some livers and some spleens."""
-    patient, liver, spleen = rng.uniform(size=3)
-    if patient >= _IRON_SHARE:
+    chance, *shares = rng.uniform(size=3)
+    if chance >= _IRON_SHARE:
         return
-    kind = patient / _IRON_SHARE
     low, high = np.log(_IRON_R2_STAR)
-    liver, spleen = np.exp(low + (high - low) * np.array([liver, spleen]))  # 1/s
-    organs = {"liver": liver, "spleen": spleen}
-    if kind >= _IRON_IN_BOTH:
-        del organs["spleen" if kind < _IRON_IN_BOTH + _IRON_IN_LIVER else "liver"]
+    r2_stars = np.exp(low + (high - low) * np.array(shares))  # 1/s at 1.5 T
+    organs = dict(zip(("liver", "spleen"), r2_stars, strict=True))
+    pattern = chance / _IRON_SHARE
+    if pattern >= _IRON_IN_BOTH:
+        in_liver = pattern < _IRON_IN_BOTH + _IRON_IN_LIVER
+        del organs["spleen" if in_liver else "liver"]
     for name, r2_star in organs.items():
         label = tissues.LABELS[name]
         t2, t2_star = properties["t2_ms"][label], properties["t2_star_ms"][label]

@@ -47,7 +47,6 @@ class StoredVolume:
     domain: str
     name: str
     split: str
-    source: str
     path: Path
     counts_path: Path | None
     slices: int
@@ -87,7 +86,6 @@ def store_volume(
     *,
     job: Job,
     domain: str,
-    source: str,
     affine: np.ndarray,
     scale: tuple[float, ...] = (),
     in_body: np.ndarray | None = None,
@@ -107,7 +105,6 @@ def store_volume(
         domain=domain,
         name=job.name,
         split=job.split,
-        source=source,
         path=path,
         counts_path=counts_path,
         slices=len(images),
@@ -183,20 +180,19 @@ class PhantomJob(Job):
         )
         channels = [MR_CHANNELS.index(name) for name in slice_format.mr_channels]
         images = {"mr": subject.mr[..., channels], "ct": subject.ct_hu[..., None]}
-        source = f"phantom, seed {self.seed}, {self.contrast}"
         stored = []
         for domain in self.domains:
             common = dict(job=self, domain=domain, affine=subject.affine)
             if domain == "labels":
                 labels = subject.labels[..., None].astype(np.int16)
-                stored.append(store_volume(labels, folder, source=source, **common))
+                stored.append(store_volume(labels, folder, **common))
                 continue
             volume = Volume(
                 voxels=images[domain],
                 affine=subject.affine,
                 modality=MODALITY[domain],
                 channels=slice_format.channels(domain),
-                source=f"{self.name} ({source})",
+                source=f"{self.name} (phantom, seed {self.seed})",
             )
             # Drawn on the very pixels that are stored: labels must not be interpolated.
             size = slice_format.size
@@ -259,7 +255,6 @@ def _store_image(
     return store_volume(
         images,
         folder,
-        source=volume.source,
         scale=tuple(float(s) for s in scale) if volume.modality == "MR" else (),
         in_body=resample_to_grid(body, grid, fill=0)[..., 0] >= 0.5,
         **labels,

@@ -5,8 +5,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import logging
-
+from input_pipeline.countdown import Countdown
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.jobs import Job, SliceFormat, store_subject
@@ -38,9 +37,10 @@ def write(
             store_subject, slice_format=slice_format, folder=scratch
         )
         results = {}
+        countdown = Countdown(len(jobs), "volumes")
         for place, result in enumerate(ordered_map(store, jobs)):
             results[place] = result
-            logging.info("%d of %d: %s", place + 1, len(jobs), jobs[place].name)
+            countdown.log(jobs[place].name)
         outcome = PrepareOutcome(results=results)
         if outcome.refused:
             return outcome

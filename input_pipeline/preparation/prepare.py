@@ -25,6 +25,7 @@ from input_pipeline.preparation import local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume
 from input_pipeline.preparation.outcome import PrepareOutcome
+from input_pipeline.ranges import DATA_RANGES, check_numbers
 from input_pipeline.scans import layout
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
 
@@ -58,6 +59,7 @@ def prepare(
             reasons. Nothing is written then.
         ValueError: a field of the configuration has no meaning; names it.
     """
+    check_numbers(config, DATA_RANGES)
     write = write or functools.partial(local.write, workers=workers)
     slice_format = _slice_format(config.data)
     warnings: list[str] = []
@@ -108,15 +110,6 @@ def _slice_format(data) -> SliceFormat:
         raise ValueError(
             f"data.mr_channels is {channels}, expected one or more of "
             f"{', '.join(MR_CHANNELS)}, each once"
-        )
-    if data.size < 1 or data.spacing_mm <= 0:
-        raise ValueError(
-            f"data.size is {data.size} and data.spacing_mm {data.spacing_mm}, "
-            "expected both above 0"
-        )
-    if not 0 < data.mr_percentile <= 100:
-        raise ValueError(
-            f"data.mr_percentile is {data.mr_percentile}, expected above 0, up to 100"
         )
     return SliceFormat(
         size=int(data.size),
@@ -211,5 +204,4 @@ def _subject(volume: StoredVolume) -> Subject:
         slices=volume.slices,
         affine=tuple(map(tuple, volume.affine.tolist())),
         scale=volume.scale,
-        source=volume.source,
     )

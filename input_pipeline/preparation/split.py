@@ -24,7 +24,7 @@ def split_subjects(
     """
     fractions = tuple(fractions)
     sensible = len(fractions) == 3 and min(fractions) >= 0 and fractions[0] > 0
-    if not sensible or abs(sum(fractions) - 1) > 1e-6:
+    if not sensible or not abs(sum(fractions) - 1) <= 1e-6:
         raise ValueError(
             f"data.split is {fractions}, expected fractions for train, validation and "
             "test that sum to 1, train above 0"

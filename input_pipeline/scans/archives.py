@@ -3,11 +3,10 @@
 import contextlib
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 
 from input_pipeline.files import scratch_folder
-from input_pipeline.volume import UnusableScan
+from input_pipeline.volume import UnusableScan, unusable_on_error
 
 SUFFIX = ".zip"
 
@@ -22,11 +21,11 @@ def unpacked(path: str | os.PathLike) -> Iterator[str]:
         UnusableScan: it is no zip archive, is damaged, or needs a password.
     """
     with scratch_folder() as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(folder)  # never to a place outside of it
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise UnusableScan(f"{path}: not a usable zip archive: {error}") from error
+        with (
+            unusable_on_error(os.fspath(path), "not a usable zip archive"),
+            zipfile.ZipFile(path) as archive,
+        ):
+            archive.extractall(folder)  # never to a place outside of it
         try:
             yield str(folder)
         except (FileNotFoundError, UnusableScan) as error:

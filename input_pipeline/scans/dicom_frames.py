@@ -5,21 +5,20 @@ geometry in functional groups (PS3.3 C.7.6.16); they are flattened here, so that
 everything after sees one plain header a frame.
 """
 
-import contextlib
 import dataclasses
-import logging
+import math
 import os
 import pathlib
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
@@ -29,7 +28,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from input_pipeline.volume import UnusableScan
+from input_pipeline.volume import UnusableScan, unusable_on_error
 
 # Functional groups that carry what a classic header says at its top level.
 _GROUPS = (
@@ -69,18 +68,14 @@ class Frame:
 
     def get(self, keyword: str):
         """Return the element's value, None if it is absent."""
-        try:
+        with unusable_on_error(self.path, f"{keyword} cannot be read"):
             return self.header.get(keyword)
-        # pydicom converts on access, and raises what the conversion raises.
-        except Exception as error:
-            raise UnusableScan(
-                f"{self.path}: {keyword} cannot be read: {error}"
-            ) from error
 
     def text(self, keyword: str) -> str:
         """Return the element as text, '' if it is absent or empty."""
         value = self.get(keyword)
-        return "" if value is None else str(value).strip()
+        with unusable_on_error(self.path, f"{keyword} cannot be read"):
+            return "" if value is None else str(value).strip()
 
     def number_or_none(self, keyword: str) -> float | None:
         """Return the value of an element as a number; None if absent or empty."""
@@ -88,11 +83,23 @@ class Frame:
         if value is None or value == "":
             return None
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
             raise UnusableScan(
-                f"{self.path}: {keyword} is {value!r}, expected a number"
-            ) from None
+                f"{self.path}: {keyword} is {value!r}, expected a finite number"
+            )
+        return number
+
+    def count(self, keyword: str) -> int | None:
+        """Return the value of an element as a count; None if absent or empty."""
+        number = self.number_or_none(keyword)
+        if number is not None and (number < 0 or number % 1):
+            raise UnusableScan(
+                f"{self.path}: {keyword} is {number}, expected a whole number"
+            )
+        return None if number is None else int(number)
 
     def numbers(self, keyword: str, count: int) -> np.ndarray:
         """Return `count` finite values, float64; refuse any others."""
@@ -117,22 +124,8 @@ class Frame:
     def image_type(self) -> tuple[str, ...]:
         """Return the values of ImageType in capitals; () if it is absent."""
         value = self.get("ImageType") or ()
-        values = (value,) if isinstance(value, str) else value
+        values = value if isinstance(value, MultiValue | tuple) else (value,)
         return tuple(str(v).strip().upper() for v in values)
-
-
-@contextlib.contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's warnings of oddities in headers that it reads nevertheless."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pydicom")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def find_frames(path: str) -> tuple[list[Frame], list[str]]:
@@ -154,11 +147,12 @@ def find_frames(path: str) -> tuple[list[Frame], list[str]]:
         paths = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
     frames, left_out = [], []
     for file in paths:
-        header = _read_header(file)
-        if header is None:
-            left_out.append(file)
-        else:
-            frames.extend(_split(file, header))
+        with unusable_on_error(file, "DICOM header cannot be read"):
+            header = _read_header(file)
+            if header is None:
+                left_out.append(file)
+            else:
+                frames.extend(_split(file, header))
     return frames, left_out
 
 
@@ -174,12 +168,12 @@ def _read_header(path: str) -> Dataset | None:
     try:
         # Large values stay on disk, but that there are pixels is known.
         header = pydicom.dcmread(path, defer_size=1024, force=not part10)
-    except (InvalidDicomError, OSError, ValueError, EOFError, KeyError) as error:
-        if not part10:
-            return None
-        raise UnusableScan(f"{path}: DICOM header cannot be read: {error}") from error
-    media = header.file_meta.get("MediaStorageSOPClassUID") if part10 else None
-    kind = media or header.get("SOPClassUID")
+        media = header.file_meta.get("MediaStorageSOPClassUID") if part10 else None
+        kind = media or header.get("SOPClassUID")
+    except Exception:
+        if part10:
+            raise
+        return None  # another kind of file, whose first bytes look like DICOM
     if kind in _IMAGE_CLASSES and "PixelData" not in header:
         raise UnusableScan(
             f"{path}: has no pixel data, or ends before it; expected an image"
@@ -203,10 +197,11 @@ def _check_not_cut(path: str, start: bytes) -> None:
 
 
 def _split(path: str, header: Dataset) -> list[Frame]:
-    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    whole = Frame(path, None, header)
+    per_frame = whole.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None:
-        return [Frame(path, None, header)]
-    count = frame_count(header)
+        return [whole]
+    count = frame_count(whole)
     if len(per_frame) != count:
         raise UnusableScan(
             f"{path}: {len(per_frame)} headers for {count} frames, expected one each"
@@ -222,8 +217,9 @@ def _split(path: str, header: Dataset) -> list[Frame]:
     ]
 
 
-def frame_count(header: Dataset) -> int:
-    return int(header.get("NumberOfFrames") or 1)
+def frame_count(frame: Frame) -> int:
+    """Return the number of frames in the file of a frame."""
+    return frame.count("NumberOfFrames") or 1
 
 
 def _flatten(common: Dataset, shared: Dataset, own: Dataset) -> Dataset:
@@ -258,7 +254,7 @@ def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
         plane = stacks[frame.path]
         if frame.number is not None and plane.ndim == 3:
             plane = plane[frame.number]
-        shape = (int(frame.header.get("Rows")), int(frame.header.get("Columns")))
+        shape = (frame.count("Rows"), frame.count("Columns"))
         if plane.shape != shape:
             raise UnusableScan(
                 f"{frame.path}: pixels are {plane.shape}, expected {shape}"
@@ -268,27 +264,27 @@ def read_pixels(frames: Iterable[Frame]) -> list[np.ndarray]:
 
 
 def _decode(path: str) -> np.ndarray:
-    dataset = pydicom.dcmread(path, force=True)
-    if "PixelData" not in dataset:
-        raise UnusableScan(f"{path}: has no pixel data")
-    syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_compressed:
-        try:
-            available = pydicom.pixels.get_decoder(syntax).is_available
-        except NotImplementedError:
-            raise UnusableScan(
-                f"{path}: pixels are compressed as {syntax.name}, which cannot be "
-                "read; convert the series to an uncompressed transfer syntax"
-            ) from None
-        if not available:
-            raise UnusableScan(
-                f"{path}: pixels are compressed as {syntax.name} and no decoder is "
-                "installed: pip install 'synthct_jax[compressed]'"
-            )
-    try:
-        return dataset.pixel_array
     # The decoders are many and raise what they like.
-    except Exception as error:
+    with unusable_on_error(path, "pixels are truncated or damaged"):
+        dataset = pydicom.dcmread(path, force=True)
+        if "PixelData" not in dataset:
+            raise UnusableScan(f"{path}: has no pixel data")
+        syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
+        if syntax is not None and syntax.is_compressed:
+            _require_decoder(path, syntax)
+        return dataset.pixel_array
+
+
+def _require_decoder(path: str, syntax: UID) -> None:
+    try:
+        available = pydicom.pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
         raise UnusableScan(
-            f"{path}: pixels are truncated or damaged: {error}"
-        ) from error
+            f"{path}: pixels are compressed as {syntax.name}, which cannot be read; "
+            "convert the series to an uncompressed transfer syntax"
+        ) from None
+    if not available:
+        raise UnusableScan(
+            f"{path}: pixels are compressed as {syntax.name} and no decoder is "
+            "installed: pip install 'synthct_jax[compressed]'"
+        )

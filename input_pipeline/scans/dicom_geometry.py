@@ -47,10 +47,10 @@ def spacing(frame: Frame) -> np.ndarray:
 
 def size(frame: Frame) -> tuple[int, int]:
     """Return rows and columns."""
-    rows, columns = frame.header.get("Rows"), frame.header.get("Columns")
+    rows, columns = frame.count("Rows"), frame.count("Columns")
     if not rows or not columns:
         raise UnusableScan(f"{frame.path}: has no pixel data (no Rows and Columns)")
-    return int(rows), int(columns)
+    return rows, columns
 
 
 def stack_slices(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 from pydicom.dataset import Dataset
 
 from input_pipeline.intensity import AIR_HU
@@ -18,10 +19,10 @@ from input_pipeline.scans.dicom_frames import (
     Frame,
     find_frames,
     frame_count,
-    quiet_pydicom,
     read_pixels,
 )
 from input_pipeline.scans.dicom_geometry import find_difference, size, stack_slices
+from input_pipeline.scans.quiet import quiet
 from input_pipeline.volume import (
     MR_CHANNELS,
     Origin,
@@ -31,6 +32,7 @@ from input_pipeline.volume import (
 )
 
 _SAME_POSITION_MM = 0.01
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 _PERSON = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 
@@ -116,8 +118,10 @@ def read_dicom(
     check_channels(modality, channels or ())
     if not os.path.exists(folder):
         raise FileNotFoundError(f"{folder}: no such file or folder")
-    with quiet_pydicom():
-        frames = _frames_of_modality(folder, modality)
+    with quiet("pydicom"):
+        frames, others = _frames_of_modality(folder, modality)
+        if others:
+            logging.info("%s: %s is read, passed over: %s", folder, modality, others)
         images = _group(frames, modality)
         if modality == "CT":
             chosen = {"hu": _only(images, folder, "one CT series")}
@@ -134,8 +138,8 @@ def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
         UnusableScan: there is none; lists the images.
     """
     folder = os.fspath(folder)
-    with quiet_pydicom():
-        images = _group(_frames_of_modality(folder, "MR"), "MR")
+    with quiet("pydicom"):
+        images = _group(_frames_of_modality(folder, "MR")[0], "MR")
     contrasts = {image.contrast for image in images}
     if contrasts == {None}:
         listing = "".join(f"\n  {image}" for image in images)
@@ -145,7 +149,8 @@ def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
     return tuple(name for name in MR_CHANNELS if name in contrasts)
 
 
-def _frames_of_modality(folder: str, modality: str) -> list[Frame]:
+def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
+    """Return the frames of a modality but localizers, and which others there are."""
     frames, left_out = find_frames(folder)
     if not frames:
         example = f", such as {os.path.basename(left_out[0])}" if left_out else ""
@@ -154,19 +159,17 @@ def _frames_of_modality(folder: str, modality: str) -> list[Frame]:
             f"expected {modality} images"
         )
     modalities = collections.Counter(f.text("Modality") or "none" for f in frames)
+    del modalities[modality]
     frames = [f for f in frames if f.text("Modality") == modality]
+    others = ", ".join(f"{name} ({n} images)" for name, n in sorted(modalities.items()))
     if not frames:
-        counts = ", ".join(
-            f"{name} ({n} images)" for name, n in sorted(modalities.items())
-        )
-        raise UnusableScan(f"{folder}: modality is {counts}, expected {modality}")
+        raise UnusableScan(f"{folder}: modality is {others}, expected {modality}")
     scans = [f for f in frames if "LOCALIZER" not in f.image_type()]
     if not scans:
         raise UnusableScan(
-            f"{folder}: only localizer images ({len(frames)}), expected {modality} "
-            "images"
+            f"{folder}: only localizers ({len(frames)}), expected {modality} images"
         )
-    return scans
+    return scans, others
 
 
 def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
@@ -274,13 +277,15 @@ def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
 
 def _check_plain(frame: Frame) -> None:
     size(frame)
-    if frame.number is None and frame_count(frame.header) > 1:
+    if frame.number is None and frame_count(frame) > 1:
         raise UnusableScan(
-            f"{frame.path}: {frame_count(frame.header)} frames without functional "
+            f"{frame.path}: {frame_count(frame)} frames without functional "
             "groups, so without a position each; expected single-frame files or an "
             "enhanced image"
         )
-    samples = frame.header.get("SamplesPerPixel", 1)
+    samples = 1
+    if "SamplesPerPixel" in frame.header:
+        samples = frame.count("SamplesPerPixel")
     colour = frame.text("PhotometricInterpretation") or "MONOCHROME2"
     if samples != 1 or colour != "MONOCHROME2":
         raise UnusableScan(
@@ -348,7 +353,13 @@ def _values(frames: Sequence[Frame], modality: str) -> np.ndarray:
             )
         if slope == 0:
             raise UnusableScan(f"{frame.path}: RescaleSlope is 0, expected above 0")
-        plane = stored * float(1 if slope is None else slope) + float(intercept or 0)
+        with np.errstate(over="ignore"):
+            plane = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+        if not np.abs(plane).max() < _MAX_FLOAT32:
+            raise UnusableScan(
+                f"{frame.path}: RescaleSlope is {slope} and RescaleIntercept "
+                f"{intercept}, expected values that are finite in float32"
+            )
         if modality == "CT":
             plane[_padding(frame, stored)] = AIR_HU
             plane = np.maximum(plane, AIR_HU)
@@ -358,10 +369,10 @@ def _values(frames: Sequence[Frame], modality: str) -> np.ndarray:
 
 def _padding(frame: Frame, stored: np.ndarray) -> np.ndarray:
     """Mask pixels outside the scanner's field of view (PS3.3 C.7.5.1.1.2)."""
-    padding = frame.header.get("PixelPaddingValue")
+    padding = frame.get("PixelPaddingValue")
     if not isinstance(padding, int):
         return np.zeros(stored.shape, bool)
-    limit = frame.header.get("PixelPaddingRangeLimit")
+    limit = frame.get("PixelPaddingRangeLimit")
     limit = limit if isinstance(limit, int) else padding
     # Unsigned pixels may come with a padding value that was read as signed.
     if stored.dtype.kind == "u":

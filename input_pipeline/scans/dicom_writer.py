@@ -8,49 +8,60 @@ SeriesDescription and DerivationDescription say that it is synthetic.
 
 import contextlib
 import datetime
+import io
 import os
-import uuid
+from pathlib import Path
 
 import numpy as np
+from absl import logging
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from pydicom.valuerep import format_number_as_ds
 
+from input_pipeline.damage import describe_error
 from input_pipeline.display import SOFT_TISSUE
 from input_pipeline.files import new_folder
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.scans.dicom_frames import quiet_pydicom
-from input_pipeline.scans.dicom_geometry import LPS_TO_RAS
 from input_pipeline.scans.dicom_reader import DicomOrigin
-from input_pipeline.volume import Volume, from_axial, slices_from_axial
+from input_pipeline.scans.made_up_headers import decimals, made_up_origin, pseudonymised
+from input_pipeline.scans.quiet import quiet
+from input_pipeline.volume import (
+    Volume,
+    from_axial,
+    slices_from_axial,
+    unusable_on_error,
+)
 
 LOWEST_HU, HIGHEST_HU = AIR_HU, 3071
 _NAME = "synthct_jax"
 
 # Elements of the patient, the study and the space (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2,
-# C.7.4.1). Those of type 2 must be present, if only empty.
-_INHERITED = (
+# C.7.4.1): those without which the series might land with another patient, and others.
+# Those of type 2 must be present, if only empty.
+_IDENTITY = (
     "SpecificCharacterSet",
     "PatientName",
     "PatientID",
     "IssuerOfPatientID",
     "PatientBirthDate",
     "PatientSex",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+)
+_OPTIONAL = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
-    "StudyInstanceUID",
     "StudyDate",
     "StudyTime",
     "StudyID",
     "StudyDescription",
     "AccessionNumber",
     "ReferringPhysicianName",
-    "FrameOfReferenceUID",
     "PositionReferenceIndicator",
     "PatientPosition",
     "LossyImageCompression",
@@ -82,6 +93,7 @@ class CtSeries:
 
     Attributes:
         paths: of the files, in the order of the slices.
+        left_out: keywords of optional elements that the MR has, but that are damaged.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class CtSeries:
         series_description: str = "synthetic CT",
         software: str = _NAME,
         remark: str = "",
+        pseudonymise: bool = False,
     ):
         """Check the arguments; nothing is written yet.
 
@@ -100,10 +113,14 @@ class CtSeries:
             series_description: 'synthetic CT' is put in front if it is not in it.
             software: name and version of the program.
             remark: end of the DerivationDescription.
+            pseudonymise: whether a made-up patient, study and frame of reference take
+                the place of the MR's.
 
         Raises:
             FileExistsError: the folder exists.
             ValueError: the volume is not on the grid of the files it was read from.
+            UnusableScan: an element that identifies the patient, the study or the
+                space is damaged.
         """
         self._folder = os.path.normpath(os.fspath(folder))
         if os.path.exists(self._folder):
@@ -115,13 +132,21 @@ class CtSeries:
         self._shape, self._affine = volume.voxels.shape[:3], volume.affine
         self._origin = volume.origin
         if not isinstance(self._origin, DicomOrigin):
-            self._origin = _made_up_origin(volume)
+            self._origin = made_up_origin(volume)
+        elif pseudonymise:
+            self._origin = pseudonymised(self._origin)
         try:
             from_axial(np.empty((*self._shape, 0)), self._affine, self._origin)
         except ValueError as error:
             raise ValueError(f"{volume.source}: {error}") from error
-        with quiet_pydicom():
-            self._series = _series(self._origin, series_description, software, remark)
+        problem = "a CT series cannot inherit its headers"
+        with quiet("pydicom"), unusable_on_error(volume.source, problem):
+            self._series, self.left_out = _series(
+                self._origin, series_description, software, remark
+            )
+            # Tried now, since values that cannot be written would be found too late.
+            pixels = np.zeros(self._origin.shape[1:], "<u2")
+            _save(_image(self._series, self._origin, 0, pixels), io.BytesIO())
         names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
         self.paths = [os.path.join(self._folder, name) for name in names]
         self._unfinished = contextlib.ExitStack()
@@ -187,66 +212,36 @@ class CtSeries:
         """Write slices in the order of the series, from slice `first` on."""
         stored = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32)
         stored = (stored - LOWEST_HU).astype("<u2")
-        with quiet_pydicom():
+        with quiet("pydicom"):
             for index, pixels in enumerate(stored, start=first):
                 image = _image(self._series, self._origin, index, pixels)
-                path = self._temporary / os.path.basename(self.paths[index])
-                image.save_as(path, enforce_file_format=True)
+                _save(image, self._temporary / os.path.basename(self.paths[index]))
 
 
-def _made_up_origin(axial: Volume) -> DicomOrigin:
-    """Make headers of axial slices of a patient who does not exist."""
-    slice_mm, row_mm, column_mm = axial.spacing_mm
-    to_lps = LPS_TO_RAS @ axial.affine[:3]
-    header = Dataset()
-    header.PatientName = "SYNTHETIC^CT"
-    # Archives merge by ID: each made-up patient needs another.
-    header.PatientID = f"SYNTHETIC-{uuid.uuid4().hex[:12].upper()}"
-    header.StudyInstanceUID = generate_uid()
-    header.StudyID = "1"
-    header.StudyDate = datetime.datetime.now().strftime("%Y%m%d")
-    header.StudyTime = datetime.datetime.now().strftime("%H%M%S")
-    header.StudyDescription = "synthetic CT"
-    header.FrameOfReferenceUID = generate_uid()
-    header.PatientPosition = "HFS"
-    header.PixelSpacing = _decimals((row_mm, column_mm))
-    header.SliceThickness = _decimals((slice_mm,))[0]
-    header.ImageOrientationPatient = _decimals(
-        (*to_lps[:, 0] / column_mm, *to_lps[:, 1] / row_mm)
-    )
-    headers = []
-    for index in range(len(axial.voxels)):
-        own = Dataset()
-        own.update(header)
-        own.ImagePositionPatient = _decimals(to_lps @ (0, 0, index, 1))
-        headers.append(own)
-    return DicomOrigin(
-        headers=tuple(headers),
-        sources=((),) * len(headers),
-        affine=axial.affine,
-        shape=axial.voxels.shape[:3],
-    )
-
-
-def _decimals(values) -> list[str]:
-    """Format numbers as DICOM's decimal strings of at most 16 characters."""
-    # Adding 0 turns -0 into 0; rounding keeps 1e-17 from becoming an exponent.
-    return [format_number_as_ds(float(round(v, 10) + 0.0)) for v in values]
+def _save(image: Dataset, file: Path | io.BytesIO) -> None:
+    image.save_as(file, enforce_file_format=True)
 
 
 def _series(
     origin: DicomOrigin, description: str, software: str, remark: str
-) -> Dataset:
-    """Make the elements that all images of the series share."""
+) -> tuple[Dataset, list[str]]:
+    """Make the elements that all images of the series share.
+
+    Keywords of optional elements that cannot be read come second.
+    """
     now = datetime.datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     first = origin.headers[0]
     image = Dataset()
     for keyword in _TYPE_2:
         setattr(image, keyword, "")
-    for keyword in _INHERITED:
+    for keyword in _IDENTITY:
         if keyword in first:
             image[keyword] = first[keyword]
+    left_out: list[str] = []
+    for keyword in _OPTIONAL:
+        if (element := _readable_element(first, keyword, left_out)) is not None:
+            image[keyword] = element
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
         if not image.get(keyword):
             setattr(image, keyword, generate_uid())
@@ -255,11 +250,13 @@ def _series(
 
     image.Modality = "CT"
     image.SeriesInstanceUID = generate_uid()
-    image.SeriesNumber = int(first.get("SeriesNumber") or 0) + 1000
+    number = _readable_element(first, "SeriesNumber", left_out)
+    image.SeriesNumber = 1000 + (int(number.value or 0) if number else 0)
     image.SeriesDescription = description[:64]
     image.SeriesDate, image.SeriesTime = date, time
     # Without it the standard asks for a laterality. (0018,0015)
-    image.BodyPartExamined = first.get("BodyPartExamined") or "ABDOMEN"
+    part = _readable_element(first, "BodyPartExamined", left_out)
+    image.BodyPartExamined = (part and part.value) or "ABDOMEN"
     image.Manufacturer = image.ManufacturerModelName = _NAME
     image.SoftwareVersions = software[:64]
 
@@ -283,8 +280,9 @@ def _series(
     image.PixelSpacing = first.PixelSpacing
     image.ImageOrientationPatient = first.ImageOrientationPatient
     step = np.linalg.norm(origin.affine[:3, 2])
-    image.SliceThickness = first.get("SliceThickness") or _decimals((step,))[0]
-    image.SpacingBetweenSlices = _decimals((step,))[0]
+    thickness = _readable_element(first, "SliceThickness", left_out)
+    image.SliceThickness = (thickness and thickness.value) or decimals((step,))[0]
+    image.SpacingBetweenSlices = decimals((step,))[0]
 
     image.SamplesPerPixel = 1
     image.PhotometricInterpretation = "MONOCHROME2"
@@ -296,7 +294,29 @@ def _series(
     image.RescaleSlope = 1
     image.RescaleType = "HU"
     image.WindowCenter, image.WindowWidth = SOFT_TISSUE
-    return image
+    return image, left_out
+
+
+def _readable_element(
+    header: Dataset, keyword: str, left_out: list[str]
+) -> DataElement | None:
+    """Return an element; None if it is absent, or cannot be read or written.
+
+    Keywords of the latter are appended to `left_out`.
+    """
+    if keyword not in header:
+        return None
+    image = Dataset()
+    try:
+        if "SpecificCharacterSet" in header:
+            image.SpecificCharacterSet = header.SpecificCharacterSet
+        image[keyword] = header[keyword]
+        image.save_as(io.BytesIO(), implicit_vr=False, little_endian=True)
+    except Exception as error:  # pydicom converts when a value is read or written
+        logging.warning("%s is left out: %s", keyword, describe_error(error))
+        left_out.append(keyword)
+        return None
+    return image[keyword]
 
 
 def _code(value: str, meaning: str) -> Sequence:
@@ -323,7 +343,7 @@ def _image(
         *np.array(series.ImageOrientationPatient, np.float64).reshape(2, 3)
     )
     location = np.array(header.ImagePositionPatient, np.float64) @ normal
-    image.SliceLocation = _decimals((location,))[0]
+    image.SliceLocation = decimals((location,))[0]
     sources = []
     for sop_class, instance, frame in origin.sources[index]:
         item = Dataset()

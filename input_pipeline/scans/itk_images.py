@@ -24,8 +24,8 @@ def read_image(path: str) -> tuple[np.ndarray, np.ndarray]:
         ) from error
     try:
         image = SimpleITK.ReadImage(path)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except RuntimeError as error:  # only the last line says why
+        reason = str(error).strip().rpartition("\n")[2]
         raise UnusableScan(f"{path}: not a readable image: {reason}") from error
     values = SimpleITK.GetArrayViewFromImage(image)
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:

@@ -5,7 +5,6 @@ NIfTI-1 and NIfTI-2 are read by nibabel; other formats see `itk_images`.
 
 import dataclasses
 import os
-import zlib
 from collections.abc import Sequence
 
 import nibabel
@@ -15,7 +14,14 @@ from input_pipeline.files import atomic_file
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans import itk_images
 from input_pipeline.scans.alignment import check_same_grid, grids_apart_mm, onto_grid
-from input_pipeline.volume import Origin, UnusableScan, Volume, from_axial
+from input_pipeline.scans.quiet import quiet
+from input_pipeline.volume import (
+    Origin,
+    UnusableScan,
+    Volume,
+    from_axial,
+    unusable_on_error,
+)
 
 _SAME_GRID_MM = 1e-4
 SUFFIXES = (".nii", ".nii.gz")
@@ -108,10 +114,8 @@ def _read_file(path: str) -> tuple[np.ndarray, NiftiOrigin]:
 
 def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Return values, affine, and the code of the space, see `NiftiOrigin`."""
-    try:
+    with unusable_on_error(path, "not a NIfTI file"), quiet("nibabel"):
         image = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, zlib.error) as e:
-        raise UnusableScan(f"{path}: not a NIfTI file: {e}") from e
     # Also true of NIfTI-2, and of .hdr/.img pairs; Analyze files have no orientation.
     if not isinstance(image, nibabel.Nifti1Pair):
         raise UnusableScan(
@@ -124,16 +128,17 @@ def _read_nifti(path: str) -> tuple[np.ndarray, np.ndarray, int]:
         raise UnusableScan(
             f"{path}: an image of shape {image.shape}, expected one 3-D volume"
         )
-    affine, space = _affine(path, image)
+    with unusable_on_error(path, "the position in its header is damaged"):
+        affine, space = _affine(path, image)
     if image.get_data_dtype().kind not in "iuf":
         raise UnusableScan(
             f"{path}: values of type {image.get_data_dtype()}, expected real numbers"
         )
-    try:
+    # A cut .nii fails on its length, a cut .nii.gz in the decompressor. Values beyond
+    # float32 become infinite, and are refused as such.
+    overflow = np.errstate(over="ignore", invalid="ignore")
+    with unusable_on_error(path, "truncated, damaged or too large"), overflow:
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    # A cut .nii fails on its length, a cut .nii.gz in the decompressor.
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UnusableScan(f"{path}: truncated or damaged: {error}") from error
     return np.ascontiguousarray(values.transpose(2, 1, 0)), affine, space
 
 

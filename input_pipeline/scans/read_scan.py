@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from input_pipeline.scans import archives
 from input_pipeline.scans.alignment import check_one_body
-from input_pipeline.scans.dicom_frames import find_frames, quiet_pydicom
+from input_pipeline.scans.dicom_frames import find_frames
 from input_pipeline.scans.dicom_reader import find_contrasts, read_dicom
 from input_pipeline.scans.nifti import READ_SUFFIXES, read_nifti, volume_suffix
+from input_pipeline.scans.quiet import quiet
 from input_pipeline.volume import (
     CHANNELS,
     MR_CHANNELS,
@@ -169,7 +170,7 @@ def _channel_files(
         chosen = {channel: by_stem[channel] for channel in wanted}
     else:
         chosen = {}
-    with quiet_pydicom():
+    with quiet("pydicom"):
         with_dicom = bool(find_frames(folder)[0])
     if with_dicom and chosen:
         raise UnusableScan(

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import grain
 import numpy as np
-from absl import logging
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from input_pipeline.countdown import Countdown
 from input_pipeline.cpus import usable_cpus
 from input_pipeline.files import new_folder
 from input_pipeline.phantom import anatomy, shapes
@@ -99,10 +99,9 @@ def draw(anatomies: Anatomies, folder: Path, *, workers: int | None = None) -> N
         ]
         with worker_pool(workers) as pool:
             job = functools.partial(_draw_shard, anatomies)
-            done = pool.map(job, range(anatomies.count), names)
-            for number, _ in enumerate(done, start=1):
-                if number % 10 == 0 or number == anatomies.count:
-                    logging.info("%d of %d anatomies", number, anatomies.count)
+            countdown = Countdown(anatomies.count, "anatomies", every_seconds=10)
+            for _ in pool.map(job, range(anatomies.count), names):
+                countdown.log()
         (new / _FILE).write_text(json.dumps(dataclasses.asdict(anatomies)) + "\n")
 
 

@@ -10,6 +10,7 @@ contents: with a flipped bit it would restore other weights. So a digest of ever
 is saved in the JSON, and compared when the array is restored.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -94,6 +95,10 @@ class Checkpoints:
     def of_run(cls, workdir: Path) -> "Checkpoints":
         """Open the checkpoints of an existing run, only to restore."""
         metadata.require_checkpoints(workdir)
+        for step in metadata.list_steps(workdir):
+            # A training that goes on removes old steps at any time.
+            with contextlib.suppress(FileNotFoundError):
+                metadata.check_descriptions(workdir, step)
         return cls(workdir, read_only=True)
 
     def __enter__(self) -> "Checkpoints":
@@ -138,7 +143,9 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
-                config=ocp.args.JsonSave({"step": step, **description.to_json()}),
+                config=ocp.args.JsonSave(
+                    metadata.signed({"step": step, **description.to_json()})
+                ),
             ),
             metrics=description.metrics if self._tracks_metrics else None,
         )
@@ -175,6 +182,13 @@ class Checkpoints:
                 return flax.traverse_util.unflatten_dict(flat, sep="/")
         return None
 
+    def set_aside(self, step: int) -> Path:
+        """Rename a damaged checkpoint. It is no longer listed. Return its new path."""
+        self.wait()
+        aside = metadata.set_aside(self._workdir, step)
+        self._manager.reload()
+        return aside
+
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""
         self._manager.wait_until_finished()
@@ -186,22 +200,20 @@ class Checkpoints:
 
     def _read(self, step: int, item: str, target: Any) -> Any:
         """Restore an item into the shapes and shardings of `target`, and check it."""
-        expected = metadata.read_metadata(self._workdir, step).digests[item]
+        saved = metadata.read_metadata(self._workdir, step).digests
         folder = self._folder / str(step) / item
-        try:
+        with metadata.damaged_on_error(folder):
+            expected = saved[item]
             tree = self._manager.restore(
                 step,
                 args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target)}),
             )[item]
-        except Exception as error:  # of any kind, if a file is damaged
-            raise metadata.damaged(folder, error) from error
         digests, _ = array_digests(tree)
         for name in sorted(expected.keys() | digests.keys()):
             if expected.get(name) != digests.get(name):
                 raise DamagedCheckpoint(
                     f"{folder} is damaged: {name} is not what was saved (digest "
-                    f"{digests.get(name)}, expected {expected.get(name)}); remove "
-                    f"{folder.parent} to go on from an earlier step"
+                    f"{digests.get(name)}, expected {expected.get(name)})"
                 )
         logging.info("Read %s of step %d, digests agree", item, step)
         return tree
@@ -209,15 +221,13 @@ class Checkpoints:
     def _read_on_one_device(self, step: int, item: str) -> dict[str, Any]:
         """Restore an item with the shapes that were saved, onto a device of ours."""
         metadata.choose_step(self._workdir, step)  # raises if there is none
-        try:
+        with metadata.damaged_on_error(self._folder / str(step) / item):
             saved = self._manager.item_metadata(step)[item]
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             target = jax.tree.map(
                 lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=sharding),
                 dict(saved),
             )
-        except Exception as error:  # of any kind, if a file is damaged
-            raise metadata.damaged(self._folder / str(step) / item, error) from error
         return self._read(step, item, target)
 
 

@@ -4,17 +4,22 @@ A checkpoint is the folder RUN/checkpoints/STEP. Orbax gives it this name when i
 complete; before, the name is a temporary one. Its item `config` is a JSON file.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
+import itertools
 import json
 import math
 import numbers
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
+
+from input_pipeline.damage import describe_error, is_machine_fault
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -86,7 +91,13 @@ class CheckpointMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
-        """Return the metadata of `to_json`."""
+        """Return the metadata of `to_json`, also if they are signed.
+
+        Raises:
+            ValueError: the digest is not that of the other values.
+        """
+        if "digest" in values:  # earlier versions wrote none
+            check_digest(values)
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
         return cls(**fields | {"config": restore_config(values["config"])})
 
@@ -110,11 +121,31 @@ def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:
     Raises FileNotFoundError if there is none, DamagedCheckpoint if it cannot be read.
     """
     path = checkpoints_folder(workdir) / str(step) / "config" / "metadata"
-    try:
+    with damaged_on_error(path.parent):
         return CheckpointMetadata.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        _require_step(workdir, step)
-        raise damaged(path.parent, error) from error
+
+
+def check_descriptions(workdir: Path, step: int) -> None:
+    """Check that all JSON of a checkpoint can be read; errors as in `read_metadata`.
+
+    Orbax reads its own files of every step when it opens a run, and does not name one
+    that is damaged.
+    """
+    read_metadata(workdir, step)
+    folder = checkpoints_folder(workdir) / str(step)
+    for path in (folder / "_CHECKPOINT_METADATA", folder / "metrics" / "metrics"):
+        with damaged_on_error(path):
+            if path.exists() and not isinstance(json.loads(path.read_text()), dict):
+                raise ValueError("no JSON object")
+
+
+def set_aside(workdir: Path, step: int) -> Path:
+    """Rename a damaged checkpoint. It is no longer listed. Return its new path."""
+    folder = checkpoints_folder(workdir) / str(step)
+    names = (f"{step}.damaged{number or ''}" for number in itertools.count())
+    aside = next(p for p in map(folder.with_name, names) if not p.exists())
+    folder.rename(aside)
+    return aside
 
 
 def choose_step(workdir: Path, step: int | None = None) -> int:
@@ -161,13 +192,32 @@ def _require_step(workdir: Path, step: int) -> None:
         )
 
 
-def damaged(item: Path, error: Exception) -> DamagedCheckpoint:
-    """Return the error that names the folder of a damaged item, and the remedy."""
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return DamagedCheckpoint(
-        f"{item} cannot be read: {reason[:300]}; remove {item.parent} to go on from an "
-        "earlier step"
-    )
+@contextlib.contextmanager
+def damaged_on_error(item: Path) -> Iterator[None]:
+    """Raise DamagedCheckpoint, with the item and the reason, for an error in the block.
+
+    Libraries that read a damaged file raise errors of many kinds. What is the machine's
+    fault stays as it is, or becomes FileNotFoundError if the checkpoint is not there.
+
+    Args:
+        item: RUN/checkpoints/STEP/ITEM, or a file in it.
+    """
+    try:
+        yield
+    except DamagedCheckpoint:
+        raise
+    except Exception as error:
+        folder = next(parent for parent in item.parents if parent.name.isdecimal())
+        _require_step(folder.parent.parent, int(folder.name))
+        missing = isinstance(error, FileNotFoundError)  # a part of the checkpoint
+        out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(
+            error
+        )
+        if out_of_memory or (is_machine_fault(error) and not missing):
+            raise
+        raise DamagedCheckpoint(
+            f"{item} cannot be read: {describe_error(error)}"
+        ) from error
 
 
 def library_versions() -> dict[str, str]:
@@ -260,6 +310,24 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 # --- JSON -----------------------------------------------------------------------------
+
+
+def signed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with their digest, which protects against accidents."""
+    return {**fields, "digest": _json_digest(fields)}
+
+
+def check_digest(values: Mapping[str, Any]) -> None:
+    """Raise ValueError unless `values` are what `signed` returned."""
+    digest = _json_digest({k: values[k] for k in values if k != "digest"})
+    if digest != values.get("digest"):
+        raise ValueError(f"its digest is {digest}, it says {values.get('digest')}")
+
+
+def _json_digest(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON of some fields."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _to_json(value: Any) -> Any:

@@ -23,7 +23,12 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.volume import MR_CHANNELS, UnusableScan
 from synthct_jax.checkpoint.digest import name_leaves
-from synthct_jax.checkpoint.metadata import library_versions, restore_config
+from synthct_jax.checkpoint.metadata import (
+    check_digest,
+    library_versions,
+    restore_config,
+    signed,
+)
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import Params
 
@@ -88,7 +93,7 @@ def write_model(path: Path, params: Params, card: Mapping[str, Any]) -> dict[str
         "storage": "float16, computed in the type that config.model.dtype names",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    card["digest"] = _digest(card)
+    card = signed(card)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The weights get their name last: a card alone is no model.
     with files.atomic_file(path) as new:
@@ -173,12 +178,13 @@ def read_card(path: Path) -> dict[str, Any]:
             f"{path} has format version {card.get('format_version')}; synthct_jax "
             f"{library_versions()['synthct_jax']} reads {FORMAT_VERSION}"
         )
-    digest = _digest({name: card[name] for name in card if name != "digest"})
-    if digest != card.get("digest"):
+    try:
+        check_digest(card)
+    except ValueError as error:
         raise UnusableModel(
-            f"{path} is damaged or was edited: its digest is {digest}, the card says "
-            f"{card.get('digest')}; cards are written by --mode=export"
-        )
+            f"{path} is damaged or was edited: {error}; cards are written by "
+            "--mode=export"
+        ) from error
     if missing := [name for name in _FIELDS if name not in card]:
         raise UnusableModel(f"{path} lacks {', '.join(missing)}")
     return card
@@ -262,9 +268,3 @@ def _shipped() -> list[Path]:
 
 def _card_path(path: Path) -> Path:
     return path.with_suffix(".json")
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a card's canonical JSON."""
-    text = json.dumps(card, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

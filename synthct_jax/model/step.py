@@ -74,35 +74,3 @@ def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
 def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
     """Compile `make_step`'s step for states and batches of these shapes."""
     return onednn.dispatch_without_mark(step.lower(state, batch).compile())
-
-
-def check_ranges(config: ConfigDict, method: Method) -> None:
-    """Raise ValueError for a number that no network or schedule can be made of."""
-    model, multiple = config.model, method.size_multiple
-
-    def require(field: str, is_allowed: Callable[[float], bool], expected: str) -> None:
-        section, _, name = field.partition(".")
-        value = config[section][name]
-        if not is_allowed(value):
-            raise ValueError(f"{field} is {value}, expected {expected}")
-
-    for name in ("width", "blocks", "discriminator_width", "discriminator_layers"):
-        require(f"model.{name}", lambda count: count >= 1, ">= 1")
-    expected = f"a multiple of {multiple}: model.downsamplings is {model.downsamplings}"
-    for name in ("size", "crop"):
-        require(f"data.{name}", lambda pixels: pixels % multiple == 0, expected)
-    require("data.mr_exponent", lambda exponent: exponent > 0, "> 0")
-    weights = {"simulated": "cyclegan", "supervised_adversarial": "supervised"}
-    for name, reader in weights.items():
-        require(f"loss.{name}", lambda weight: weight >= 0, "0 (off) or more")
-        if config.method != reader:
-            expected = f"0: method is {config.method}, only {reader} has this loss"
-            require(f"loss.{name}", lambda weight: weight == 0, expected)
-    if method.simulated and not config.get("phantom", {}).get("anatomies", 0):
-        raise ValueError(
-            f"loss.simulated is {method.simulated}, and phantom.anatomies 0 or not "
-            "there: there are no simulated pairs"
-        )
-    require("train.watchdog_seconds", lambda s: s >= 0, "0 (never) or more")
-    fraction = "a fraction of the steps, 0 to 1"
-    require("train.decay_start", lambda start: 0 <= start <= 1, fraction)

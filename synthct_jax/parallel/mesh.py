@@ -43,10 +43,10 @@ def choose_mesh(
             f"{shown}: {fixed} of {len(devices)} devices; several processes use all"
         )
     batch, microbatches = config.train.global_batch, config.train.accumulate
-    if batch < 1 or microbatches < 1 or batch % microbatches:
+    if batch % microbatches:
         raise ValueError(
             f"train.global_batch is {batch} and train.accumulate {microbatches}, "
-            "expected both above 0, and the first a multiple of the second"
+            "expected the first to be a multiple of the second"
         )
     for axis in open_axes:
         sizes[axis] = len(devices) // fixed

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saved_states import make_metadata, make_state
+from saved_states import flip_a_bit, make_metadata, make_state
 
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
 from synthct_jax.checkpoint.metadata import (
@@ -82,7 +82,7 @@ def test_inverse_generator_of_an_earlier_version_is_restored_from_the_state(
     folder = tmp_path / "checkpoints" / "1"
     shutil.rmtree(folder / "inverse_generator")
     fields = json.loads((folder / "config" / "metadata").read_text())
-    del fields["digests"]["inverse_generator"]
+    del fields["digests"]["inverse_generator"], fields["digest"]
     (folder / "config" / "metadata").write_text(json.dumps(fields))
     with Checkpoints.of_run(tmp_path) as checkpoints:
         params = checkpoints.restore_inverse_generator(1)
@@ -152,14 +152,6 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
     assert list_steps(tmp_path) == [2, 7]
 
 
-def flip_a_bit(folder):
-    """Flip a bit of the largest data file, which holds arrays."""
-    path = max(folder.rglob("d/*"), key=lambda file: file.stat().st_size)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 def test_flipped_bit_is_detected_and_the_array_named(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(4), make_metadata())
@@ -181,8 +173,8 @@ def test_truncated_file_is_named(tmp_path, item):
     for path in (tmp_path / "checkpoints" / "4" / item).rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        with pytest.raises(DamagedCheckpoint, match=f"checkpoints/4/{item}"):
+    with pytest.raises(DamagedCheckpoint, match=f"checkpoints/4/{item}"):
+        with Checkpoints.of_run(tmp_path) as checkpoints:
             checkpoints.restore_generator(4)
 
 

@@ -1,6 +1,7 @@
 """Metadata of checkpoints: read without JAX, and compared before a run resumes."""
 
 import copy
+import errno
 import json
 import logging
 import subprocess
@@ -16,8 +17,10 @@ from synthct_jax.checkpoint.metadata import (
     best_step,
     check_resumable,
     choose_step,
+    damaged_on_error,
     list_steps,
     read_metadata,
+    signed,
 )
 from synthct_jax.model import methods
 from synthct_jax.model.cyclegan import CycleGan
@@ -119,6 +122,35 @@ def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
     config = tiny_config()
     saved = json.loads(json.dumps(metadata_of(config).to_json()))
     check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
+
+
+def test_description_is_refused_when_any_field_was_edited(tmp_path):
+    fields = signed({"step": 3, **metadata_of(tiny_config()).to_json()})
+    path = tmp_path / "checkpoints" / "3" / "config" / "metadata"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(fields))
+    assert read_metadata(tmp_path, 3).data_dir == "/data"
+    for name in fields:
+        path.write_text(json.dumps(fields | {name: "edited"}))
+        with pytest.raises(
+            DamagedCheckpoint, match="3/config cannot be read: ValueE.* its dig"
+        ):
+            read_metadata(tmp_path, 3)
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, ""), MemoryError()])
+def test_failure_of_the_machine_is_no_damage(tmp_path, error):
+    item = tmp_path / "checkpoints" / "3" / "config"
+    item.mkdir(parents=True)
+    with pytest.raises(type(error)), damaged_on_error(item):
+        raise error
+    with pytest.raises(DamagedCheckpoint, match="cannot be read: FileNotFoundError"):
+        with damaged_on_error(item):
+            (item / "metadata").read_text()
+    item.parent.rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="no checkpoint of step 3"):
+        with damaged_on_error(item):
+            raise ValueError
 
 
 def test_checkpoint_older_than_a_field_does_what_it_did(tmp_path):

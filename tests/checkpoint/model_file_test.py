@@ -12,6 +12,7 @@ from tiny_run import tiny_config
 from input_pipeline.volume import UnusableScan
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.initial import start_from
+from synthct_jax.checkpoint.metadata import signed
 from synthct_jax.checkpoint.model_file import UnusableModel
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import TrainState
@@ -70,9 +71,8 @@ def change_card(path, *, sign=True, **fields):
     path = path.with_suffix(".json")
     card = json.loads(path.read_text()) | fields
     if sign:
-        card["digest"] = model_file._digest(
-            {name: value for name, value in card.items() if name != "digest"}
-        )
+        del card["digest"]
+        card = signed(card)
     path.write_text(json.dumps(card))
 
 

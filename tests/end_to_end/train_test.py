@@ -1,5 +1,7 @@
 import dataclasses
+import logging
 import os
+import shutil
 import signal
 import subprocess
 from functools import partial
@@ -10,14 +12,19 @@ import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
-from saved_states import assert_same_run
+from saved_states import assert_same_run, flip_a_bit
 from tiny_model import write_tiny_model
 from tiny_run import STEPS, tiny_config, tiny_run, training, variables
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import read_manifest
 from synthct_jax import run, train
-from synthct_jax.checkpoint.metadata import choose_step, list_steps, read_metadata
+from synthct_jax.checkpoint.metadata import (
+    DamagedCheckpoint,
+    choose_step,
+    list_steps,
+    read_metadata,
+)
 from synthct_jax.checkpoint.model_file import read_model
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.loaded_model import load_model
@@ -94,6 +101,45 @@ def test_stopped_run_resumes_bit_for_bit(tmp_path, monkeypatch, capsys):
     assert_same_run(tmp_path, tiny.workdir)
     steps = [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")]
     assert steps == [2, 4, 4, 6]
+
+
+def test_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, caplog):
+    tiny = tiny_run()
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny.workdir, workdir)
+    latest = workdir / "checkpoints" / str(STEPS)
+    flip_a_bit(latest / "state")
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        assert train.train(tiny.config, workdir=workdir, data_dir=tiny.data_dir)
+    assert f"{latest / 'state'} is damaged" in caplog.text
+    assert f"It was renamed to {latest}.damaged" in caplog.text
+    assert list_steps(workdir) == [4, STEPS]
+    assert_same_run(workdir, tiny.workdir)
+    # Nothing is renamed, and the run does not start again, if none can be restored.
+    flip_a_bit(latest / "state")
+    flip_a_bit(latest.with_name("4") / "state")
+    refusal = f"{latest}/state is damaged.*no other checkpoint of the run can be"
+    with pytest.raises(DamagedCheckpoint, match=refusal):
+        train.train(tiny.config, workdir=workdir, data_dir=tiny.data_dir)
+    assert list_steps(workdir) == [4, STEPS]
+
+
+@pytest.mark.parametrize("file", ["config/metadata", "metrics/metrics"])
+def test_checkpoint_with_a_damaged_description_is_set_aside(tmp_path, file):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run().workdir, workdir)
+    latest = workdir / "checkpoints" / str(STEPS)
+    for _ in range(2):
+        path = latest / file
+        path.write_text(path.read_text()[:-9])
+        with pytest.raises(DamagedCheckpoint, match=str(latest)):
+            load_model(workdir)
+        with run.Run(tiny_run().config, workdir) as opened:
+            opened.guard()
+        shutil.copytree(tiny_run().workdir / "checkpoints" / str(STEPS), latest)
+    assert list_steps(workdir) == [4, STEPS]
+    names = {path.name for path in latest.parent.iterdir()}
+    assert names >= {f"{STEPS}.damaged", f"{STEPS}.damaged1"}
 
 
 def test_anchored_run_resumes_bit_for_bit(tmp_path, monkeypatch):
@@ -213,7 +259,7 @@ def test_validation_without_subjects_is_refused(tmp_path):
     ("field", "value", "message"),
     [
         ("data.size", 33, "data.size is 33, expected a multiple of 2"),
-        ("model.blocks", 0, "model.blocks is 0, expected >= 1"),
+        ("model.blocks", 0, "model.blocks is 0, expected 1 or more"),
         ("train.decay_start", 1.5, "train.decay_start is 1.5"),
         ("loss.simulated", 1.0, "loss.simulated is 1.0, and phantom.anatomies 0"),
         ("loss.supervised_adversarial", 0.1, "0: method is cyclegan, only supervised"),

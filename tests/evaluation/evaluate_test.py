@@ -93,7 +93,6 @@ def made_up_data(*, test: int = 3, labels: bool = True):
                     slices=5,
                     affine=tuple(map(tuple, np.diag([4.0, 4, 6, 1]))),
                     scale=(),
-                    source="made up",
                 )
                 for name in names
             ),

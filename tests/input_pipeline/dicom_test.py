@@ -98,6 +98,15 @@ def test_other_files_are_skipped(tmp_path):
     assert read_dicom(tmp_path, modality="MR").voxels.shape == (5, 12, 9, 2)
 
 
+def test_images_of_another_modality_are_passed_over_with_a_word(tmp_path, caplog):
+    values = write_mr(tmp_path / "mr")
+    write_ct(tmp_path / "ct")
+    with caplog.at_level("INFO", logger="absl"):
+        volume = read_dicom(tmp_path, modality="MR", channels=BOTH)
+    np.testing.assert_array_equal(volume.voxels, values)
+    assert f"{tmp_path}: MR is read, passed over: CT (5 images)" in caplog.text
+
+
 def test_slices_are_rescaled_one_by_one(tmp_path):
     def edit(image, index):
         return setattr_(image, RescaleSlope=index + 1, RescaleIntercept=-index)
@@ -351,7 +360,7 @@ MR_DEFECTS = {
         lambda image, _: setattr_(
             image, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
         ),
-        "only localizer images",
+        "only localizers",
     ),
     "multi-frame": (at_slice(1, NumberOfFrames=3), "without functional groups"),
     "one slice": (

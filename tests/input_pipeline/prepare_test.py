@@ -307,7 +307,6 @@ def test_contact_sheet_opens_only_the_volumes_it_shows(tmp_path, monkeypatch):
             domain="ct",
             name=f"s{number}",
             split="train",
-            source="",
             path=tmp_path / "one.npy",
             counts_path=None,
             slices=1,

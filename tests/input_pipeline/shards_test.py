@@ -31,7 +31,6 @@ def volume(folder, name, slices, *, domain="ct", split="train"):
         domain=domain,
         name=name,
         split=split,
-        source="",
         path=path,
         counts_path=None,
         slices=slices,

@@ -76,7 +76,6 @@ def test_microbatches_are_divided_too():
         ({"mesh__data": 16}, "mesh.data=16.*: 16 are not among the 8 devices"),
         ({"mesh__fsdp": -1}, "mesh.data and mesh.fsdp are -1, expected one at most"),
         ({"mesh__space": 0}, "mesh.space is 0, expected -1 or at least 1"),
-        ({"train__global_batch": 0}, "train.global_batch is 0"),
         ({"train__accumulate": 3}, "global_batch is 8 and train.accumulate 3"),
         ({"mesh__data": 3}, "is 8, which does not divide over 3 shares.*next.* is 9"),
         ({"mesh__space": 8, "data__size": 16}, "mesh.space is 8, with images of 16"),

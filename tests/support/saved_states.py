@@ -79,3 +79,11 @@ def assert_same_run(workdir, other, step=STEPS):
     assert saved.keys() == expected.keys()
     for name in expected:
         np.testing.assert_array_equal(saved[name], expected[name], err_msg=name)
+
+
+def flip_a_bit(folder):
+    """Flip a bit of the largest data file, which holds arrays."""
+    path = max(folder.rglob("d/*"), key=lambda file: file.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

@@ -39,7 +39,6 @@ def a_data_set(folder):
         slices=2,
         affine=((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0)),
         scale=(),
-        source="phantom",
     )
     domain = Domain(channels=("in_phase",), subjects=(subject,), statistics={})
     folder.mkdir(parents=True)

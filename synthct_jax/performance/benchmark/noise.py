@@ -42,7 +42,6 @@ class NoiseJob(Job):
                 folder,
                 job=self,
                 domain=self.domain,
-                source="noise",
                 affine=np.eye(4),
                 scale=(1.0,) * len(channels) if self.domain == "mr" else (),
                 in_body=in_body,

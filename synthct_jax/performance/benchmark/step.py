@@ -13,13 +13,8 @@ from ml_collections import ConfigDict
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import methods
 from synthct_jax.model.batches import open_batches
-from synthct_jax.model.step import (
-    abstract_batch,
-    check_ranges,
-    compiled,
-    make_init,
-    make_step,
-)
+from synthct_jax.model.ranges import check_relations
+from synthct_jax.model.step import abstract_batch, compiled, make_init, make_step
 from synthct_jax.model.train_state import Metrics
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure
@@ -32,7 +27,7 @@ class CompiledStep:
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
         method = methods.from_config(config, mesh=mesh, platform=platform)
-        check_ranges(config, method)
+        check_relations(config, size_multiple=method.size_multiple)
         init, abstract = make_init(method, config, mesh)
         step = make_step(method, mesh, abstract)
         self._state = init(jax.random.key(config.seed))

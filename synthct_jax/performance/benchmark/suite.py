@@ -16,6 +16,7 @@ from input_pipeline import files
 from input_pipeline.cpus import usable_cpus
 from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.model.batches import draw_anatomies, simulates_pairs
+from synthct_jax.model.ranges import check_ranges
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import measure, startup, step, workloads
 from synthct_jax.performance.benchmark.noise import prepare_noise
@@ -30,6 +31,7 @@ def run_benchmark(config: ConfigDict, output: Path) -> dict[str, Any]:
     Write the results to `output` (JSON) and return them. JAX's compilation cache is off
     for the rest of the process.
     """
+    check_ranges(config)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="synthct_jax_benchmark_") as folder:
         data_dir = Path(folder) / "data"

@@ -14,7 +14,8 @@ import jax
 from ml_collections import ConfigDict
 
 from synthct_jax.model import methods
-from synthct_jax.model.step import abstract_batch, check_ranges, make_init, make_step
+from synthct_jax.model.ranges import check_ranges, check_relations
+from synthct_jax.model.step import abstract_batch, make_init, make_step
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.flops import count_flops
 from synthct_jax.performance.plan import hlo
@@ -93,9 +94,10 @@ def plan_step(config: ConfigDict, devices: Sequence[jax.Device]) -> StepPlan:
     The devices are real ones, or those of `chips.make_devices`. Raises ValueError if
     they have too little memory.
     """
+    check_ranges(config)
     mesh = choose_mesh(config, devices)
     method = methods.from_config(config, mesh=mesh)
-    check_ranges(config, method)
+    check_relations(config, size_multiple=method.size_multiple)
     _, state = make_init(method, config, mesh)
     step = make_step(method, mesh, state)
     traced = step.trace(state, abstract_batch(config, method, mesh))

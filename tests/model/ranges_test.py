@@ -1,0 +1,67 @@
+"""Every number of a configuration has a range, and is refused outside it."""
+
+import math
+import re
+
+import pytest
+from tiny_run import tiny_config
+
+from input_pipeline.ranges import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    ONE_OR_MORE,
+    SEED,
+    ZERO_OR_MORE,
+    ZERO_TO_ONE,
+)
+from synthct_jax.checkpoint.metadata import flatten
+from synthct_jax.model.ranges import RANGES, check_ranges
+
+# Checked with the devices that there are, and with the network's stride.
+ELSEWHERE = {"mesh.data", "mesh.fsdp", "mesh.space", "translate.views"}
+
+# For each range: numbers in it, numbers outside.
+SAMPLES = {
+    ZERO_OR_MORE: ([0, 1, 1e6], [-1, math.inf]),
+    ABOVE_ZERO: ([1e-6, 5], [0, -1, math.inf]),
+    ONE_OR_MORE: ([1, 1e6], [0, -1]),
+    ZERO_TO_ONE: ([0, 0.5, 1], [-0.1, 1.1]),
+    BELOW_ONE: ([0, 0.999], [-0.1, 1]),
+    SEED: ([0, 2**32 - 1], [-1, 2**32]),
+}
+OWN = {
+    "data.mr_percentile": ([99.5, 100], [0, 100.5]),
+    "data.rotate_degrees": ([0, 180], [-1, 181]),
+}
+ZEROS = ("train.learning_rate", "train.pool_size", "loss.identity", "data.crop")
+
+
+def test_every_number_has_a_range():
+    fields = flatten(tiny_config().to_dict())
+    numbers = {name for name, value in fields.items() if type(value) in (int, float)}
+    assert numbers - ELSEWHERE == set(RANGES)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_number_outside_its_range_is_refused_with_name_value_and_range(name):
+    config = tiny_config()
+    kind = type(flatten(config.to_dict())[name])
+    inside, outside = OWN[name] if name in OWN else SAMPLES[RANGES[name]]
+    for value in inside:
+        if value == kind(value):
+            config.update_from_flattened_dict({name: kind(value)})
+            check_ranges(config)
+    if kind is int:
+        outside = [value for value in outside if value == int(min(value, 2**40))]
+    for value in [*outside, math.nan] if kind is float else outside:
+        config.update_from_flattened_dict({name: kind(value)})
+        message = f"{name} is {kind(value)}, expected {RANGES[name].text}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            check_ranges(config)
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_zero_is_allowed_where_it_has_a_meaning(name):
+    config = tiny_config()
+    config.update_from_flattened_dict({name: 0})
+    check_ranges(config)
