@@ -15,6 +15,7 @@ from synthct_jax.runtime import environment
 from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
 
 _HELP: dict[str, dict[str, str]] = {}  # of each flag, by the modes that it is for
+_COMMON = ("debug", "tune")  # flags of all modes
 
 
 def _help(flag: str, **texts: str) -> str:
@@ -171,6 +172,17 @@ VIEWS = flags.DEFINE_integer(
         "as well.",
     ),
 )
+PSEUDONYMISE = flags.DEFINE_boolean(
+    "pseudonymise",
+    False,
+    _help(
+        "pseudonymise",
+        translate="leave out of OUTPUT what the headers and the path of the MR say of "
+        "the patient. The CT series keeps its place in mm, but has a made-up patient, "
+        "study and frame of reference: a viewer does not lay it on the MR by itself. "
+        "With --patients the folders keep their names.",
+    ),
+)
 SPLIT = flags.DEFINE_enum(
     "split",
     None,
@@ -268,6 +280,16 @@ TOPOLOGY = flags.DEFINE_string(
         "virtual ones.",
     ),
 )
+DEVICE = flags.DEFINE_enum(
+    "device",
+    None,
+    list(environment.DEVICES),
+    _help(
+        "device",
+        translate__train__evaluate__sweep__benchmark="kind of device to compute on. By "
+        "default JAX chooses: TPUs, else GPUs, else the CPUs.",
+    ),
+)
 DEBUG = flags.DEFINE_boolean(
     "debug",
     False,
@@ -337,7 +359,7 @@ def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
         modes = "\n".join(f"  {name:10}{mode.summary}" for name, mode in MODES.items())
         return f"{overview}\nModes:\n\n{modes}"
     lines = [f"synthct {mode}: {MODES[mode].summary}", "", f"  {MODES[mode].example}"]
-    for name in (*MODES[mode].needs, *MODES[mode].reads, "debug", "tune"):
+    for name in (*MODES[mode].needs, *MODES[mode].reads, *_COMMON):
         texts = _HELP[name].items()
         text = next(
             t for modes, t in texts if mode in modes.split("__") or modes == "all"

@@ -31,6 +31,8 @@ def main(argv: list[str]) -> int:
         messages.hide_library_messages()
     try:
         flags.check(argv)
+        if flags.DEVICE.value:
+            environment.choose_device(flags.DEVICE.value)
         status = modes.run_mode()
     except Exception as error:
         expected = isinstance(error, ValueError | OSError | FloatingPointError)

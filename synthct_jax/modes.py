@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from synthct_jax import flags
-from synthct_jax.runtime import processes, signals
+from synthct_jax.runtime import environment, processes, signals
 
 
 def run_mode() -> int:
@@ -14,7 +14,9 @@ def run_mode() -> int:
     """
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
-    model = flags.MODEL.value
+    model, device = flags.MODEL.value, flags.DEVICE.value
+    if flags.MODE.value in ("translate", "evaluate", "benchmark"):
+        environment.require_device(device)
     match flags.MODE.value:
         case "prepare":
             from input_pipeline.preparation.prepare import prepare
@@ -22,6 +24,7 @@ def run_mode() -> int:
             prepare(flags.CONFIG.value, flags.path(flags.RAW_DIR), data_dir)
         case "train":
             processes.init_distributed()
+            environment.require_device(device)
             from synthct_jax.train import train
 
             done = train(
@@ -63,12 +66,13 @@ def run_mode() -> int:
             from synthct_jax.translate import translate, translate_all
 
             scan, views = flags.INPUT.value, flags.VIEWS.value
-            generator = dict(workdir=workdir, step=step, model=model, views=views)
+            options = dict(workdir=workdir, step=step, model=model, views=views)
+            options["pseudonymise"] = flags.PSEUDONYMISE.value
             if (patients := flags.path(flags.PATIENTS)) is None:
-                translate(scan, output, **generator)
+                translate(scan, output, **options)
                 print(f"Synthetic CT, preview and report: {output}")
                 return 0
-            done, failures = translate_all(patients, output, **generator)
+            done, failures = translate_all(patients, output, **options)
             for name, reason in failures.items():
                 print(f"error: {name}: {reason}", file=sys.stderr)
             total = len(done) + len(failures)

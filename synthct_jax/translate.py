@@ -1,7 +1,8 @@
 """Translation of a patient's MR to a synthetic CT on the MR's own grid.
 
 OUT/synthetic_ct.nii.gz   HU, int16
-OUT/dicom/                the same as a CT series, in the MR's frame of reference
+OUT/dicom/                the same as a CT series; unless pseudonymised in the study
+                          and the frame of reference of the MR
 OUT/uncertainty.nii.gz    spread over views in HU, with more than one view
 OUT/preview.png           MR and synthetic CT in three planes
 OUT/report.json           input, generator, versions, HU statistics, warnings
@@ -19,6 +20,7 @@ from absl import logging
 
 from input_pipeline import files, slices
 from input_pipeline.body import body_mask
+from input_pipeline.countdown import Countdown
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_covering, resample_from_grid
 from input_pipeline.scans import archives
@@ -52,6 +54,7 @@ def translate(
     model: str | None = None,
     views: int | None = None,
     loaded: LoadedModel | None = None,
+    pseudonymise: bool = False,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -66,6 +69,8 @@ def translate(
         views: of each slice to average over, see `views_of`; by default those of the
             generator's configuration.
         loaded: the generator itself, in place of workdir, step and model.
+        pseudonymise: whether nothing in `output` may say who the patient is: the CT
+            series has a made-up patient, study and frame of reference then.
 
     Returns:
         The content of OUT/report.json.
@@ -96,6 +101,7 @@ def translate(
     versions = library_versions()
     masked = loaded.data["mask_outside_body"]
     outside_body = "set to air" if masked else "as translated"
+    logging.info("Compiling the network, or reading it from the cache")
     with files.new_folder(output) as folder:
         hu, spread = np.empty((2, *body.shape), np.float32)
         with CtSeries(
@@ -103,10 +109,17 @@ def translate(
             axial,
             software=f"synthct_jax {versions['synthct_jax']}",
             remark=f"{_made_by(loaded)}outside the body {outside_body}",
+            pseudonymise=pseudonymise,
         ) as series:
+            warnings += [
+                f"{keyword} of the MR is damaged, and not in the CT series"
+                for keyword in series.left_out
+            ]
             start = 0
+            countdown = Countdown(len(body), "slices", every_seconds=2)
             for batch, batch_spread in batches:
                 series.write(batch, start)
+                countdown.log(count=len(batch))
                 stop = start + len(batch)
                 hu[start:stop], spread[start:stop] = batch, batch_spread
                 start = stop
@@ -121,7 +134,8 @@ def translate(
             "created": datetime.datetime.now(datetime.UTC).isoformat(
                 timespec="seconds"
             ),
-            "input": scan,
+            "input": None if pseudonymise else scan,
+            "pseudonymised": pseudonymise,
             "generator": dict(loaded.identity),
             "mr_channels": list(mr.channels),
             "grid": {
@@ -159,6 +173,7 @@ def translate_all(
     step: int | None = None,
     model: str | None = None,
     views: int | None = None,
+    pseudonymise: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """Translate all patients of a folder, each into a folder of its name in `output`.
 
@@ -166,7 +181,8 @@ def translate_all(
 
     Args:
         patients: each subfolder, zip archive or volume file in it is a scan.
-        workdir, step, model, views: as for `translate`.
+        workdir, step, model, views, pseudonymise: as for `translate`. The folders in
+            `output` keep the names of those in `patients`.
 
     Returns:
         The names of those that are done, and why the others failed, by name.
@@ -179,17 +195,39 @@ def translate_all(
     if workdir is not None or model is not None:
         loaded = load(workdir, step, model)
     scans = _find_scans(patients, output)
+    finished = [name for name in scans if (output / name / "report.json").exists()]
     done, failures = [], {}
-    for number, (name, path) in enumerate(scans.items(), start=1):
+    countdown = Countdown(len(scans), "patients", done=len(finished))
+    for name, path in scans.items():
         try:
-            if not (output / name / "report.json").exists():
-                translate(str(path), output / name, views=views, loaded=loaded)
+            if name in finished:
+                _check_finished(output / name, pseudonymise)
+            else:
+                translate(
+                    str(path),
+                    output / name,
+                    views=views,
+                    loaded=loaded,
+                    pseudonymise=pseudonymise,
+                )
+                countdown.log(name)
             done.append(name)
-            logging.info("%d of %d: %s is done", number, len(scans), name)
         except (OSError, ValueError, FloatingPointError) as error:
             failures[name] = str(error)
-            logging.error("%d of %d: %s failed: %s", number, len(scans), name, error)
+            logging.error("%s failed: %s", name, error)
+            if name not in finished:
+                countdown.log(f"{name} failed")
     return done, failures
+
+
+def _check_finished(folder: Path, pseudonymise: bool) -> None:
+    """Raise ValueError if a finished translation names a patient who must not be."""
+    report = json.loads((folder / "report.json").read_text())
+    if pseudonymise and not report.get("pseudonymised"):
+        raise ValueError(
+            f"{folder} holds a translation that is not pseudonymised: remove it, or "
+            "name another --output"
+        )
 
 
 def _find_scans(patients: Path, output: Path) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline import files
+from input_pipeline.countdown import Countdown
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.evaluation import distribution, methods, per_subject, results
 from synthct_jax.evaluation.methods import Model
@@ -177,13 +178,14 @@ def compute(
     named_methods, warnings = methods.by_name(model, dataset)
 
     measured = _Measurements(model, manifest.label_names, inception)
+    countdown = Countdown(len(manifest.domains["mr"].of_split(split)), "subjects")
     for subject in read_subjects(dataset, split):
         _check_body(subject, dataset.folder)
         for name, method in named_methods.items():
             if (hu := method(subject)) is not None:
                 measured.add(name, subject, hu)
         measured.add_subject(subject)
-        logging.info("Evaluated %s", subject.name)
+        countdown.log(subject.name)
 
     paired_subjects, subjects = measured.paired_subjects, len(measured.mr_subjects)
     if 0 < paired_subjects < subjects:

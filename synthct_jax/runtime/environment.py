@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from input_pipeline.cpus import usable_cpus
+from input_pipeline.damage import describe_error
 
 CPU_FLAGS = (
     # XLA fuses convolutions with their neighbours into code that is about three times
@@ -32,6 +33,9 @@ CPU_FLAGS = (
 # Reduces gradients while the gradients of the next layer are computed. Off by default,
 # advised by docs.jax.dev/en/latest/gpu_performance_tips.html, set in NVIDIA's images.
 GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
+# Packages that JAX reaches a device through, one of them.
+_CUDA_PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
+DEVICES = {"cpu": ("jaxlib",), "gpu": _CUDA_PLUGINS, "tpu": ("libtpu",)}
 _TESTED_RELEASES = ("0.10.",)
 _TUNE = "SYNTHCT_TUNE"  # inherited by the processes that this one starts
 _SWITCHES_OFF = ("--notune", "--tune=false", "--tune=f", "--tune=0")
@@ -122,5 +126,43 @@ def has_gpu_plugin() -> bool:
     platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
         return False
-    plugins = ("jax_cuda13_plugin", "jax_cuda12_plugin")
-    return any(importlib.util.find_spec(name) is not None for name in plugins)
+    return _is_any_installed(_CUDA_PLUGINS)
+
+
+def choose_device(device: str) -> None:
+    """Restrict JAX to a kind of device, one of DEVICES; does not import jax.
+
+    Raises:
+        ValueError: the package that JAX needs for it is not installed.
+    """
+    if not _is_any_installed(DEVICES[device]):
+        raise ValueError(
+            f"--device={device}: not installed: {' or '.join(DEVICES[device])} "
+            "(README, Install)"
+        )
+    os.environ["JAX_PLATFORMS"] = "cuda" if device == "gpu" else device
+    if jax := sys.modules.get("jax"):  # a configuration has imported it
+        jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+
+
+def require_device(device: str | None) -> None:
+    """Start JAX on the chosen kind of device; None: on whatever there is.
+
+    Raises:
+        ValueError: this machine has none.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # the first without a message
+        if device is None:
+            raise
+        raise ValueError(
+            f"--device={device}: this machine has none, or JAX cannot use it. "
+            f"{describe_error(error)}"
+        ) from error
+
+
+def _is_any_installed(packages: Sequence[str]) -> bool:
+    return any(importlib.util.find_spec(name) is not None for name in packages)

@@ -20,13 +20,22 @@ class Mode:
     reads: tuple[str, ...] = ()
 
 
-_EVALUATED = ("views", "split", "inception")
+_EVALUATED = ("views", "split", "inception", "device")
 MODES = {
     "translate": Mode(
         "make a synthetic CT of a patient's MR: a DICOM series and NIfTI",
         "synthct translate --input=MR_FOLDER --output=OUT",
         ("output",),
-        ("input", "patients", "model", "workdir", "step", "views"),
+        (
+            "input",
+            "patients",
+            "model",
+            "workdir",
+            "step",
+            "views",
+            "pseudonymise",
+            "device",
+        ),
     ),
     "prepare": Mode(
         "check scans, split them by subject and store their slices for training",
@@ -38,7 +47,7 @@ MODES = {
         "train on all devices of this machine; the same command resumes",
         "synthct train --config=folder:in_out --data_dir=DATA --workdir=RUN",
         ("config", "workdir"),
-        ("data_dir", "anatomies_dir"),
+        ("data_dir", "anatomies_dir", "device"),
     ),
     "evaluate": Mode(
         "measure a checkpoint on prepared data, with or without paired CT",
@@ -74,7 +83,7 @@ MODES = {
         "train and evaluate variants and seeds of an experiment, and compare them",
         "synthct sweep --config=phantom --variants=in,out --seeds=0,1 --workdir=SWEEP",
         ("config", "workdir", "variants"),
-        ("seeds", "raw_dir", "only"),
+        ("seeds", "raw_dir", "only", "device"),
     ),
     "plan": Mode(
         "tell what a training step costs on devices that need not be present",
@@ -85,11 +94,14 @@ MODES = {
         "measure training steps, input and translation on your devices",
         "synthct benchmark --config=chaos",
         ("config",),
-        ("output",),
+        ("output", "device"),
     ),
 }
 # With a model file in place of a run.
 WITH_MODEL = {
     "evaluate": (("model", "data_dir", "output"), _EVALUATED),
-    "translate": (("model", "output"), ("input", "patients", "views")),
+    "translate": (
+        ("model", "output"),
+        ("input", "patients", "views", "pseudonymise", "device"),
+    ),
 }

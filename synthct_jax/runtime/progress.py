@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from input_pipeline.countdown import format_seconds
+
 _REDRAW_SECONDS = 0.1
 _SHORT = {"adversarial": "adv", "discriminator": "disc"}  # to fit a terminal's line
 _MEMORY = 0.95  # of the moving average of the time of a step
@@ -89,9 +91,7 @@ class Progress:
             texts.append(
                 f"{rate:.2f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
             )
-            minutes, seconds = divmod(round((self._total - self._step) / rate), 60)
-            hours, minutes = divmod(minutes, 60)
-            texts.append(f"{hours}:{minutes:02}:{seconds:02} left")
+            texts.append(f"{format_seconds((self._total - self._step) / rate)} left")
         for name, value in losses.items():
             for long, short in _SHORT.items():
                 name = name.replace(long, short)

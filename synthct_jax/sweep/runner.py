@@ -13,6 +13,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from input_pipeline.countdown import Countdown
+from synthct_jax.model.ranges import check_ranges
 from synthct_jax.runtime import signals
 from synthct_jax.runtime.arguments import path_of_config
 from synthct_jax.runtime.subprocesses import SubprocessRunner
@@ -58,17 +60,22 @@ def run_sweep(
     plan_file.add_to_folder(plan, folder)
     failures: dict[SweepRun, str] = {}
     with subprocesses or SubprocessRunner() as subprocesses:
-        for run in plan.runs if only is None else [plan.runs[only]]:
+        runs = plan.runs if only is None else [plan.runs[only]]
+        countdown = Countdown(len(runs), "runs")
+        for run in runs:
+            is_new = plan_file.find_evaluation(folder, run) is None
             config = configs[run.variant].to_dict() | {"seed": run.seed}
             try:
                 done = _finish(run, plan, config, folder, raw_dir, subprocesses)
             except RunFailed as failure:
                 failures[run] = str(failure)
                 logging.error("%s: %s; the sweep goes on", run, failure)
+                countdown.log(f"{run} failed")
                 continue
             if not done:
                 logging.info("Stopped at %s: the same command goes on", run)
                 return signals.RESUMABLE
+            countdown.log(str(run), new=is_new)
     if only is None:
         # Whatever starts JAX waits until no child needs the accelerator.
         from synthct_jax.sweep import table
@@ -149,4 +156,5 @@ def _config(plan: SweepPlan, variant: str) -> ConfigDict:
         config.update_from_flattened_dict(
             {name: _tuples(value) for name, value in plan.overrides.items()}
         )
+    check_ranges(config)
     return config

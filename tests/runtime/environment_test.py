@@ -1,5 +1,6 @@
 """Environment variables for each platform, huge pages, and the switch of all that."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -90,6 +91,34 @@ def test_installed_xla_knows_every_flag():
     assert (done.returncode, done.stdout, done.stderr) == (0, "2.0\n", "")
     refused = run_program(program, XLA_FLAGS=f"{flags} --xla_gpu_no_such_flag=1")
     assert refused.returncode != 0 and "Unknown flag" in refused.stderr
+
+
+def test_a_device_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "untouched")
+    monkeypatch.setitem(environment.DEVICES, "gpu", ("no_such_plugin",))
+    with pytest.raises(ValueError, match="--device=gpu: not installed: no_such_plugin"):
+        environment.choose_device("gpu")
+    assert os.environ["JAX_PLATFORMS"] == "untouched"
+    environment.choose_device("cpu")
+    assert os.environ["JAX_PLATFORMS"] == "cpu"
+
+
+@pytest.mark.parametrize("device", ["gpu", "tpu"])
+def test_a_device_that_is_not_there_is_refused_by_name(device):
+    if environment.has_gpu_plugin() or importlib.util.find_spec("libtpu"):
+        pytest.skip("this installation reaches GPUs or TPUs")
+    done = run_program(
+        f"""
+from synthct_jax.runtime import environment
+environment.DEVICES["{device}"] = ("jaxlib",)  # as if the package were installed
+environment.choose_device("{device}")
+try:
+    environment.require_device("{device}")
+except ValueError as error:
+    print(error)
+"""
+    )
+    assert done.stdout.startswith(f"--device={device}: this machine has none")
 
 
 # --- huge pages -----------------------------------------------------------------------
