@@ -65,14 +65,11 @@ def test_all_layouts_give_the_same_twenty_steps():
         assert_same(result, expected, losses=1e-9, arrays=1e-9)
 
 
-def test_main_layouts_give_the_same_two_steps():
-    names = (
-        *("one device", "2 data, 2 fsdp, 2 space"),
-        *("2 data, 4 microbatches, remat", "2 data, 4 space, blocks"),
-    )
-    expected, *results = run_layouts(2, names, double=True).values()
-    for result in results:
-        assert_same(result, expected, losses=1e-9, arrays=1e-9)
+def test_layout_of_all_axes_gives_the_same_two_steps():
+    """The other layouts take minutes to compile, see the slow test of all."""
+    names = ("one device", "2 data, 2 fsdp, 2 space")
+    expected, result = run_layouts(2, names, double=True).values()
+    assert_same(result, expected, losses=1e-9, arrays=1e-9)
 
 
 @pytest.mark.slow
