@@ -18,6 +18,7 @@ _NEGATIVE = 0.05  # of the scale, and of the voxels: resampling leaves a few bel
 _LEAST_MM2 = 50 * 50
 _AREA_RATIOS = (0.625, 2.0)  # a head has about half the cross-section of an abdomen
 _BRIGHTNESS_RATIO = 1.4  # beyond the darkest and the brightest of the training
+_MEDIAN_RATIO = 1.2  # beyond the darkest: T2 is darker than T1 where fat is suppressed
 _LEAST_CORRELATION = 0.25  # of the phases; those scanners have 0.38 or more
 _DARKER = 0.7
 
@@ -113,14 +114,15 @@ def _compare_brightness(
     percentiles = training_mr.get("percentiles", ())
     # Older data sets have the quartile of all volumes together.
     limits = training_mr.get("upper_quartiles") or [[p["75"]] * 2 for p in percentiles]
-    trained = dict(zip(training_mr.get("channels", ()), limits, strict=False))
+    channels = training_mr.get("channels", ())
+    trained = dict(zip(channels, limits, strict=False))
+    of_all_volumes = dict(zip(channels, percentiles, strict=False))
     for index, name in enumerate(axial.channels):
         if name not in trained:
             continue
-        # It is high where fat is bright, and low in T2 with fat suppressed. Median and
-        # lower quartile depend more on the coils.
+        # High where fat is bright. Median and lower quartile depend more on the coils.
         values = axial.voxels[..., index][body]
-        quartile = float(np.percentile(values, 75) / scale[index])
+        median, quartile = np.percentile(values, (50, 75)) / scale[index]
         low, high = (limit / MR_ONE for limit in trained[name])
         if not low / _BRIGHTNESS_RATIO <= quartile <= high * _BRIGHTNESS_RATIO:
             known = f"{low:.2f}" + (f" to {high:.2f}" if high > low else "")
@@ -128,6 +130,14 @@ def _compare_brightness(
                 f"the upper quartile of {name} in the body is at {quartile:.2f} of its "
                 f"scale, in the training at {known}: is it the same sequence?"
             )
+        elif name in of_all_volumes:
+            # The darkest volume's median is as far below as its upper quartile.
+            middle, upper = (of_all_volumes[name][key] / MR_ONE for key in ("50", "75"))
+            if median < middle * low / upper / _MEDIAN_RATIO:
+                yield (
+                    f"the median of {name} in the body is at {median:.2f} of its "
+                    f"scale, in the training at {middle:.2f}: is it the same sequence?"
+                )
 
 
 def _compare_phases(axial: Volume, body: np.ndarray) -> Iterator[str]:

@@ -72,6 +72,16 @@ def test_wrong_kinds_of_mr_are_named(given, differences):
     assert "is it the same part of the body?" in differences(given(IN, zoom=0.6))
 
 
+def test_dark_tissue_between_bright_one_is_named(given, differences):
+    mr = given(IN, names=[IN])
+    body = body_mask(mr.voxels, "MR", mr.spacing_mm)
+    values = mr.voxels[..., 0]
+    dark = body & (values < np.percentile(values[body], 60))
+    voxels = np.where(dark[..., None], 0.3 * mr.voxels, mr.voxels)
+    difference = differences(dataclasses.replace(mr, voxels=voxels))
+    assert difference.startswith("the median of in_phase in the body is at")
+
+
 def test_models_that_know_little_compare_little(given):
     mr = given(T2, zoom=0.6)
     body = body_mask(mr.voxels, "MR", mr.spacing_mm)
