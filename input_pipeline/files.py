@@ -20,7 +20,7 @@ _unfinished: set[Path] = set()
 
 
 def remove_unfinished() -> None:
-    """Remove what is being written, for a process that ends at once."""
+    """Remove this process' unfinished outputs and scratch folders before `os._exit`."""
     for path in tuple(_unfinished):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -113,39 +113,39 @@ def new_folder(target: str | Path) -> Iterator[Path]:
             raise
 
 
-def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
+def check_replaceable(folder: Path, own: Collection[str], *, writer: str) -> None:
     """Raise ValueError for a folder that holds more than files to be replaced.
 
     Args:
         folder: need not exist.
         own: names of the files that may be replaced.
-        what: their writer, for messages: 'evaluation'.
+        writer: name of what writes them, for messages: 'evaluation'.
     """
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise ValueError(f"{folder} is a file, expected a folder for the {what}")
+        raise ValueError(f"{folder} is a file, expected a folder for the {writer}")
     others = {path.name for path in folder.iterdir()} - set(own)
     if others:
         raise ValueError(
-            f"{folder} holds {min(others)!r}, which no {what} has written: it is "
+            f"{folder} holds {min(others)!r}, which no {writer} has written: it is "
             "not replaced, name another folder"
         )
 
 
 @contextlib.contextmanager
 def replace_folder(
-    target: str | Path, own: Collection[str], *, what: str
+    target: str | Path, own: Collection[str], *, writer: str
 ) -> Iterator[Path]:
     """Yield an empty folder that replaces `target`, all of it, in the end.
 
     Arguments and errors are those of `check_replaceable`.
     """
     target = _location(target)
-    check_replaceable(target, own, what=what)
+    check_replaceable(target, own, writer=writer)
     with _folder_beside(target) as folder, _folder_beside(target) as old:
         yield folder
-        check_replaceable(target, own, what=what)
+        check_replaceable(target, own, writer=writer)
         replaced = target.exists()
         try:
             if replaced:

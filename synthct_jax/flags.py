@@ -25,8 +25,8 @@ def _help(flag: str, **texts: str) -> str:
         texts: by modes, joined by two underscores; 'all' for all of them.
     """
     _HELP[flag] = texts
-    parts = (f"{m.replace('__', ', ')}: {text}" for m, text in texts.items())
-    return " ".join(texts.values() if "all" in texts else parts)
+    labelled = (f"{m.replace('__', ', ')}: {text}" for m, text in texts.items())
+    return " ".join(texts.values() if "all" in texts else labelled)
 
 
 CONFIG = config_flags.DEFINE_config_file(

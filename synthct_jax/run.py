@@ -192,7 +192,7 @@ class Run(contextlib.ExitStack):
         self._losses.fetch()
         self._pause_began = time.monotonic()
         if due.validation not in self._pauses_done:
-            self._watchdog.sleep()  # this may compile, which can take long
+            self._watchdog.disarm()  # this may compile, which can take long
             self._pauses_done.add(due.validation)
 
     def validate(

@@ -19,7 +19,11 @@ VERSION = "1.0.0"
 
 
 def features(shape: tuple[int, int, int]) -> tfds.features.FeaturesDict:
-    """Return the TFDS features of a stored slice: image (int16), subject and index."""
+    """Return the TFDS features of a stored slice.
+
+    'image' is int16 of `shape`, (rows, columns, channels), 'subject' text, 'index' the
+    position of the slice in its volume, int32.
+    """
     return tfds.features.FeaturesDict(
         {
             # Raw bytes are a hundred times faster than TFDS's own int16.
@@ -76,7 +80,12 @@ def domain_dir(data_dir: str | Path, domain: str) -> Path:
 
 
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
-    """Return random access to the slices of a split: image, subject, index."""
+    """Return random access to the slices of a split: image, subject, index.
+
+    Raises:
+        FileNotFoundError: the data set has no such domain.
+        ValueError: the domain has no such split.
+    """
     folder = domain_dir(data_dir, domain)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, so there is no {domain}")

@@ -31,18 +31,20 @@ def paint_stomach(
     build: Build,
     frame: BodyFrame,
     *,
-    fill: tuple[float, float] = (0.75, 1.15),
-    gas_mm: tuple[float, float] = (-10, 16),
+    radius_scale: tuple[float, float] = (0.75, 1.15),
+    level_mm: tuple[float, float] = (-10, 16),
     content: str = "bowel_content",
 ) -> None:
-    """Paint the stomach of a supine patient, with gas in front of a level surface.
+    """Paint the stomach of a supine patient, with gas above an air-fluid level.
 
     Args:
-        fill: range of the radius relative to the average.
-        gas_mm: range of the depth of the gas, relative to the average.
+        radius_scale: range of the radius relative to the average.
+        level_mm: range of the shift of the air-fluid level to posterior, which makes
+            more gas.
+        content: name of the tissue that fills it.
     """
     rng = canvas.rng
-    scale = float(rng.uniform(*fill))
+    scale = float(rng.uniform(*radius_scale))
     depth_mm = build.half_depth_mm
     path = [(58, 0.2 * depth_mm, 52), (30, -0.2 * depth_mm, 58),
             (2, -0.5 * depth_mm, 44), (-14, -0.5 * depth_mm, 6),
@@ -56,14 +58,14 @@ def paint_stomach(
     depth = np.minimum(depth, -frame.beyond_mm[box] - 3.0)
     depth = np.minimum(depth, -frame.above_mm[box] - 2.0)
     depth = depth + 1.5 * canvas.noise(box, 22.0)
-    surface = -0.42 * depth_mm + rng.uniform(*gas_mm)
+    surface = -0.42 * depth_mm + rng.uniform(*level_mm)
     # The surface is level in the room, not in the deformed coordinates of the anatomy.
     gas = (canvas.axes[1][box[1]] < surface)[None, :, None]
     paint_gut(canvas, (box, depth), wall_mm=4.0, gas=gas, content=content)
 
 
 def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint ascending, transverse and descending colon with haustra, stool and gas."""
+    """Paint the colon of the reference anatomy, with haustra, stool and gas."""
     rng = canvas.rng
     wide, deep = build.half_width_mm, build.half_depth_mm
     low = float(rng.normal(-46, 8))

@@ -17,12 +17,13 @@ class Variety:
     Attributes:
         level_mm: height of the volume's centre above the first lumbar vertebra.
         offset_mm: position (y, x) of the field of view's centre in the body.
-        roll: turn of the body about its long axis, in radians.
-        kyphosis_mm, scoliosis_mm: displacement of the spine to posterior in the chest
-            and to the left in the lumbar part.
+        roll: rotation of the body about its long axis, in radians.
+        kyphosis_mm: displacement of the spine to posterior 110 mm above the first
+            lumbar vertebra; more above, to anterior in the lumbar part.
+        scoliosis_mm: largest displacement of the lumbar spine to the left.
         muscle: thickness of muscles relative to the average.
-        infiltration: fat in the muscles, 0 to 1.
-        back_fat: subcutaneous fat of the back relative to that of the front.
+        infiltration: severity of fatty infiltration of the muscles, 0 to 1.
+        back_fat_weight: weight of what the back has more of subcutaneous fat.
         shell_mm: thickness of cortical bone.
         arms_mm: gap between the trunk and the right and left arm, negative where they
             press on each other; None for an arm above the head.
@@ -35,7 +36,7 @@ class Variety:
     scoliosis_mm: float
     muscle: float
     infiltration: float
-    back_fat: float
+    back_fat_weight: float
     shell_mm: float
     arms_mm: tuple[float | None, float | None]
 
@@ -162,7 +163,7 @@ def _draw_varied(rng: np.random.Generator) -> Build:
             scoliosis_mm=float(rng.normal(0, 5) * (3 if rng.random() < 0.12 else 1)),
             muscle=muscle,
             infiltration=float(np.clip(frailty + rng.normal(0, 0.15), 0, 1)),
-            back_fat=float(rng.uniform(0.8, 2.2)),
+            back_fat_weight=float(rng.uniform(0.8, 2.2)),
             shell_mm=float(np.clip(rng.normal(2.0, 0.3) - 0.9 * frailty, 0.9, 2.4)),
             arms_mm=arms,
         ),

@@ -28,9 +28,10 @@ def liver_hu(fat_fraction: float) -> float:
 
 
 def marrow_hu(fat_fraction: float) -> float:
-    """Return the HU of spongy bone with a fat fraction of 0 to 1.
+    """Return the HU of cancellous bone whose marrow has a fat fraction of 0 to 1.
 
-    More fat means fewer trabeculae. The line was chosen for the phantom, not measured.
+    They fall from 245 to 5, since more fat means fewer trabeculae. This relation was
+    chosen for the phantom, not measured.
     """
     return 245 - 240 * fat_fraction
 

@@ -14,7 +14,7 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
     wide, deep = build.half_width_mm, build.half_depth_mm
     low = float(rng.normal(-50, 20))
     flexure = low + float(rng.uniform(4, 24))
-    parts = [
+    segments = [
         ([(-150, -0.15 * deep, -0.62 * wide), (-110, 0.1 * deep, -0.68 * wide),
           (flexure - 30, 0.2 * deep, -0.72 * wide),
           (flexure, 0.05 * deep, -0.68 * wide)], 21),
@@ -27,7 +27,7 @@ def paint_colon(canvas: shapes.Canvas, build: Build) -> None:
           (-185, -0.1 * deep, 0.1 * wide), (-170, 0.1 * deep, -0.1 * wide),
           (-172, 0.35 * deep, 0.14 * wide)], 12),
     ]  # fmt: skip
-    for points, radius in parts:
+    for points, radius in segments:
         path = np.array(points) + rng.normal(0, 5, (len(points), 3))
         path = shapes.smooth_path(path)
         filling = str(rng.choice(_FILLINGS, p=(0.2, 0.1, 0.08, 0.22, 0.4)))

@@ -102,7 +102,7 @@ def scanner_of(name: str, rng: np.random.Generator) -> MrScanner:
 
 
 def draw_scanner(rng: np.random.Generator) -> MrScanner:
-    """Draw a scanner, none whose in-phase echo is that of a fixed one."""
+    """Draw a scanner whose in-phase echo is not within 0.08 ms of a fixed scanner's."""
     while True:
         scanner = _draw(rng)
         if all(abs(scanner.te_in_ms - f.te_in_ms) > _APART_MS for f in FIXED.values()):

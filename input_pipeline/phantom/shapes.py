@@ -226,9 +226,14 @@ def blocks(fine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
 
 
 def blurred_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], sigma: float
+    rng: np.random.Generator, shape: tuple[int, int, int], sigma: float
 ) -> np.ndarray:
-    """Draw noise of standard deviation 1, smoothed in plane by `sigma` pixels."""
+    """Draw noise smoothed in plane and then scaled to standard deviation 1, float32.
+
+    Args:
+        shape: slices, rows and columns; the latter two are periodic.
+        sigma: standard deviation of the Gaussian kernel in pixels.
+    """
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = scipy.ndimage.gaussian_filter(noise, (0, sigma, sigma), mode="wrap")
     return noise / max(float(noise.std()), 1e-6)

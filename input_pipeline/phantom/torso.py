@@ -158,7 +158,7 @@ def _subcutaneous_fat_mm(
     canvas: shapes.Canvas, points: _Points, build: Build
 ) -> np.ndarray:
     """Return the thickness of the fat under the skin at points, in mm."""
-    back = build.variety.back_fat
+    back = build.variety.back_fat_weight
     low = expit((-20 - points.z) / 30)
     love_handle = np.exp(-(((points.turn - 0.9) / 0.4) ** 2))
     share = 0.75 + (0.15 + 0.7 * (back - 0.8) * low) * love_handle

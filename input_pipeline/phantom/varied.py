@@ -55,7 +55,7 @@ def draw_labels(
     pelvis.paint_organs(canvas, build)
     meal = str(rng.choice(("bowel_content", "bowel_content", "fluid")))
     bowel.paint_stomach(
-        canvas, build, frame, fill=(0.4, 1.3), gas_mm=(-70, 20), content=meal
+        canvas, build, frame, radius_scale=(0.4, 1.3), level_mm=(-70, 20), content=meal
     )
     gut.paint_colon(canvas, build)
     gut.paint_small_bowel(canvas, build)

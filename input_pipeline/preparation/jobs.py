@@ -56,7 +56,12 @@ class StoredVolume:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job(abc.ABC):
-    """One subject to prepare."""
+    """Preparation of a subject, of whatever origin.
+
+    Attributes:
+        name: name of the subject.
+        split: one of SPLITS.
+    """
 
     name: str
     split: str
@@ -154,7 +159,12 @@ class ScanJob(Job):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhantomJob(Job):
-    """A subject to be drawn, and the domains to draw it in."""
+    """Preparation of a phantom subject.
+
+    Attributes:
+        domains: of 'mr', 'ct' and 'labels', those to store.
+        seed, slices, slice_mm, contrast, scanner, anatomy: as for `draw_subject`.
+    """
 
     domains: tuple[str, ...]
     seed: int

@@ -67,11 +67,11 @@ class Shard:
 def assign_shards(
     volumes: Sequence[StoredVolume], slice_format: SliceFormat
 ) -> list[Shard]:
-    """Return all shards of a data set, by domain and split.
+    """Return the shards of every split of every domain, sorted by domain and split.
 
-    The slices of a split are in the order of the volumes. A split has as many shards as
-    SHARD_BYTES fits into its images, at least one and at most MOST_SHARDS. Numbers of
-    slices differ by one at most.
+    Slices keep the order of the volumes. The number of a split's shards is the bytes of
+    its images over SHARD_BYTES, at least 1 and at most MOST_SHARDS. Their numbers of
+    slices differ by at most one.
     """
     groups: dict[tuple[str, str], list[StoredVolume]] = {}
     for volume in volumes:

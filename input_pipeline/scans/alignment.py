@@ -45,10 +45,14 @@ def check_same_grid(
     within_mm: float,
     remedy: str = "",
 ) -> None:
-    """Raise UnusableScan, with both names, for grids further apart than that.
+    """Check that two scans have one grid.
 
     Args:
+        within_mm: largest distance of corresponding corners.
         remedy: end of the message.
+
+    Raises:
+        UnusableScan: shapes differ, or corners are further apart; names both scans.
     """
     remedy = remedy and f"; {remedy}"
     if grid.shape != other.shape:

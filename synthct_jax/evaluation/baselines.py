@@ -26,18 +26,18 @@ def map_brightness(hu: np.ndarray, mr: np.ndarray, body: np.ndarray) -> np.ndarr
 
 
 def fit_histogram_map(mr_counts: np.ndarray, ct_counts: np.ndarray) -> np.ndarray:
-    """Return a table of HU: those of the same quantile in the body.
+    """Return the HU of each stored MR value by histogram specification.
 
-    Histogram specification (Gonzalez & Woods, Digital Image Processing): a value goes
-    by the middle of its step of the cumulative distribution; HU in between are
-    interpolated.
+    The result is (32768,) float32; negative MR values count as 0. MR and HU correspond
+    at equal mid-ranks, the middles of the steps of the cumulative distributions; HU in
+    between are interpolated (Gonzalez & Woods, Digital Image Processing).
 
     Args:
         mr_counts, ct_counts: (65536,), how often each int16 from -32768 up occurs in
             the bodies of training subjects (`preparation.statistics.count_values`).
 
     Raises:
-        ValueError: no voxels in one of them.
+        ValueError: a histogram is empty.
     """
     if not mr_counts.sum() or not ct_counts.sum():
         raise ValueError(

@@ -180,7 +180,7 @@ def _divide(
 
 def _is_comparable(name: str, volumes: Volumes) -> bool:
     """Return False for differences between slices of different spacings."""
-    spacings = [volume.slice_mm for volume in volumes.all]
+    spacings = [volume.slice_mm for volume in volumes.summaries]
     same = max(spacings) <= 1.05 * min(spacings)
     return same or name != "slice_difference_median"
 

@@ -148,11 +148,11 @@ def evaluate(
         FileNotFoundError, ValueError: no such subjects, a translation of another shape
             or not finite, or a folder that holds something else.
     """
-    files.check_replaceable(output_dir, FILES, what="evaluation")
+    files.check_replaceable(output_dir, FILES, writer="evaluation")
     computed, slices = compute(
         model, dataset, split=split, provenance=provenance, inception=inception
     )
-    with files.replace_folder(output_dir, FILES, what="evaluation") as folder:
+    with files.replace_folder(output_dir, FILES, writer="evaluation") as folder:
         results.write_json(folder / "metrics.json", computed)
         results.write_csv(folder / "metrics.csv", computed.rows)
         page = evaluation_page.render(computed, slices=slices, curves=curves)
@@ -261,7 +261,7 @@ class _Measurements:
             counts = paired.error_counts(hu, subject.reference_ct, subject.body)
             self._error_counts[method] = self._error_counts.get(method, 0) + counts
         # Its own outline, as for real CT, if there is one.
-        in_ct = images.ct_outline if images.ct_outline.any() else subject.outline
+        in_ct = images.mask_of_hu if images.mask_of_hu.any() else subject.outline
         name, slice_mm = subject.name, subject.spacing_mm[0]
         self.summaries.setdefault(method, []).append(
             summarise(name, hu, in_ct, slice_mm=slice_mm, inception=self._inception)

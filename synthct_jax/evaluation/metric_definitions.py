@@ -229,13 +229,13 @@ CONSISTENCY = {
     "outline_dice": Metric(
         "Outline: Dice", "", "higher", 3, SHARE,
         "overlap of the body in the synthetic CT with that in the MR",
-        lambda ct: surface.dice(ct.ct_outline, ct.subject.outline),
+        lambda ct: surface.dice(ct.mask_of_hu, ct.subject.outline),
         headline="Overlap of the body outlines"),
     "outline_hd95": Metric(
         "Outline: Hausdorff 95 %", "mm", "lower", 1, AT_LEAST_0,
         "95th percentile of the distance between both outlines",
         lambda ct: surface.hausdorff_95(
-            ct.ct_outline, ct.subject.outline, ct.subject.spacing_mm),
+            ct.mask_of_hu, ct.subject.outline, ct.subject.spacing_mm),
         headline="Distance of the body outlines"),
 }
 _CYCLE = "cycle_"  # and the name of an MR channel

@@ -28,8 +28,8 @@ class Images:
         return self.subject.body
 
     @functools.cached_property
-    def ct_outline(self) -> np.ndarray:
-        """The body as the CT shows it: bool (slices, rows, columns)."""
+    def mask_of_hu(self) -> np.ndarray:
+        """Body mask segmented from `hu`, bool (slices, rows, columns)."""
         # As if it were stored: int16, with a channel.
         stored = np.round(self.hu).astype(np.int16)[..., None]
         return body_mask(stored, "CT", self.subject.spacing_mm)
@@ -103,7 +103,11 @@ def paired_rows(
 def reference_rows(
     subject: EvaluationSubject, label_names: Sequence[str]
 ) -> Iterator[Row]:
-    """Yield size and mean HU of the regions, and the reference CT's own consistency."""
+    """Yield the consistency metrics of the reference CT, and facts of its regions.
+
+    'voxels' is the number of voxels of each region, 'mean_hu' the mean HU of each
+    tissue.
+    """
     images = Images(subject.reference_ct, subject)
     yield from consistency_rows(REFERENCE_CT, images)
     for region, errors in _errors_by_region(images, label_names).items():

@@ -43,7 +43,7 @@ ALL_SUBJECTS = ""
 
 
 class Row(NamedTuple):
-    """A number.
+    """Value of a metric for a method and a region, of one subject or of all.
 
     Attributes:
         subject: its name, or ALL_SUBJECTS: a mean over subjects, or the value of a
@@ -180,8 +180,8 @@ class Results:
         there = [method for method in BASELINES if method in self.methods]
         return min(there, key=lambda method: self.interval(metric, method).value)
 
-    def people_in_common(self) -> str:
-        """Return whether MR and real CT are of the same people: all, some or none."""
+    def subject_overlap(self) -> str:
+        """Return how many subjects have MR and real CT: 'all', 'some' or 'none'."""
         mr, ct = set(self.data["mr_subjects"]), set(self.data["ct_subjects"])
         if not mr & ct:
             return "none"

@@ -52,9 +52,16 @@ def summarise(
     slice_mm: float,
     inception: Inception | None = None,
 ) -> VolumeSummary:
-    """Return the summary of a volume, with the features of `inception` for FID.
+    """Return the features of a CT volume that distribution metrics compare.
 
-    HU are (slices, rows, columns), the body is bool of that shape.
+    Args:
+        hu: (slices, rows, columns).
+        body: mask, bool of that shape.
+        slice_mm: distance of neighbouring slices.
+        inception: network of the features for FID; None: no 'fid' features.
+
+    Raises:
+        ValueError: shapes differ, or slices are too small for the features.
     """
     features = {"haar": haar_features.haar_features(hu)}
     if inception is not None:
@@ -103,7 +110,11 @@ class Sample:
 
     @functools.cached_property
     def slice_differences(self) -> dict[str, float]:
-        """Means over volumes of `continuity.slice_difference_statistics`."""
+        """Statistics of slice differences, each averaged over volumes if finite.
+
+        'median' is in HU, 'smallest' and 'largest' are ratios: see
+        `continuity.slice_difference_statistics`.
+        """
         statistics = [
             continuity.slice_difference_statistics(volume.slice_differences)
             for volume in self.volumes
@@ -120,8 +131,8 @@ class SamplePair:
     def __init__(self, volumes: "Volumes", synthetic: np.ndarray, real: np.ndarray):
         """Choose two samples of volumes by their indices, which may repeat."""
         self._volumes, self._indices = volumes, (synthetic, real)
-        self.synthetic = Sample([volumes.all[i] for i in synthetic])
-        self.real = Sample([volumes.all[i] for i in real])
+        self.synthetic = Sample([volumes.summaries[i] for i in synthetic])
+        self.real = Sample([volumes.summaries[i] for i in real])
         self._samples = self.synthetic, self.real
 
     def frechet(self, kind: str) -> float:
@@ -175,12 +186,14 @@ class Volumes:
     def __init__(
         self, synthetic: Sequence[VolumeSummary], real: Sequence[VolumeSummary]
     ):
-        self.all = [*synthetic, *real]
-        self.names = np.array([volume.name for volume in self.all])
+        self.summaries = [*synthetic, *real]
+        self.names = np.array([volume.name for volume in self.summaries])
         self.synthetic = np.arange(len(synthetic))
         self.real = len(synthetic) + np.arange(len(real))
         self.kernels = {
-            kind: KernelSums([volume.features[kind] for volume in self.all], self.names)
+            kind: KernelSums(
+                [volume.features[kind] for volume in self.summaries], self.names
+            )
             for kind in real[0].features
         }
 

@@ -149,9 +149,10 @@ def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class InceptionV3(nn.Module):
-    """Network from images (n, rows, columns, 3) in [-1, 1] to features (n, 2048).
+    """Inception v3 without its classifier.
 
-    It is fully convolutional and needs 75 rows and columns or more.
+    Images are (n, rows, columns, 3) in [-1, 1], of 75 rows and columns or more, which
+    is not checked. Features are (n, 2048) float32.
     """
 
     @nn.compact
@@ -268,7 +269,11 @@ class MixedD(nn.Module):
 
 
 class MixedE(nn.Module):
-    """Block with branches of 1 x 1, two that end in 1 x 3 and 3 x 1, and a pool."""
+    """Inception block E, (n, h, w, c) to (n, h, w, 2048).
+
+    Its branches are 1 x 1, 3 x 3, double 3 x 3, and `pool`, which keeps the shape. The
+    second and the third end in 1 x 3 and 3 x 1 side by side.
+    """
 
     pool: Callable[[jax.Array], jax.Array]
 

@@ -21,12 +21,15 @@ def adversarial(
     kind: str,
     mean: Callable[[jax.Array], jax.Array] = jnp.mean,
 ) -> jax.Array:
-    """Return how far a discriminator's scores are from calling its input real, or fake.
+    """Return the adversarial loss of scores, against the target real or fake.
 
     Args:
         kind: `lsgan`, the squared distance to 1 or 0 (Mao et al. 2017), or `vanilla`,
             the binary cross-entropy of the score as a logit (Goodfellow et al. 2014).
         mean: this device's share of the mean over all patches.
+
+    Raises:
+        ValueError: the kind is unknown.
     """
     if kind == "lsgan":
         return mean(jnp.square(score - (1.0 if real else 0.0)))

@@ -114,7 +114,10 @@ def set_environment() -> None:
 
 
 def is_tested_jax() -> bool:
-    """Return whether this JAX was tested with what JAX and XLA do not promise."""
+    """Return whether the installed jax and jaxlib are of a tested series of releases.
+
+    Undocumented flags of XLA and the oneDNN call need one. jax is not imported.
+    """
     return all(
         importlib.metadata.version(name).startswith(_TESTED_RELEASES)
         for name in ("jax", "jaxlib")

@@ -25,10 +25,10 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.sleep()
+        self.disarm()
 
-    def sleep(self) -> None:
-        """Wait for nothing until the next sign of life."""
+    def disarm(self) -> None:
+        """Expect no sign of life until the next one; return at once."""
         if self._seconds:
             faulthandler.cancel_dump_traceback_later()
         self._armed_at = float("-inf")

@@ -131,7 +131,7 @@ def images(phantom: Phantom, hu: np.ndarray) -> Images:
 
 
 def summary(phantom: Phantom, hu: np.ndarray) -> VolumeSummary:
-    body = images(phantom, hu).ct_outline
+    body = images(phantom, hu).mask_of_hu
     return summarise(phantom.name, hu.astype(np.float32), body, slice_mm=SPACING_MM[0])
 
 

@@ -79,18 +79,18 @@ def test_new_folder_replaces_nothing_that_appears_before_or_meanwhile(tmp_path):
 def test_folder_of_own_files_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "out"
     for content in ({"a": "1", "b": "1"}, {"a": "2"}):
-        with files.replace_folder(target, ["a", "b"], what="report") as folder:
+        with files.replace_folder(target, ["a", "b"], writer="report") as folder:
             for name, text in content.items():
                 (folder / name).write_text(text)
         assert {p.name: p.read_text() for p in target.iterdir()} == content
     with pytest.raises(ZeroDivisionError):
-        with files.replace_folder(target, ["a", "b"], what="report"):
+        with files.replace_folder(target, ["a", "b"], writer="report"):
             raise ZeroDivisionError
     assert (target / "a").read_text() == "2" and os.listdir(tmp_path) == ["out"]
 
 
 def test_unfinished_folder_is_not_taken_for_a_finished_one(tmp_path):
-    with files.replace_folder(tmp_path / "out", ["a"], what="report") as folder:
+    with files.replace_folder(tmp_path / "out", ["a"], writer="report") as folder:
         (folder / "a").write_text("unfinished")
         assert not list(tmp_path.glob("*/a"))
 
@@ -111,7 +111,7 @@ def test_interrupt_while_a_folder_is_replaced_keeps_the_old_one(tmp_path, monkey
     renamed = []
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        with files.replace_folder(target, ["a"], what="report") as folder:
+        with files.replace_folder(target, ["a"], writer="report") as folder:
             (folder / "a").write_text("new")
     assert (target / "a").read_text() == "old" and os.listdir(tmp_path) == ["out"]
 
@@ -120,10 +120,10 @@ def test_folder_with_other_files_is_not_replaced(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     with pytest.raises(ValueError, match="out holds 'note', which no report"):
-        with files.replace_folder(target, ["a"], what="report") as folder:
+        with files.replace_folder(target, ["a"], writer="report") as folder:
             (folder / "a").write_text("new")
             (target / "note").write_text("mine")
     assert os.listdir(target) == ["note"] and os.listdir(tmp_path) == ["out"]
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match="file is a file, expected a folder for the"):
-        files.check_replaceable(tmp_path / "file", [], what="report")
+        files.check_replaceable(tmp_path / "file", [], writer="report")

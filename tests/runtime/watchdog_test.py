@@ -19,7 +19,7 @@ with Watchdog(float(sys.argv[1])) as watchdog:
         if sign == "alive":
             watchdog.alive()
         elif sign == "sleep":
-            watchdog.sleep()
+            watchdog.disarm()
         else:
             stuck_in_a_collective(float(sign))
 time.sleep(1)

@@ -52,8 +52,8 @@ class Comparison:
     warnings: tuple[str, ...]
 
     @property
-    def main(self) -> Measure:
-        """MAE in the body, or else the first measure that most groups have."""
+    def main_measure(self) -> Measure:
+        """Measure that most groups have; of equals the MAE in the body or the first."""
         return max(
             self.measures,
             key=lambda m: (len(m.values), (m.metric, m.region) == ("mae", "body")),

@@ -61,7 +61,7 @@ def _kind(measure: Measure) -> list[str]:
 
 def _values_chart(comparison: Comparison) -> DotChart:
     """Return a row of dots for each group; lines join the dots of a subject."""
-    main = comparison.main
+    main = comparison.main_measure
     rows = [
         DotRow(
             label=group.title,
@@ -76,7 +76,7 @@ def _values_chart(comparison: Comparison) -> DotChart:
 
 def _differences_chart(comparison: Comparison) -> DotChart | None:
     """Return a row of dots for each pair, the differences of its subjects."""
-    main = comparison.main
+    main = comparison.main_measure
     rows = [
         DotRow(
             label=tables.pair_title(pair),

@@ -47,7 +47,7 @@ def compare_runs(paths: Sequence[Path], output_dir: Path) -> Comparison:
     """
     names = [f"compare.{kind}" for kind in ("html", "md", "csv")]
     replaced = [*names, "compare.json"]  # which earlier versions wrote
-    with replace_folder(output_dir, replaced, what="comparison") as folder:
+    with replace_folder(output_dir, replaced, writer="comparison") as folder:
         comparison = compare(read_groups(paths))
         for name, text in render("compare", comparison).items():
             (folder / name).write_text(text, encoding="utf-8")

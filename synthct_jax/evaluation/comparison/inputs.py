@@ -25,7 +25,7 @@ class EvaluatedRun:
 
     @property
     def step(self) -> int | None:
-        """The step of the checkpoint that was evaluated."""
+        """Training step of the evaluated checkpoint; None for a model file."""
         return self.results.provenance.get("step")
 
 

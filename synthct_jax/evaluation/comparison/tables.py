@@ -200,7 +200,7 @@ def verdicts(comparison: Comparison) -> list[str]:
 
 def main_sentence(comparison: Comparison, pair: Pair) -> str:
     """Return what the main measure says of a pair of groups."""
-    measure = comparison.main
+    measure = comparison.main_measure
     definition, difference = measure.definition, measure.differences.get(pair)
     if difference is None:
         return f"{pair[0]} and {pair[1]} have nothing to compare by {definition.title}."

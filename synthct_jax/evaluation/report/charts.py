@@ -67,7 +67,10 @@ class DotRow:
 
 
 class DotChart:
-    """Rows of dots over a common axis; if `joined`, lines join those of a subject."""
+    """Layout of a dot plot: its rows, and the axis that they share.
+
+    A dot is a subject. If `joined`, a line connects the dots of each subject.
+    """
 
     LEFT, RIGHT, ROW_HEIGHT = 270.0, 960.0, 40.0
 

@@ -163,7 +163,7 @@ def _facts(results: Results) -> dict[str, str]:
         "Data": f"{data['source']}, {data['split']} split ({data['data_dir']})",
         "MR": _volumes(data["mr_subjects"]),
         "Real CT": _volumes(data["ct_subjects"])
-        + f" ({people.get(results.people_in_common(), 'other subjects')})",
+        + f" ({people.get(results.subject_overlap(), 'other subjects')})",
         "Slices": f"{data['size']} x {data['size']} pixels of "
         f"{data['spacing_mm']:g} mm",
         "MR channels": ", ".join(c.replace("_", " ") for c in channels),

@@ -34,10 +34,14 @@ LEAST_FLOPS = 2**23  # of a product that is worth it
 def product(
     a: jax.Array, b: jax.Array, *, transpose_a: bool = False, transpose_b: bool = False
 ) -> jax.Array:
-    """Return the product of matrices in the last two axes, (..., m, k) and (..., k, n).
+    """Return the batched matrix product (..., m, n), by oneDNN where it pays.
 
-    Has no gradient. Leading axes are the same in both. A transposed `a` is given as
-    (..., k, m), a transposed `b` as (..., n, k).
+    `computes` decides, and XLA computes all other products. The call of oneDNN cannot
+    be differentiated.
+
+    Args:
+        a: (..., m, k), or (..., k, m) if `transpose_a`.
+        b: (..., k, n), or (..., n, k) if `transpose_b`; leading axes as in `a`.
     """
     m, k = a.shape[:-3:-1] if transpose_a else a.shape[-2:]
     n = b.shape[-2] if transpose_b else b.shape[-1]

@@ -71,7 +71,7 @@ def head(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def downsample(
     x: jax.Array, kernel: jax.Array, shard: RowShard = UNSHARDED
 ) -> jax.Array:
-    """3x3, stride 2, zeros around: blocks -> pixels (n, h / 2, w / 2, o)."""
+    """Convolve blocks to pixels (n, h / 2, w / 2, o): 3x3, stride 2, zero padding."""
     # Pixel p sees pixels 2 p - 1, 2 p and 2 p + 1 of blocks p - 1 and p.
     kernel = _pair_taps(kernel, 1).transpose(0, 2, 1, 3, 4, 5)
     kernel = kernel.reshape(2, 2, -1, kernel.shape[-1])

@@ -56,9 +56,13 @@ class CompiledStep:
 def count_step_flops(
     config: ConfigDict, mesh: Mesh, *, platform: str | None = None
 ) -> int:
-    """Count the operations of a step on one device, as a platform computes them.
+    """Count the FLOPs of a training step on one device, without compiling it.
 
-    'any' computes convolutions as they are defined; None is the platform of `mesh`.
+    Multiplications and additions of convolutions and matrix products count.
+
+    Args:
+        platform: platform whose implementation of the layers is counted; 'any' for
+            convolutions as they are defined, None for that of `mesh`.
     """
     method = methods.from_config(config, mesh=mesh, platform=platform)
     _, state = make_init(method, config, mesh)
@@ -74,9 +78,11 @@ def measure_step(
     *,
     matmul_rate: float,
 ) -> dict[str, Any]:
-    """Time the step alone, then in a loop that reads its batches as training does.
+    """Measure time, memory and utilisation of the step, alone and with its input.
 
-    `matmul_rate` is that of matrix products on one device, operations per second.
+    Args:
+        anatomies_dir: label maps for simulated pairs, if the configuration has any.
+        matmul_rate: FLOP/s of matrix products on one device.
     """
     measure.reset_peak_memory()
     step = CompiledStep(config, mesh)
