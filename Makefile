@@ -11,10 +11,10 @@ STAMP := $(VENV)/installed
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(STAMP)  ## make phantoms, train, evaluate, translate a held-out subject
+demo: $(STAMP)  ## translate a drawn patient, train, evaluate, compare
 	$(RUN) -m synthct_jax.demo
 
-test: lint  ## lint, and the tests that take seconds
+test: lint  ## lint, and the fast tests
 	$(RUN) -m pytest -m "not slow" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test-all: lint  ## lint, and all tests
