@@ -15,7 +15,7 @@ def run_mode() -> int:
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
     model, device = flags.MODEL.value, flags.DEVICE.value
-    if flags.MODE.value in ("translate", "evaluate", "benchmark"):
+    if device and flags.MODE.value in ("translate", "evaluate", "benchmark"):
         environment.require_device(device)
     match flags.MODE.value:
         case "prepare":
@@ -24,7 +24,8 @@ def run_mode() -> int:
             prepare(flags.CONFIG.value, flags.path(flags.RAW_DIR), data_dir)
         case "train":
             processes.init_distributed()
-            environment.require_device(device)
+            if device:
+                environment.require_device(device)
             from synthct_jax.train import train
 
             done = train(

@@ -148,8 +148,8 @@ def choose_device(device: str) -> None:
         jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 
 
-def require_device(device: str | None) -> None:
-    """Start JAX on the chosen kind of device; None: on whatever there is.
+def require_device(device: str) -> None:
+    """Start JAX on the chosen kind of device, one of DEVICES.
 
     Raises:
         ValueError: this machine has none.
@@ -159,8 +159,6 @@ def require_device(device: str | None) -> None:
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:  # the first without a message
-        if device is None:
-            raise
         raise ValueError(
             f"--device={device}: this machine has none, or JAX cannot use it. "
             f"{describe_error(error)}"
