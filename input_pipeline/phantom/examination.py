@@ -23,10 +23,10 @@ _SPREAD = {
     "t1_ms": 0.12,
     "t2_ms": 0.15,
     "t2_star_ms": 0.3,
-    "spin_echo_flow": 0.8,
+    "spin_echo_flow": 1.2,
 }
 # What differs much more from one patient to the next: food, bile, flow, iron.
-_WIDE = {"bowel_content": 0.6, "bile": 0.4, "artery": 0.3, "vein": 0.3}
+_WIDE = {"bowel_content": 0.9, "bile": 0.4, "artery": 0.3, "vein": 0.3}
 _FAT_LOGIT = 0.35  # of the fat fraction
 # Iron: share of patients, chosen, above that of the population, and how many of these
 # have it in both organs and in the liver alone; the others in the spleen alone. It adds

@@ -167,6 +167,25 @@ def paint_liver(
         paint_shape(canvas, tube, "vein", over=within)
 
 
+def paint_liver_branches(canvas: shapes.Canvas, build: Build) -> None:
+    """Paint thin veins that run from the portal and the hepatic trunks all over."""
+    rng = canvas.rng
+    trunks = np.array([(14.0, build.spine_mm - 46, -30.0), (44.0, 0.0, -30.0)])
+    depth_mm = build.half_depth_mm
+    right = np.array([(26, -2, -0.52 * build.half_width_mm), (70, 0.9 * depth_mm, 64)])
+    left = np.array([(36, -0.48 * depth_mm, 8), (34, 30, 60)])
+    for _ in range(int(rng.integers(50, 120))):
+        centre, reach = right if rng.uniform() < 0.75 else left
+        end = centre + reach * rng.uniform(-1, 1, 3)
+        start = trunks[rng.integers(2)]
+        start = start + rng.uniform(0, 0.7) * (end - start)
+        path = start + np.linspace(0, 1, 5)[:, None] * (end - start)
+        path[1:] += np.cumsum(rng.normal(0, 3.0, (4, 3)), axis=0)
+        radii = float(rng.uniform(1.4, 3.2)) * np.linspace(1, 0.45, 21)
+        tube = canvas.tube(shapes.smooth_path(path), radii)
+        paint_shape(canvas, tube, "vein", over=("liver",))
+
+
 def paint_spleen(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
     """Paint the spleen between diaphragm and kidney, concave towards the middle."""
     rng = canvas.rng

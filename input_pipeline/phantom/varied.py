@@ -49,6 +49,7 @@ def draw_labels(
     if not lost[3]:
         lesions.paint_stones(canvas, organs.paint_gallbladder(canvas, build))
     organs.paint_liver(canvas, build, frame, deepest_mm=82.0)
+    organs.paint_liver_branches(canvas, build)
     if not lost[2]:
         organs.paint_spleen(canvas, build, frame)
     organs.paint_pancreas(canvas, build)

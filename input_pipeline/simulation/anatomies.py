@@ -50,7 +50,7 @@ class Anatomies:
     spacing_mm: float
     slabs: int
     seed: int
-    format: int = 1
+    format: int = 2
 
     @property
     def shape(self) -> tuple[int, int, int]:
