@@ -25,8 +25,15 @@ _SPREAD = {
     "t2_star_ms": 0.3,
     "spin_echo_flow": 1.2,
 }
-# What differs much more from one patient to the next: food, bile, flow, iron.
-_WIDE = {"bowel_content": 0.9, "bile": 0.4, "artery": 0.3, "vein": 0.3}
+# What differs much more from one patient to the next: food, bile, flow, and the blood
+# that the spleen stores.
+_WIDE = {
+    "bowel_content": 0.9,
+    "bile": 0.4,
+    "artery": 0.3,
+    "vein": 0.3,
+    "spleen": 0.3,
+}
 _FAT_LOGIT = 0.35  # of the fat fraction
 # Iron: share of patients, chosen, above that of the population, and how many of these
 # have it in both organs and in the liver alone; the others in the spleen alone. It adds

@@ -211,6 +211,39 @@ def paint_spleen(canvas: shapes.Canvas, build: Build, frame: BodyFrame) -> None:
     paint_shape(canvas, hollow, "visceral_fat", over=("spleen",))
 
 
+def paint_crescent_spleen(
+    canvas: shapes.Canvas, build: Build, frame: BodyFrame
+) -> None:
+    """Paint a spleen that lies along the wall, from beside the spine to the flank.
+
+    Its thickness is measured from the wall, so that its inner side is concave. The long
+    axis follows the ribs: lower parts lie further in front.
+    """
+    rng = canvas.rng
+    size = build.organ_scale * float(rng.uniform(0.85, 1.25))
+    middle_mm = float(rng.normal(16, 10))
+    half_height_mm = size * float(rng.uniform(44, 64))
+    thickness_mm = size * float(rng.uniform(32, 52))
+    half_arc = size * float(rng.uniform(48, 74)) / build.half_width_mm
+    box = canvas.box(
+        (middle_mm - half_height_mm, -np.inf, 0),
+        (middle_mm + half_height_mm, np.inf, np.inf),
+    )
+    middle_angle = float(rng.normal(1.1, 0.15))
+    slope = float(rng.normal(0.006, 0.003))  # radians per mm
+    if box is None:
+        return
+    up_mm = canvas.z[box] - middle_mm
+    along = (frame.angle[box] - middle_angle + slope * up_mm) / half_arc
+    apart = along**2 + (up_mm / half_height_mm) ** 2
+    bulge = thickness_mm * (1 + 0.12 * canvas.noise(box, 28.0))
+    inwards_mm = -frame.beyond_mm[box]
+    depth = bulge * np.sqrt(np.maximum(1 - apart, 0)) - inwards_mm
+    depth = np.minimum(depth, np.minimum(inwards_mm - 2, -frame.above_mm[box] - 1.5))
+    depth = np.minimum(depth, canvas.x[box] - 36)  # not between kidney and spine
+    paint_shape(canvas, (box, depth), "spleen")
+
+
 def paint_pancreas(canvas: shapes.Canvas, build: Build) -> None:
     """Paint the lobulated pancreas from head to tail, and the splenic vein behind."""
     rng = canvas.rng

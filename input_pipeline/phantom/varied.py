@@ -51,12 +51,12 @@ def draw_labels(
     organs.paint_liver(canvas, build, frame, deepest_mm=82.0)
     organs.paint_liver_branches(canvas, build)
     if not lost[2]:
-        organs.paint_spleen(canvas, build, frame)
+        organs.paint_crescent_spleen(canvas, build, frame)
     organs.paint_pancreas(canvas, build)
     pelvis.paint_organs(canvas, build)
     meal = str(rng.choice(("bowel_content", "bowel_content", "fluid")))
     bowel.paint_stomach(
-        canvas, build, frame, radius_scale=(0.4, 1.3), level_mm=(-70, 20), content=meal
+        canvas, build, frame, radius_scale=(0.3, 1.2), level_mm=(-70, 20), content=meal
     )
     gut.paint_colon(canvas, build)
     gut.paint_small_bowel(canvas, build)

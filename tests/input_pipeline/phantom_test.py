@@ -12,7 +12,7 @@ from input_pipeline.phantom.scanners import REFERENCE
 
 SMALL = {"size": 64, "spacing_mm": 6.0, "slices": 16, "slice_mm": 9.0}
 SEED = 3
-VARIED_SEEDS = (0, 29, 35, 36)
+VARIED_SEEDS = (0, 4, 23)
 # Of SEED: voxels of each label; mean of |HU|, deviation of HU, mean of each MR channel.
 PLAIN_COUNTS = [
     37416, 231, 7787, 4036, 4751, 5027, 496, 602, 344, 70, 157, 176, 27, 302, 752, 162,
@@ -101,19 +101,39 @@ def test_reference_anatomy_stays_as_it_is(plain):
     np.testing.assert_allclose(sums, PLAIN_SUMS, rtol=1e-4)
 
 
-def test_varied_people_have_every_tissue_between_them():
+@pytest.fixture(scope="module")
+def varied():
+    """Return the labels of whole varied people on one grid of 10 x 5 x 5 mm."""
     axes = ((-250, 140, 10), (-160, 160, 5), (-230, 230, 5))
     axes = tuple(np.arange(*axis, dtype=np.float32) for axis in axes)
-    painted = set()
+    people = []
     for seed in VARIED_SEEDS:
         rng = np.random.default_rng(seed)
         build = draw_build(rng, "varied")
         variety = dataclasses.replace(build.variety, level_mm=0.0)
-        labels = anatomy.draw_labels(
-            rng, dataclasses.replace(build, variety=variety), axes
-        )
-        painted |= {TISSUES[label] for label in np.unique(labels)}
+        build = dataclasses.replace(build, variety=variety)
+        people.append(anatomy.draw_labels(rng, build, axes))
+    return people
+
+
+def test_varied_people_have_every_tissue_between_them(varied):
+    painted = {TISSUES[label] for labels in varied for label in np.unique(labels)}
     assert painted == set(TISSUES)
+
+
+def test_varied_livers_have_veins_all_through_and_spleens_lie_along_the_wall(varied):
+    spacing_mm = (10, 5, 5)
+    for labels in varied:
+        liver, vein = (labels == TISSUES.index(name) for name in ("liver", "vein"))
+        to_vein_mm = scipy.ndimage.distance_transform_edt(~vein, spacing_mm)
+        assert np.median(to_vein_mm[liver]) < 20
+        spleen = labels == TISSUES.index("spleen")
+        if not spleen.any():  # one in 25 has none
+            continue
+        assert 40 < 0.25 * spleen.sum() < 700  # ml
+        wall = np.isin(labels, [TISSUES.index(t) for t in ("muscle", "lung", "fluid")])
+        to_wall_mm = scipy.ndimage.distance_transform_edt(~wall, spacing_mm)
+        assert np.percentile(to_wall_mm[spleen], 90) < 40
 
 
 def test_varied_builds_range_from_thin_to_obese_and_from_chest_to_pelvis():
