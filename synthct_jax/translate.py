@@ -10,6 +10,7 @@ OUT/report.json           input, generator, versions, HU statistics, warnings
 
 import dataclasses
 import datetime
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,7 +37,6 @@ from synthct_jax.inference.loaded_model import (
     load_model,
     load_model_file,
 )
-from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import tissues
 
 NOT_A_DEVICE = (
@@ -83,9 +83,10 @@ def translate(
     """
     files.check_vacant(output)
     read_from = scan
-    if loaded is None:
-        if workdir is None and model is None:
-            model, read_from = choose_shipped(scan)
+    if loaded is None and workdir is None and model is None:
+        name, read_from = choose_shipped(scan)
+        loaded = _load_shipped(name, views)
+    elif loaded is None:
         loaded = load(workdir, step, model)
     loaded = loaded.with_views(views)
     mr = read_mr(read_from, loaded.data["mr_channels"])
@@ -165,6 +166,12 @@ def load(workdir: Path | None, step: int | None, model: str | None) -> LoadedMod
     return load_model_file(model) if workdir is None else load_model(workdir, step)
 
 
+@functools.lru_cache(maxsize=4)
+def _load_shipped(name: str, views: int | None) -> LoadedModel:
+    """Read a shipped model once, so that it is compiled once for many patients."""
+    return load_model_file(name).with_views(views)
+
+
 def translate_all(
     patients: Path,
     output: Path,
@@ -193,7 +200,7 @@ def translate_all(
     """
     loaded = None
     if workdir is not None or model is not None:
-        loaded = load(workdir, step, model)
+        loaded = load(workdir, step, model).with_views(views)
     scans = _find_scans(patients, output)
     finished = [name for name in scans if (output / name / "report.json").exists()]
     done, failures = [], {}
@@ -329,16 +336,13 @@ def synthesise(
         mask_outside=data["mask_outside_body"],
         mr_percentile=data["mr_percentile"],
     )
-    translator = Translator(
-        model.method, data, stored_channels=axial.channels, view_count=model.views
-    )
 
     def resample(images: np.ndarray, fill: float) -> np.ndarray:
         return resample_from_grid(images[..., None], grid, axial, fill=fill)[..., 0]
 
     def resample_batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         stop = 0
-        for batch, batch_spread in translator.stream(model.params, stored):
+        for batch, batch_spread in model.translator.stream(model.params, stored):
             hu = resample(batch, AIR_HU)
             several = model.views > 1
             spread = resample(batch_spread, 0) if several else np.zeros_like(hu)

@@ -144,7 +144,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
                 config=ocp.args.JsonSave(
-                    metadata.signed({"step": step, **description.to_json()})
+                    metadata.with_digest({"step": step, **description.to_json()})
                 ),
             ),
             metrics=description.metrics if self._tracks_metrics else None,

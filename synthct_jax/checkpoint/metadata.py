@@ -91,7 +91,7 @@ class CheckpointMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
-        """Return the metadata of `to_json`, also if they are signed.
+        """Return the metadata of `to_json`, with its digest or without.
 
         Raises:
             ValueError: the digest is not that of the other values.
@@ -312,13 +312,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- JSON -----------------------------------------------------------------------------
 
 
-def signed(fields: Mapping[str, Any]) -> dict[str, Any]:
+def with_digest(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with their digest, which protects against accidents."""
     return {**fields, "digest": _json_digest(fields)}
 
 
 def check_digest(values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless `values` are what `signed` returned."""
+    """Raise ValueError unless `values` are those of `with_digest`."""
     digest = _json_digest({k: values[k] for k in values if k != "digest"})
     if digest != values.get("digest"):
         raise ValueError(f"its digest is {digest}, it says {values.get('digest')}")

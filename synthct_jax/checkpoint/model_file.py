@@ -27,7 +27,7 @@ from synthct_jax.checkpoint.metadata import (
     check_digest,
     library_versions,
     restore_config,
-    signed,
+    with_digest,
 )
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import Params
@@ -93,7 +93,7 @@ def write_model(path: Path, params: Params, card: Mapping[str, Any]) -> dict[str
         "storage": "float16, computed in the type that config.model.dtype names",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    card = signed(card)
+    card = with_digest(card)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The weights get their name last: a card alone is no model.
     with files.atomic_file(path) as new:

@@ -1,6 +1,7 @@
 """A generator that translates, from a checkpoint or from a model file."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from synthct_jax.checkpoint.metadata import (
     library_versions,
     read_metadata,
 )
+from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
 from synthct_jax.model.methods import Method
 from synthct_jax.model.train_state import Params
@@ -56,8 +58,23 @@ class LoadedModel:
 
     def with_views(self, count: int | None) -> "LoadedModel":
         """Return the generator with another number of views; None for its own."""
-        translate = {"views": self.views if count is None else count}
+        if count in (None, self.views):
+            return self
+        translate = {"views": count}
         return dataclasses.replace(self, config={**self.config, "translate": translate})
+
+    @functools.cached_property
+    def translator(self) -> Translator:
+        """Return what applies the generator to slices with the channels it takes.
+
+        It keeps its compiled programs: one for each size of slices.
+        """
+        return Translator(
+            self.method,
+            self.data,
+            stored_channels=self.data["mr_channels"],
+            view_count=self.views,
+        )
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -21,21 +21,13 @@ class Mode:
 
 
 _EVALUATED = ("views", "split", "inception", "device")
+_TRANSLATED = ("input", "patients", "views", "pseudonymise", "device")
 MODES = {
     "translate": Mode(
         "make a synthetic CT of a patient's MR: a DICOM series and NIfTI",
         "synthct translate --input=MR_FOLDER --output=OUT",
         ("output",),
-        (
-            "input",
-            "patients",
-            "model",
-            "workdir",
-            "step",
-            "views",
-            "pseudonymise",
-            "device",
-        ),
+        (*_TRANSLATED, "model", "workdir", "step"),
     ),
     "prepare": Mode(
         "check scans, split them by subject and store their slices for training",
@@ -100,8 +92,5 @@ MODES = {
 # With a model file in place of a run.
 WITH_MODEL = {
     "evaluate": (("model", "data_dir", "output"), _EVALUATED),
-    "translate": (
-        ("model", "output"),
-        ("input", "patients", "views", "pseudonymise", "device"),
-    ),
+    "translate": (("model", "output"), _TRANSLATED),
 }

@@ -20,7 +20,7 @@ from synthct_jax.checkpoint.metadata import (
     damaged_on_error,
     list_steps,
     read_metadata,
-    signed,
+    with_digest,
 )
 from synthct_jax.model import methods
 from synthct_jax.model.cyclegan import CycleGan
@@ -125,7 +125,7 @@ def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
 
 
 def test_description_is_refused_when_any_field_was_edited(tmp_path):
-    fields = signed({"step": 3, **metadata_of(tiny_config()).to_json()})
+    fields = with_digest({"step": 3, **metadata_of(tiny_config()).to_json()})
     path = tmp_path / "checkpoints" / "3" / "config" / "metadata"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(fields))

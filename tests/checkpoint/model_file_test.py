@@ -12,7 +12,7 @@ from tiny_run import tiny_config
 from input_pipeline.volume import UnusableScan
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.initial import start_from
-from synthct_jax.checkpoint.metadata import signed
+from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.checkpoint.model_file import UnusableModel
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import TrainState
@@ -72,7 +72,7 @@ def change_card(path, *, sign=True, **fields):
     card = json.loads(path.read_text()) | fields
     if sign:
         del card["digest"]
-        card = signed(card)
+        card = with_digest(card)
     path.write_text(json.dumps(card))
 
 

@@ -28,7 +28,11 @@ from input_pipeline.dataset.manifest import Domain, Manifest, Subject, read_mani
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, to_axial
-from synthct_jax.checkpoint.metadata import DamagedCheckpoint, read_metadata, signed
+from synthct_jax.checkpoint.metadata import (
+    DamagedCheckpoint,
+    read_metadata,
+    with_digest,
+)
 from synthct_jax.checkpoint.model_file import UnusableModel, read_model
 
 pytestmark = pytest.mark.slow
@@ -97,7 +101,7 @@ def write_model(folder: Path) -> None:
 def write_description(folder: Path) -> None:
     item = folder / "checkpoints" / "3" / "config"
     item.mkdir(parents=True)
-    fields = signed({"step": 3, **make_metadata(mae=3.0).to_json()})
+    fields = with_digest({"step": 3, **make_metadata(mae=3.0).to_json()})
     (item / "metadata").write_text(json.dumps(fields))
 
 

@@ -25,7 +25,7 @@ from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax import translate
 from synthct_jax.checkpoint import model_file
 from synthct_jax.evaluation import evaluate
-from synthct_jax.inference import translator
+from synthct_jax.inference import loaded_model, translator
 from synthct_jax.inference.export import export
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.inference.translator import Translator
@@ -401,10 +401,16 @@ def test_missing_step_is_named(scan, tmp_path):
 
 
 def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
-    scan, tmp_path
+    scan, tmp_path, monkeypatch
 ):
+    made = []
+    monkeypatch.setattr(
+        loaded_model,
+        "Translator",
+        lambda *a, **k: made.append(1) or Translator(*a, **k),
+    )
     patients, output = tmp_path / "patients", tmp_path / "out"
-    for name in ("anna", "berta"):
+    for name in ("anna", "berta", "clara"):
         (patients / name).mkdir(parents=True)
         for file in scan.split(","):
             shutil.copy(file, patients / name / Path(file).name)
@@ -413,11 +419,12 @@ def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
     (output / "anna" / "report.json").write_text("{}")  # done by an earlier call
     workdir = tiny_run().workdir
     done, failures = translate.translate_all(patients, output, workdir=workdir)
-    assert done == ["anna", "berta"] and "not a usable zip" in failures["cut"]
+    assert done == ["anna", "berta", "clara"] and "not a usable zip" in failures["cut"]
+    assert len(made) == 1  # compiled for berta, and used for clara
     assert sorted(path.name for path in output.iterdir()) == done
     assert (output / "anna" / "report.json").read_text() == "{}"
-    made = json.loads((output / "berta" / "report.json").read_text())
-    assert made["input"] == str(patients / "berta")
+    report = json.loads((output / "berta" / "report.json").read_text())
+    assert report["input"] == str(patients / "berta")
     shutil.copy(scan.split(",")[0], patients)
     with pytest.raises(ValueError, match="the name is that of one channel"):
         translate.translate_all(patients, output, workdir=workdir)
