@@ -61,6 +61,7 @@ def output_size(x: jax.Array, size: int, stride: int) -> tuple[int, int]:
     return (x.shape[1] - size) // stride + 1, (x.shape[2] - size) // stride + 1
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def _patches(x: jax.Array, size: int, stride: int) -> jax.Array:
     """Gather the pixels under a kernel: (n, h', w', size * size * c)."""
     rows, columns = output_size(x, size, stride)
@@ -96,6 +97,7 @@ def shifted_sum(terms: list[jax.Array], axis: int, stride: int) -> jax.Array:
     return stacked.reshape(shape)
 
 
+@partial(jax.jit, static_argnums=1)
 def _overlap_add(columns: jax.Array, stride: int) -> jax.Array:
     """Add (n, h', w', k, k, c) where `_patches` read, its adjoint: (n, h, w, c).
 
@@ -147,6 +149,7 @@ def _convolve_patches_backward(stride, residuals, g):
 convolve_patches.defvjp(keep_inputs(convolve_patches), _convolve_patches_backward)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def _taps(x: jax.Array, size: int, stride: int) -> jax.Array:
     """Gather the pixels under a kernel, taps first: (size * size * c, n * h' * w')."""
     rows, columns = output_size(x, size, stride)
@@ -159,6 +162,7 @@ def _taps(x: jax.Array, size: int, stride: int) -> jax.Array:
     return jnp.stack(taps).reshape(len(taps), -1)
 
 
+@partial(jax.jit, static_argnums=1)
 def _overlap_add_taps(taps: jax.Array, stride: int) -> jax.Array:
     """Add (k, k, c, n, h', w') where `_taps` read: (n, h, w, c), as `_overlap_add`."""
     size, _, channels = taps.shape[:3]
@@ -202,12 +206,19 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Every pixel is multiplied by every tap, then the taps are shifted and added.
     """
     size, _, channels_in, channels_out = kernel.shape
-    rows, columns = output_size(x, size, 1)
     by_tap = kernel.transpose(0, 1, 3, 2).reshape(-1, channels_in)
     taps = product(by_tap, x.reshape(-1, channels_in), transpose_b=True)
     taps = taps.reshape(size, size, channels_out, *x.shape[:3])
+    return _add_taps(taps, output_size(x, size, 1))
+
+
+@partial(jax.jit, static_argnums=1)
+def _add_taps(taps: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Add (k, k, o, n, h, w) where each tap meets the kernel: (n, *shape, o)."""
+    size, _, channels = taps.shape[:3]
+    rows, columns = shape
     planes = []
-    for channel in range(channels_out):
+    for channel in range(channels):
         lines = [
             sum(taps[i, j, channel, :, :, j : j + columns] for j in range(size))
             for i in range(size)
