@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from absl import flags
 
 USAGE_ERROR = 2  # exit status of a request that cannot be met
+_NO_NUMBER = {
+    "invalid literal for int() with base 10:": "expected a whole number, not",
+    "could not convert string to float:": "expected a number, not",
+}
 
 
 def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str]:
@@ -25,6 +29,8 @@ def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str
         message = str(error)
         if "Traceback" in message:
             message = f"--config: {message.strip().splitlines()[-1]}"
+        for of_python, ours in _NO_NUMBER.items():
+            message = message.replace(of_python, ours)
     except (AttributeError, KeyError) as error:  # ml_collections: no such field
         message = _describe_unknown_field(argv, str(error.args[0]))
     print(f"error: {message}", file=sys.stderr)

@@ -127,7 +127,10 @@ def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[J
             config.phantom, config.seed, paired=config.method == "supervised"
         )
     if raw_dir is None:
-        raise ValueError(f"data.source={data.source} needs the folder of its scans")
+        raise ValueError(
+            f"--raw_dir is missing: data.source={data.source} needs the folder of its "
+            "scans"
+        )
     # Absolute: those who read it may run elsewhere.
     scans = layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
     return split.split_scans(scans, data.split, seed=config.seed, warnings=warnings)

@@ -41,7 +41,7 @@ CONFIG = "--config=configs/phantom.py"
             "mean width?",
         ),
         ([CONFIG, "--config.zzz.width=8"], "configuration has no field 'zzz'"),
-        ([CONFIG, "--config.model.width=wide"], "--config.model.width=wide"),
+        ([CONFIG, "--config.model.width=wide"], "expected a whole number, not 'wi"),
         (["--config=configs/phantom.py:inn"], "no variant 'inn', expected one of: in_"),
         (["--confg=x"], "'confg'. Did you mean: config"),
         (["--mode=translate", "--step=-1"], "--step=-1"),
