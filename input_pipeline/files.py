@@ -78,7 +78,7 @@ def write_csv(
 
 
 def is_vacant(folder: Path) -> bool:
-    """Tell whether the path does not exist, or is an empty folder."""
+    """Return whether the path does not exist, or is an empty folder."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 

@@ -92,7 +92,10 @@ def write(
 
 
 class _Spread(beam.PTransform):
-    """Distribute (number, value) pairs over the workers, by their numbers."""
+    """Redistribute pairs (number, value) over the workers by key.
+
+    Each number must occur only once.
+    """
 
     def expand(self, pairs: beam.PCollection) -> beam.PCollection:
         return pairs | beam.GroupByKey() | beam.Map(_only)

@@ -80,7 +80,9 @@ def domain_dir(data_dir: str | Path, domain: str) -> Path:
 
 
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
-    """Return random access to the slices of a split: image, subject, index.
+    """Return a random-access source of a split's slices.
+
+    Each is a dict with the keys image, subject and index, see `features`.
 
     Raises:
         FileNotFoundError: the data set has no such domain.

@@ -110,7 +110,7 @@ def draw_loop(
 
 
 def paint_small_bowel(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint loops of small bowel in the front of the lower abdomen."""
+    """Paint loops of small bowel, some with gas, in the front of the mid-abdomen."""
     rng = canvas.rng
     wide, deep = build.half_width_mm, build.half_depth_mm
     size = np.array([60, 0.42 * deep, 0.6 * wide])

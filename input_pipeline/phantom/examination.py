@@ -307,7 +307,17 @@ def draw_examination(
 def draw_properties(
     rng: np.random.Generator, scanner: MrScanner, fat_fractions: dict[str, float]
 ) -> dict[str, np.ndarray]:
-    """Draw the properties that `mr.magnetisation` needs, about those of the table."""
+    """Draw a patient's tissue properties for `mr.magnetisation`.
+
+    They vary around the values in `tissues` at the scanner's field strength. Some
+    patients have iron overload of the liver, the spleen or both.
+
+    Args:
+        fat_fractions: the patient's mean, of 'liver' and 'marrow'.
+
+    Returns:
+        Each property by name, (labels,) in the order of TISSUES.
+    """
     field = "_3t_ms" if scanner.tesla > 2 else "_ms"
     t2_star = tissues.by_label("t2_star_ms")
     if scanner.tesla > 2:  # what T2* has beyond T2 grows with the field

@@ -93,19 +93,21 @@ def acquire(
 ) -> np.ndarray:
     """Return the reference scanner's MR, with coil bias and Rician noise.
 
-    Water and fat are summed over the sub-voxels of a voxel first and added as phasors
-    afterwards. This gives the dark line around organs in the out-of-phase image.
+    Water and fat are averaged over the sub-voxels of each voxel. In the gradient
+    echoes they are then added as phasors, which gives the India ink artefact at organ
+    borders out of phase. In the T2-weighted image some fat signal is left.
 
     Args:
         labels: labels of sub-voxels, (z, y, x).
         factors: sub-voxels per voxel along each axis.
         axes: positions (slice, row, column) of the voxels in mm.
-        texture: relative, of standard deviation 1, (slices, rows, columns).
+        texture: noise of standard deviation 1, (slices, rows, columns); each tissue
+            has its own share of it.
         fat_fractions: the subject's, of 'liver' and 'marrow'.
 
     Returns:
-        In phase, out of phase and T2, (slices, rows, columns, 3) float32, in arbitrary
-        units: the gain of the scanner is random.
+        In-phase, out-of-phase and T2-weighted images, (slices, rows, columns, 3)
+        float32, in arbitrary units: the gain of the scanner is random.
     """
     names = ("proton_density", "t1_ms", "t2_ms", "t2_star_ms", "spin_echo_flow")
     properties = {name: tissues.by_label(name) for name in names}

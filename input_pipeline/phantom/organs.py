@@ -87,7 +87,11 @@ def paint_kidneys(
 
 
 def paint_gallbladder(canvas: shapes.Canvas, build: Build) -> shapes.Shape | None:
-    """Paint the gallbladder below the liver, before it; return its shape."""
+    """Paint the gallbladder below the liver; call it before `paint_liver`.
+
+    Returns:
+        Its shape, or None if it is off the grid.
+    """
     rng = canvas.rng
     gallbladder = canvas.blob(
         jitter(rng, (-24, -0.48 * build.half_depth_mm, -46), 4),

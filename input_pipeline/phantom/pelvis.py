@@ -41,7 +41,11 @@ def _paint_bone(
 
 
 def paint_bones(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint iliac wings with the muscles on them, sacrum, ischium, femur and pubis."""
+    """Paint the hip bones, sacrum, femoral heads and necks, and gluteal muscles.
+
+    Iliacus muscles and hip cartilage are painted too. Three in a hundred femoral
+    heads are of metal.
+    """
     spine, shell = build.spine_mm, build.variety.shell_mm
     wide = 0.6 + 0.4 * build.half_width_mm / 112
     for side in (-1, 1):
@@ -142,7 +146,7 @@ def _paint_sacrum(canvas: shapes.Canvas, build: Build) -> None:
 
 
 def paint_iliopsoas(canvas: shapes.Canvas, build: Build) -> None:
-    """Paint the psoas below the lumbar spine, to the groin."""
+    """Paint the psoas muscles from the end of `skeleton.paint_psoas` to the groin."""
     spine, size = build.spine_mm, build.variety.muscle
     for side in (-1, 1):
         path = [(-110, spine - 8, side * 54), (-150, spine - 20, side * 66),

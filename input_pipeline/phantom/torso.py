@@ -73,7 +73,11 @@ def _points(canvas: shapes.Canvas, where: np.ndarray, beyond: np.ndarray) -> _Po
 
 
 def paint_wall(canvas: shapes.Canvas, build: Build) -> BodyFrame:
-    """Paint skin, fat and layered muscle about a cavity full of visceral fat."""
+    """Paint skin, subcutaneous fat and muscle layers around a cavity of visceral fat.
+
+    Returns:
+        Polar coordinates of the voxels relative to the cavity.
+    """
     rng = canvas.rng
     y, x = canvas.y, canvas.x
     height = canvas.axes[0][:, None, None]

@@ -23,7 +23,11 @@ def draw_labels(
     build: Build,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Draw a varied subject's tissues: `anatomy.draw_labels` for its builds."""
+    """Draw the tissues of a subject of the varied anatomy.
+
+    Arguments and result are as for `anatomy.draw_labels`, which calls this if
+    `build.variety` is set. If the grid misses the body, all labels are 0.
+    """
     variety = build.variety
     places = (variety.level_mm, *variety.offset_mm)
     axes = tuple((a + p).astype(np.float32) for a, p in zip(axes, places, strict=True))

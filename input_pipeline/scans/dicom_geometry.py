@@ -23,7 +23,11 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def orientation(frame: Frame) -> np.ndarray:
-    """Return (2, 3) unit directions in LPS: along a row, down a column."""
+    """Return the (2, 3) unit vectors in LPS: along a row, then down a column.
+
+    Raises:
+        UnusableScan: they are missing, or are not perpendicular unit vectors.
+    """
     directions = frame.numbers("ImageOrientationPatient", 6).reshape(2, 3)
     gram = directions @ directions.T
     if np.abs(gram - np.eye(2)).max() > _COSINE_TOLERANCE:

@@ -150,7 +150,13 @@ def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
 
 
 def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
-    """Return the frames of a modality but localizers, and which others there are."""
+    """Return a modality's frames without localizers, and a list of other modalities.
+
+    The list is text such as 'CT (12 images)', empty if there are none.
+
+    Raises:
+        UnusableScan: the folder has no such frames, or only localizers.
+    """
     frames, left_out = find_frames(folder)
     if not frames:
         example = f", such as {os.path.basename(left_out[0])}" if left_out else ""

@@ -53,7 +53,8 @@ def made_up_origin(axial: Volume) -> DicomOrigin:
 def pseudonymised(origin: DicomOrigin) -> DicomOrigin:
     """Return an origin with a made-up patient, study and frame of reference.
 
-    Positions and orientation stay, references to the MR's images do not.
+    Only the position, orientation and pixel properties in `_KEPT` are copied.
+    References to the MR images are removed.
     """
     patient = _made_up_patient()
     patient.PatientIdentityRemoved = "YES"

@@ -183,7 +183,7 @@ class Checkpoints:
         return None
 
     def set_aside(self, step: int) -> Path:
-        """Rename a damaged checkpoint. It is no longer listed. Return its new path."""
+        """Hide a damaged checkpoint by another name; return its new path."""
         self.wait()
         aside = metadata.set_aside(self._workdir, step)
         self._manager.reload()

@@ -140,7 +140,7 @@ def check_descriptions(workdir: Path, step: int) -> None:
 
 
 def set_aside(workdir: Path, step: int) -> Path:
-    """Rename a damaged checkpoint. It is no longer listed. Return its new path."""
+    """Hide a damaged checkpoint by another name; return its new path."""
     folder = checkpoints_folder(workdir) / str(step)
     names = (f"{step}.damaged{number or ''}" for number in itertools.count())
     aside = next(p for p in map(folder.with_name, names) if not p.exists())

@@ -210,15 +210,16 @@ def find_model(model: str) -> Path:
 
 
 def choose_model(channels: Collection[str]) -> Path:
-    """Return the shipped model, for CT without contrast medium, with most inputs.
+    """Return the shipped model for CT without contrast medium that uses most channels.
 
-    Of models with as many inputs the order of MR_CHANNELS decides.
+    Ties are broken by the order of MR_CHANNELS.
 
     Args:
         channels: those that the scan has.
 
     Raises:
-        UnusableScan: no model gets along with them; names those that ship.
+        UnusableScan: no model fits them; names the models considered.
+        UnusableModel: a shipped card is damaged.
     """
     inputs = {}
     for path in _shipped():

@@ -101,7 +101,13 @@ def evaluate_model(
     split: str | None = None,
     inception: Inception | None = None,
 ) -> Evaluation:
-    """Evaluate a model file, or a shipped model by its name.
+    """Evaluate a model file, or a shipped model given by name.
+
+    Args:
+        views: flipped or shifted views of each slice to average over; by default as
+            the model is configured.
+        split: by default the first of test, validation and train with MR subjects.
+        output_dir, inception: as for `evaluate`.
 
     Raises:
         FileNotFoundError, ValueError: as for `evaluate` and `load_model_file`; or the

@@ -95,7 +95,7 @@ class Metric:
         return low - high, high - low
 
     def is_outside(self, value: float, reference: Interval | None) -> bool | None:
-        """Tell whether a value is worse than the whole range of real CT.
+        """Return whether a value is worse than the whole range of real CT.
 
         Args:
             value: of synthetic CT; NaN (a tissue is missing altogether) is worse.

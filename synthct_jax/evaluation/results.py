@@ -146,7 +146,7 @@ class Results:
 
     @property
     def paired(self) -> bool:
-        """True if the reference CT of at least one subject is known."""
+        """Whether the reference CT of at least one subject is known."""
         return self.interval("mae") is not None
 
     def reference_range(self, metric: str) -> Interval | None:
@@ -160,7 +160,7 @@ class Results:
         return value_range(self.values(metric, REFERENCE_CT).values())
 
     def is_outside(self, metric: str) -> bool | None:
-        """Tell whether the network is worse than the reference range; None: unknown."""
+        """Return whether the network is worse than the reference range; None: unknown."""
         return named(metric).is_outside(
             self.interval(metric).value, self.reference_range(metric)
         )

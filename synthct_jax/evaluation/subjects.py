@@ -80,10 +80,16 @@ def _volumes(
 def translate_checked(
     translate: Callable[[np.ndarray], np.ndarray], mr: np.ndarray, name: str
 ) -> np.ndarray:
-    """Translate stored MR to HU, and check shape and values.
+    """Translate stored MR to HU, and check the result.
+
+    Args:
+        mr: (slices, rows, columns, channels) int16.
+
+    Returns:
+        HU, (slices, rows, columns).
 
     Raises:
-        ValueError: HU are of another shape or not finite; names the subject.
+        ValueError: the HU have another shape or are not finite; names the subject.
     """
     hu = translate(mr)
     if hu.shape != mr.shape[:3]:

@@ -128,7 +128,7 @@ class _Watcher:
         return sorted(pending, key=lambda step: (self.attempts[step], step))
 
     def is_complete(self) -> bool:
-        """Tell whether the last step of the training has a checkpoint."""
+        """Return whether the last training step has a checkpoint."""
         steps = list_steps(self._workdir)
         for step in reversed(steps):
             with contextlib.suppress(OSError, ValueError):  # removed, or damaged

@@ -126,7 +126,7 @@ def load_model(
 
 
 def load_model_file(model: str) -> LoadedModel:
-    """Read a model file, FILE.safetensors, or a shipped model by its name.
+    """Read a model, given the path of its .safetensors file or a shipped name.
 
     Raises:
         FileNotFoundError, UnusableModel: as for `model_file.read_model`.

@@ -35,10 +35,11 @@ class _Row(NamedTuple):
 
 
 def write_preview(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -> None:
-    """Draw three axial planes, a coronal and a sagittal one of MR and synthetic CT.
+    """Draw axial (up to three), coronal and sagittal planes of MR and synthetic CT.
 
-    They have the radiologist's orientation and true proportions in millimetres. Air
-    around the body is cut away.
+    There is a row for each MR channel, and one for the CT in a soft-tissue and a bone
+    window. Planes follow the radiological convention, with true proportions. They are
+    cropped to the body with a small margin.
 
     Args:
         path: PNG file to write.

@@ -74,7 +74,7 @@ class Translator:
 
     @property
     def has_inverse(self) -> bool:
-        """Tell whether there is a generator from CT to MR."""
+        """Return whether there is a generator from CT to MR."""
         return self._to_mr is not None
 
     def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:

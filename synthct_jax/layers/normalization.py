@@ -50,9 +50,13 @@ def instance_norm(
 ) -> jax.Array:
     """Normalise each image and channel to mean 0 and variance 1, then activate.
 
-    Ulyanov et al. 2016, without learned scale or shift; computed in float32 or better.
-    Padding rows of the result are zero. `slope` is that of the (leaky) ReLU for
-    negative values, 1 for no activation.
+    Instance norm (Ulyanov et al. 2016) without affine parameters, computed in at least
+    float32. Padding rows of the result are zero.
+
+    Args:
+        x: (n, h, w, c); the result has its shape and dtype.
+        slope: slope of the leaky ReLU for negative values; 1 for no activation.
+        arithmetic: how means are computed, also over shards and blocks.
     """
     return _forward(x, slope, arithmetic)[0]
 

@@ -58,11 +58,12 @@ class Ops:
         return self._conv(x, kernel, stride, (above, left))
 
     def conv_transposed(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Upsample by the adjoint of a 3x3, stride 2 convolution.
+        """Upsample by the adjoint of a 3x3 convolution with stride 2 and padding 1.
 
-        y[2 p + k - 1] += x[p] kernel[k]: PyTorch's ConvTranspose2d with padding 1 and
-        output padding 1, kernels in the same order. Shapes: (n, h, w, i) and
-        (3, 3, i, o) to (n, 2 h, 2 w, o).
+        y[2 p + k - 1] += x[p] kernel[k] for k in 0, 1, 2. This is PyTorch's
+        ConvTranspose2d with padding 1 and output padding 1. Kernels are not
+        flipped, but have the axes (3, 3, i, o) instead of (i, o, 3, 3). Images are
+        (n, h, w, i), the result (n, 2 h, 2 w, o).
         """
         height = 2 * x.shape[1]
         if self.shard.count > 1:
@@ -138,7 +139,7 @@ class Ops:
     def _conv(
         self, x: jax.Array, kernel: jax.Array, stride: int, borders: tuple[int, int]
     ) -> jax.Array:
-        """Convolve; `borders` are zeros on each side of the rows, of the columns."""
+        """Convolve with zeros around: `borders` are their heights and widths."""
         return lax.conv_general_dilated(
             x,
             kernel,

@@ -39,7 +39,9 @@ _TO_CONVERT = (
 def read_tensors(
     path: Path, expected: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
-    """Return the tensors of a file that holds those of a network, and no others.
+    """Return the tensors of a weights file after checking them against a network's.
+
+    The result may hold tensors of the published files that the network does not use.
 
     Args:
         path: a .npz or .safetensors file, told apart by its first bytes.

@@ -47,7 +47,7 @@ _TOLERANCE = 1e-8
 
 
 def frequencies() -> np.ndarray:
-    """Return the middle of each annulus in cycles per pixel, (BINS,)."""
+    """Return the centre frequency of each annulus in cycles per pixel, (BINS,)."""
     return (np.arange(BINS) + 0.5) / (2 * BINS)
 
 

@@ -76,25 +76,26 @@ def make_plan(
     variants: Sequence[str],
     seeds: Sequence[str],
 ) -> SweepPlan:
-    """Return the plan of flags: all variants with the first seed, then with the next.
+    """Make the plan of a sweep from its flags: all variants, seed by seed.
 
     Raises:
-        ValueError: a list is empty or names something twice, a seed is no number, or
-            the file comes with a variant.
+        ValueError: a list is empty or has duplicates, a seed is not a non-negative
+            integer, or `config` names a variant (FILE:VARIANT).
     """
     if ":" in config:
         raise ValueError(
             f"--config is {config!r}, expected the file alone: a sweep takes variants "
             "from --variants"
         )
+    for seed in seeds:
+        if not seed.isdecimal():
+            raise ValueError(f"--seeds: {seed!r} is no seed, expected 0, 1, 2, ...")
+    seeds = [str(int(seed)) for seed in seeds]  # 01 is 1
     for name, values in (("variants", variants), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ValueError(
                 f"--{name} is {','.join(values)!r}, expected one or more, each once"
             )
-    for seed in seeds:
-        if not seed.isdecimal():
-            raise ValueError(f"--seeds: {seed!r} is no seed, expected 0, 1, 2, ...")
     return SweepPlan(
         config=name_of_config(os.path.normpath(config)),
         overrides=json.loads(json.dumps(dict(overrides))),

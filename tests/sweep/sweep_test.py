@@ -270,6 +270,7 @@ def test_variants_and_seeds_may_be_added_and_no_other_configuration(tmp_path):
     ("variants", "seeds", "message"),
     [
         ("in,inn", "0", "no variant 'inn', expected one of: in_out"),
+        ("in", "1,01", "--seeds is '1,1', expected one or more, each once"),
         ("in,in", "0", "--variants is 'in,in', expected one or more, each once"),
         ("in", "0,a", "--seeds: 'a' is no seed"),
         ("in", "0,0", "--seeds is '0,0'"),

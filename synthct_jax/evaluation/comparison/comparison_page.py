@@ -26,8 +26,9 @@ def render(
     """Return the page as HTML.
 
     Args:
-        subtitle: what is compared; empty for the data and the number of subjects.
-        pictures: PNG of the same slices of every group, if there are any.
+        subtitle: what is compared; if empty, the data set, the split and the number of
+            common subjects.
+        pictures: PNG of the same slices of every group, or None.
     """
     data = comparison.groups[0].runs[0].results.data
     shared = count_noun(len(comparison.subjects), "subject")
@@ -60,7 +61,10 @@ def _kind(measure: Measure) -> list[str]:
 
 
 def _values_chart(comparison: Comparison) -> DotChart:
-    """Return a row of dots for each group; lines join the dots of a subject."""
+    """Return the chart of the main measure: a row for each group, a dot per subject.
+
+    A dot is the mean over seeds. Lines join the dots of a subject.
+    """
     main = comparison.main_measure
     rows = [
         DotRow(
@@ -90,7 +94,7 @@ def _differences_chart(comparison: Comparison) -> DotChart | None:
 
 
 def _reach(measure: Measure) -> float:
-    """Return the largest distance of any interval of the differences from 0."""
+    """Return the largest absolute end of the differences' intervals, 0 without any."""
     ends = [
         abs(end)
         for difference in measure.differences.values()

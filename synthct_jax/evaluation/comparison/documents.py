@@ -34,16 +34,16 @@ _COLUMNS = (
 
 
 def compare_runs(paths: Sequence[Path], output_dir: Path) -> Comparison:
-    """Compare evaluations with the first of them, and write compare.html, .md, ...
+    """Compare evaluations with the first, and write compare.html, .md and .csv.
 
     Args:
-        paths: as of `inputs.read_groups`.
-        output_dir: appears whole or not at all; replaces an older comparison.
+        paths: as for `inputs.read_groups`.
+        output_dir: written completely or not at all; an older comparison is replaced.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no evaluation in it.
-        ValueError: not two or more, one twice, no subjects in common, or `output_dir`
-            holds something else.
+        FileNotFoundError: a folder is missing or has no evaluation.
+        ValueError: there are not 2 to 26 paths, one is given twice, an evaluation
+            cannot be read, no subject is in common, or `output_dir` holds other files.
     """
     names = [f"compare.{kind}" for kind in ("html", "md", "csv")]
     replaced = [*names, "compare.json"]  # which earlier versions wrote

@@ -121,7 +121,7 @@ def pairwise(comparison: Comparison) -> Table:
 
 
 def configuration(comparison: Comparison) -> Table:
-    """Return the fields of the configuration that differ between groups."""
+    """Return a table of the configuration fields that differ between groups."""
     groups = comparison.groups
     rows = [
         [field, *(_text(values[group.name]) for group in groups)]

@@ -223,7 +223,11 @@ def _best_method(results: Results, metric: str) -> str | None:
 
 
 def _region_tables(results: Results) -> list[dict[str, Any]]:
-    """Return tables of errors by HU band, region and tissue, without empty ones."""
+    """Return tables of the MAE and mean error by HU band, region and tissue.
+
+    Each has a title, rows and the largest MAE. Tables without an MAE are left out;
+    tissues are sorted by their share of the body.
+    """
     voxels = {
         region: sum(results.values("voxels", REFERENCE_CT, region).values())
         for kind in _REGION_TABLES

@@ -20,11 +20,12 @@ def few_subjects_notes(n: int) -> list[str]:
 def format_number(
     value: float | None, digits: int | None = None, *, signed: bool = False
 ) -> str:
-    """Return a number with a typographic minus sign, or a dash if it is undefined.
+    """Format a number with a typographic minus sign; undefined values become a dash.
 
     Args:
-        digits: digits after the point; None gives three significant digits.
-        signed: whether a positive number gets a plus sign.
+        digits: decimal places; None gives three significant digits, an exponent from
+            1000 on, and '< 0.001' or '−0.000' for smaller magnitudes.
+        signed: whether positive numbers get a plus sign.
     """
     if value is None or math.isnan(value):
         return "–"

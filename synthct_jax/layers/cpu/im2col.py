@@ -112,7 +112,7 @@ def _overlap_add(columns: jax.Array, stride: int) -> jax.Array:
 
 
 def fit(x: jax.Array, rows: int, columns: int) -> jax.Array:
-    """Cut or zero-pad the ends of rows and columns."""
+    """Crop or zero-pad bottom and right of (n, h, w, c) to (n, rows, columns, c)."""
     x = x[:, :rows, :columns]
     more = (rows - x.shape[1], columns - x.shape[2])
     return jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0))) if any(more) else x

@@ -55,7 +55,11 @@ def product(
 
 
 def computes(flops: int, *dtypes: jnp.dtype) -> bool:
-    """Return whether `product` leaves a product of so many operations to oneDNN."""
+    """Return whether `product` uses oneDNN for a product of this cost and these dtypes.
+
+    It does so for float32 from LEAST_FLOPS on, if oneDNN is available and tuning is
+    allowed.
+    """
     large = flops >= LEAST_FLOPS and all(dtype == jnp.float32 for dtype in dtypes)
     return large and environment.is_tuning_allowed() and available()
 

@@ -23,7 +23,14 @@ from synthct_jax.runtime import cpu_memory
 
 
 class CompiledStep:
-    """The compiled step of a configuration, with a state and a batch of noise."""
+    """The compiled training step of a configuration; a call runs it.
+
+    The state is updated by each call.
+
+    Attributes:
+        batch: images by domain, at first noise.
+        compile_seconds: time that compilation took.
+    """
 
     def __init__(self, config: ConfigDict, mesh: Mesh, *, platform: str | None = None):
         method = methods.from_config(config, mesh=mesh, platform=platform)
