@@ -160,7 +160,7 @@ class Results:
         return value_range(self.values(metric, REFERENCE_CT).values())
 
     def is_outside(self, metric: str) -> bool | None:
-        """Return whether the network is worse than the reference range; None: unknown."""
+        """Return whether the network is outside the reference range; None: unknown."""
         return named(metric).is_outside(
             self.interval(metric).value, self.reference_range(metric)
         )
