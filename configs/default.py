@@ -2,8 +2,9 @@
 
 `configs/chaos.py`, `configs/folder.py` and `configs/phantom.py` start from here and
 name their commands; this file is not run by itself. The values are those of the
-reference CycleGAN (Zhu et al. 2017), which agree with arXiv 2407.10888 where that
-states one (9 residual blocks, PatchGAN).
+reference CycleGAN (Zhu et al. 2017) but for the batch (8, not 1) and the identity loss
+(0, not 0.5). They agree with arXiv 2407.10888 where that states one (9 residual blocks,
+PatchGAN).
 """
 
 from ml_collections import ConfigDict

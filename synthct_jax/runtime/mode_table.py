@@ -79,7 +79,7 @@ MODES = {
     ),
     "plan": Mode(
         "tell what a training step costs on devices that need not be present",
-        "synthct plan --config=chaos --topology=v5e:4x4",
+        "synthct plan --config=chaos --topology=v5e:2x2",
         ("config", "topology"),
     ),
     "benchmark": Mode(
