@@ -31,9 +31,8 @@ from ml_collections import ConfigDict
 
 from synthct_jax.configs import default
 
-NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
 SMALL = {"small": default.MR_INPUTS["in_out"]}
-VARIANTS = default.MR_INPUTS | NONCONTRAST | SMALL | default.ANCHORED
+VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SMALL | default.ANCHORED
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:

@@ -17,6 +17,8 @@ MR_INPUTS = {
     "t2": ("t2",),
     "in_out_t2": ("in_phase", "out_of_phase", "t2"),
 }
+# The same, for CT without contrast medium.
+NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in MR_INPUTS.items()}
 # Models by input and contrast medium of the CT. Each is trained by a variant of
 # configs/simulated.py, and a training on real scans can start from each. Those of
 # synthct_jax/models ship.

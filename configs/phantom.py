@@ -14,8 +14,7 @@ from synthct_jax.configs import default
 
 # The same network trained on pairs: an upper bound for each input.
 SUPERVISED = {f"supervised_{name}": mr for name, mr in default.MR_INPUTS.items()}
-NONCONTRAST = {f"{name}_noncontrast": mr for name, mr in default.MR_INPUTS.items()}
-VARIANTS = default.MR_INPUTS | NONCONTRAST | SUPERVISED
+VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SUPERVISED
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
@@ -28,7 +27,7 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     config.data.spacing_mm = 4.0
     config.data.shift_mm = 12.0
 
-    contrast = "non_contrast" if variant in NONCONTRAST else "portal_venous"
+    contrast = "non_contrast" if variant in default.NONCONTRAST else "portal_venous"
     default.add_phantom(config, contrast=contrast)
 
     default.shrink(config)

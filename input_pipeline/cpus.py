@@ -3,8 +3,8 @@
 import os
 
 
-def usable_cpus() -> list[int]:
-    """Return the CPUs of the process' affinity, or all where there is no such thing."""
+def cpu_count() -> int:
+    """Return their number: those of the process' affinity, where there is one."""
     if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

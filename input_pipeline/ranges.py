@@ -1,8 +1,8 @@
-"""Ranges of the numbers in a configuration that preparation and streams read."""
+"""Values that fields of a configuration may have."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -47,21 +47,21 @@ DATA_RANGES = {
 }
 
 
+def check_choice(field: str, value: object, choices: Iterable[object]) -> None:
+    """Raise ValueError unless a field has one of the values that it may have."""
+    if value not in choices:
+        names = ", ".join(map(str, choices))
+        raise ValueError(f"{field} is {value!r}, expected one of: {names}")
+
+
 def check_numbers(config: ConfigDict, ranges: Mapping[str, Range]) -> None:
     """Refuse numbers outside their range; those without a range pass.
 
     Raises:
         ValueError: names the first such field, its value and the range.
     """
-    for name, value in _numbers(config):
-        if name in ranges and not ranges[name].includes(value):
-            raise ValueError(f"{name} is {value}, expected {ranges[name].text}")
-
-
-def _numbers(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the numbers of a configuration by dotted name."""
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield prefix + name, value
+    for name, allowed in ranges.items():
+        section, _, field = name.rpartition(".")
+        value = (config.get(section, {}) if section else config).get(field)
+        if value is not None and not allowed.includes(value):
+            raise ValueError(f"{name} is {value}, expected {allowed.text}")

@@ -29,6 +29,31 @@ def _help(flag: str, **texts: str) -> str:
     return " ".join(texts.values() if "all" in texts else labelled)
 
 
+INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    _help(
+        "input",
+        translate="an MR. A DICOM folder with all phases, a zip archive of one, or "
+        "volume files (NIfTI, MetaImage, NRRD) in the order of the model's channels, "
+        "comma-separated. Without --workdir and --model their names say in_phase, "
+        "out_of_phase or t2.",
+        organs="synthetic CT, comma-separated: outputs of translate, volume files or "
+        "DICOM folders.",
+        score="a synthetic CT: an output of translate, a volume file or a DICOM "
+        "folder.",
+    ),
+)
+PATIENTS = flags.DEFINE_string(
+    "patients",
+    None,
+    _help(
+        "patients",
+        translate="in place of --input, a folder of patients. Each subfolder, zip "
+        "archive or volume file in it is a scan, translated into OUTPUT/NAME. Those "
+        "that are done are left as they are.",
+    ),
+)
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     help_string=_help(
@@ -98,31 +123,6 @@ CARD = flags.DEFINE_string(
         "card",
         export="a JSON file with what the card is to state and the checkpoint does not "
         "know: trained_on, command, contrast_medium, licence, numbers.",
-    ),
-)
-INPUT = flags.DEFINE_string(
-    "input",
-    None,
-    _help(
-        "input",
-        translate="an MR. A DICOM folder with all phases, a zip archive of one, or "
-        "volume files (NIfTI, MetaImage, NRRD) in the order of the model's channels, "
-        "comma-separated. Without --workdir and --model their names say in_phase, "
-        "out_of_phase or t2.",
-        organs="synthetic CT, comma-separated: outputs of translate, volume files or "
-        "DICOM folders.",
-        score="a synthetic CT: an output of translate, a volume file or a DICOM "
-        "folder.",
-    ),
-)
-PATIENTS = flags.DEFINE_string(
-    "patients",
-    None,
-    _help(
-        "patients",
-        translate="in place of --input, a folder of patients. Each subfolder, zip "
-        "archive or volume file in it is a scan, translated into OUTPUT/NAME. Those "
-        "that are done are left as they are.",
     ),
 )
 TRUTH = flags.DEFINE_string(
@@ -307,6 +307,16 @@ TUNE = flags.DEFINE_boolean(
 )
 
 
+def flags_of(mode: str) -> list[str]:
+    """Return the flags that a mode reads, those that it needs first."""
+    reads = [
+        flag
+        for flag, texts in _HELP.items()
+        if any(mode in modes.split("__") for modes in texts)
+    ]
+    return sorted(reads, key=lambda name: name not in MODES[mode].needs)
+
+
 def check(argv: Sequence[str]) -> None:
     """Raise ValueError for a flag that the mode lacks, or does not read."""
     if len(argv) > 1 and argv[1] in MODES:
@@ -315,17 +325,17 @@ def check(argv: Sequence[str]) -> None:
         close = difflib.get_close_matches(argv[1], MODES, cutoff=0.7)
         hint = f"did you mean {close[0]}?" if close else "expected --NAME=VALUE"
         raise ValueError(f"{argv[1]!r} is neither a mode nor a flag, {hint}")
-    mode, called = MODES[MODE.value], MODE.value
-    needs, reads = mode.needs, mode.reads
+    called, needs, reads = MODE.value, MODES[MODE.value].needs, flags_of(MODE.value)
     if MODEL.value is not None and MODE.value in WITH_MODEL:
-        needs, reads = WITH_MODEL[MODE.value]
         called = f"{called} with --model"
-    for name in sorted({n for m in MODES.values() for n in m.needs + m.reads}):
+        needs, excluded = WITH_MODEL[MODE.value]
+        reads = [name for name in reads if name not in excluded]
+    for name in sorted({n for mode in MODES for n in flags_of(mode)}):
         present = flags.FLAGS[name].present
         if name in needs and not present:
             raise ValueError(f"{called} needs --{name}")
-        if present and name not in needs + reads:
-            names = ", ".join(f"--{n}" for n in needs + reads)
+        if present and name not in reads:
+            names = ", ".join(f"--{n}" for n in reads)
             raise ValueError(f"{called} does not read --{name}; it reads {names}")
     if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
         raise ValueError("translate needs --input or --patients, one of them")
@@ -359,7 +369,7 @@ def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
         modes = "\n".join(f"  {name:10}{mode.summary}" for name, mode in MODES.items())
         return f"{overview}\nModes:\n\n{modes}"
     lines = [f"synthct {mode}: {MODES[mode].summary}", "", f"  {MODES[mode].example}"]
-    for name in (*MODES[mode].needs, *MODES[mode].reads, *_COMMON):
+    for name in (*flags_of(mode), *_COMMON):
         texts = _HELP[name].items()
         text = next(
             t for modes, t in texts if mode in modes.split("__") or modes == "all"

@@ -136,7 +136,7 @@ def train(
                 run.fetch_losses(due)
                 metrics, weights = {}, None
                 if due.validation or not due.signal:
-                    weights = gather(state.translator)
+                    weights = gather(state.inference_params)
                 if due.validation:
                     metrics = run.validate(step, validate, weights)
                 run.save(state, dataclasses.replace(metadata, metrics=metrics), due)

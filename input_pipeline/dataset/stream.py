@@ -12,7 +12,7 @@ import grain
 import numpy as np
 
 from input_pipeline import intensity
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from input_pipeline.dataset.augment import Augmentation, place
 
 
@@ -80,7 +80,7 @@ def add_simulated(
 
 def read_ahead(batches: grain.MapDataset, *, workers: int) -> grain.DatasetIterator:
     """Iterate with threads that read ahead, in `workers` processes, or here for 0."""
-    threads = min(16, len(usable_cpus()))
+    threads = min(16, cpu_count())
     stream = batches.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     )

@@ -7,6 +7,8 @@ import dataclasses
 
 import numpy as np
 
+from input_pipeline.ranges import check_choice
+
 ANATOMIES = ("reference", "varied")
 
 
@@ -79,8 +81,7 @@ def draw_build(rng: np.random.Generator, anatomy: str = "reference") -> Build:
     Raises:
         ValueError: the anatomy is unknown.
     """
-    if anatomy not in ANATOMIES:
-        raise ValueError(f"anatomy is {anatomy!r}, expected one of {ANATOMIES}")
+    check_choice("anatomy", anatomy, ANATOMIES)
     return _draw_varied(rng) if anatomy == "varied" else _draw_reference(rng)
 
 

@@ -9,6 +9,7 @@ from input_pipeline.phantom import ct, mr, scanners, shapes
 from input_pipeline.phantom.anatomy import draw_labels
 from input_pipeline.phantom.build import draw_build
 from input_pipeline.phantom.examination import draw_examination
+from input_pipeline.ranges import check_choice
 
 # Largest sub-voxels in plane and along the slices. They resolve cortical bone
 # and the dark line where fat and water share a voxel.
@@ -66,10 +67,8 @@ def draw_subject(
         anatomy: one of `build.ANATOMIES`: the abdomens that results are measured on, or
             patients of greater variety.
     """
-    if scanner not in scanners.NAMES:
-        raise ValueError(f"scanner is {scanner!r}, expected one of {scanners.NAMES}")
-    if contrast not in ct.CONTRASTS:
-        raise ValueError(f"contrast is {contrast!r}, expected one of {ct.CONTRASTS}")
+    check_choice("scanner", scanner, scanners.NAMES)
+    check_choice("contrast", contrast, ct.CONTRASTS)
     if min(size, slices, spacing_mm, slice_mm) <= 0:
         raise ValueError(
             f"size {size}, spacing_mm {spacing_mm}, slices {slices} and slice_mm "

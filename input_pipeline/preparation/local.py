@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from input_pipeline.countdown import Countdown
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.jobs import Job, SliceFormat, store_subject
 from input_pipeline.preparation.outcome import PrepareOutcome
@@ -28,7 +28,7 @@ def write(
         scratch: a folder for files that are not needed afterwards.
         workers: processes; None for one a core. The result does not depend on it.
     """
-    workers = min(workers or len(usable_cpus()), len(jobs))
+    workers = min(workers or cpu_count(), len(jobs))
     with contextlib.ExitStack() as stack:
         ordered_map = map
         if workers > 1:

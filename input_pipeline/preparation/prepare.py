@@ -25,7 +25,7 @@ from input_pipeline.preparation import local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume
 from input_pipeline.preparation.outcome import PrepareOutcome
-from input_pipeline.ranges import DATA_RANGES, check_numbers
+from input_pipeline.ranges import DATA_RANGES, check_choice, check_numbers
 from input_pipeline.scans import layout
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
 
@@ -100,10 +100,7 @@ def prepare(
 
 
 def _slice_format(data) -> SliceFormat:
-    if data.source not in SOURCES:
-        raise ValueError(
-            f"data.source is {data.source!r}, expected one of {', '.join(SOURCES)}"
-        )
+    check_choice("data.source", data.source, SOURCES)
     channels = tuple(data.mr_channels)
     # Each known, each once, and at least one.
     if not channels or len(set(channels) & set(MR_CHANNELS)) < len(channels):

@@ -77,7 +77,7 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
     if scan.lower().endswith(archives.SUFFIX):
         with archives.unpacked(scan) as folder:
             return dict.fromkeys(find_channels(folder), scan)
-    paths = _split(scan)
+    paths = split_paths(scan)
     if len(paths) == 1 and not volume_suffix(scan):
         files = _channel_files(scan, MR_CHANNELS, None) if os.path.isdir(scan) else {}
         return dict.fromkeys(files or find_contrasts(scan), scan)
@@ -101,7 +101,7 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
     known = CHANNELS[modality]
     if modality == "CT" and channels is None:
         channels = known
-    paths = _split(scan)
+    paths = split_paths(scan)
     if len(paths) == 1 and os.path.isdir(scan):
         files = _channel_files(scan, known, channels)
         if not files:
@@ -137,8 +137,8 @@ def channels_in_name(path: str) -> list[str]:
     return _CHANNEL_WORD.findall(os.path.basename(path).lower())
 
 
-def _split(scan: str) -> list[str]:
-    """Return the paths of a scan; raise FileNotFoundError for one that is missing."""
+def split_paths(scan: str) -> list[str]:
+    """Return comma-separated paths; raise FileNotFoundError for one that is missing."""
     # A path may contain commas itself.
     paths = [scan] if os.path.exists(scan) else scan.split(",")
     paths = [path.strip() for path in paths] if len(paths) > 1 else paths

@@ -18,7 +18,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from input_pipeline.countdown import Countdown
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from input_pipeline.files import new_folder
 from input_pipeline.phantom import anatomy, shapes
 from input_pipeline.phantom.build import draw_build
@@ -91,7 +91,7 @@ def draw(anatomies: Anatomies, folder: Path, *, workers: int | None = None) -> N
     Args:
         workers: processes; None for one a core. The result does not depend on it.
     """
-    workers = min(workers or len(usable_cpus()), anatomies.count)
+    workers = min(workers or cpu_count(), anatomies.count)
     with new_folder(folder) as new:
         names = [
             new / f"anatomies-{number:05d}-of-{anatomies.count:05d}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grain
 import numpy as np
+import scipy.ndimage
 
 from input_pipeline import intensity
 from input_pipeline.dataset.augment import Augmentation, Placement
@@ -118,9 +119,11 @@ class _Acquire:
         body = acquired.body > 0.5
         view = _field_of_view(rng, body.shape)
         scale = self._scale(rng, acquired.mr, body & view)
-        mask = view & (
-            _grow(body, int(rng.integers(0, 4))) | (not self.mask_outside_body)
+        pixels = int(rng.integers(0, 4))  # body masks of MR may be wider on all sides
+        wide = (
+            scipy.ndimage.binary_dilation(body, iterations=pixels) if pixels else body
         )
+        mask = view & (wide | (not self.mask_outside_body))
         mr = intensity.mr_to_unit(
             acquired.mr / scale * intensity.MR_ONE, self.mr_exponent
         )
@@ -171,15 +174,3 @@ def _field_of_view(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarr
         inside[: rows // 2] = inside[shape[0] - rows // 2 :] = False
         inside[:, :columns] = inside[:, shape[1] - columns :] = False
     return inside
-
-
-def _grow(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Return a mask that is wider on all sides, as body masks of MR may be."""
-    for _ in range(pixels):
-        wide = mask.copy()
-        wide[1:] |= mask[:-1]
-        wide[:-1] |= mask[1:]
-        wide[:, 1:] |= mask[:, :-1]
-        wide[:, :-1] |= mask[:, 1:]
-        mask = wide
-    return mask

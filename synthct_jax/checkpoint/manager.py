@@ -125,11 +125,11 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return False
         items = {
-            "generator": state.translator["to_ct"],
+            "generator": state.inference_params["to_ct"],
             "state": state_to_arrays(state),
         }
-        if "to_mr" in state.translator:
-            items["inverse_generator"] = state.translator["to_mr"]
+        if "to_mr" in state.inference_params:
+            items["inverse_generator"] = state.inference_params["to_mr"]
         digests = {}
         for name, tree in items.items():
             digests[name], not_finite = array_digests(tree)

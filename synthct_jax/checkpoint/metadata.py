@@ -158,7 +158,11 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     if step is not None:
         _require_step(workdir, step)
         return step
-    every = {step: read_metadata(workdir, step) for step in list_steps(workdir)}
+    every = {}
+    for listed in list_steps(workdir):
+        # A training that goes on removes old steps at any time.
+        with contextlib.suppress(FileNotFoundError):
+            every[listed] = read_metadata(workdir, listed)
     metric = every[max(every)].config["train"]["best_metric"]
     return best_step({step: m.metrics.get(metric) for step, m in every.items()})
 
@@ -346,7 +350,7 @@ def restore_config(stored: Mapping[str, Any]) -> dict[str, Any]:
     Fields that the version that wrote it lacked are filled in, so that no reader has to
     know of older versions. Only training data from the phantom have its section.
     """
-    config = _lists_to_tuples(stored)
+    config = lists_to_tuples(stored)
     for name, value in _ADDED.items():
         *sections, field = name.split(".")
         if sections == ["phantom"] and "phantom" not in config:
@@ -356,10 +360,10 @@ def restore_config(stored: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _lists_to_tuples(value: Any) -> Any:
+def lists_to_tuples(value: Any) -> Any:
     """Return JSON with tuples for lists, as a configuration has them."""
     if isinstance(value, dict):
-        return {k: _lists_to_tuples(v) for k, v in value.items()}
+        return {k: lists_to_tuples(v) for k, v in value.items()}
     if isinstance(value, list):
-        return tuple(_lists_to_tuples(v) for v in value)
+        return tuple(lists_to_tuples(v) for v in value)
     return value

@@ -37,7 +37,11 @@ from synthct_jax.evaluation.subjects import (
     translate_checked,
 )
 from synthct_jax.evaluation.volume_summary import Sample, VolumeSummary, summarise
-from synthct_jax.inference.loaded_model import load_model, load_model_file
+from synthct_jax.inference.loaded_model import (
+    LoadedModel,
+    load_model,
+    load_model_file,
+)
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime import jsonl
@@ -78,15 +82,12 @@ def evaluate_run(
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True).with_views(views)
-    dataset = Dataset.open(data_dir or loaded.trained_on)
-    dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
-    return evaluate(
-        methods.model_of_generator(loaded, dataset),
-        dataset,
-        split=split or dataset.manifest.domains["mr"].held_out,
+    return _evaluate_loaded(
+        loaded,
+        data_dir or Path(loaded.trained_on),
+        split,
         output_dir=output_dir
         or default_folder(workdir, loaded.identity["step"], split),
-        provenance=loaded.provenance,
         curves=jsonl.read_rows(workdir / "metrics.jsonl"),
         inception=inception,
     )
@@ -113,17 +114,27 @@ def evaluate_model(
         FileNotFoundError, ValueError: as for `evaluate` and `load_model_file`; or the
             data are not what the network takes.
     """
-    loaded = load_model_file(model).with_views(views)
+    return _evaluate_loaded(
+        load_model_file(model).with_views(views),
+        data_dir,
+        split,
+        output_dir=output_dir,
+        curves=(),
+        inception=inception,
+    )
+
+
+def _evaluate_loaded(
+    loaded: LoadedModel, data_dir: Path, split: str | None, **options: Any
+) -> Evaluation:
     dataset = Dataset.open(data_dir)
     dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
     return evaluate(
         methods.model_of_generator(loaded, dataset),
         dataset,
         split=split or dataset.manifest.domains["mr"].held_out,
-        output_dir=output_dir,
         provenance=loaded.provenance,
-        curves=(),
-        inception=inception,
+        **options,
     )
 
 

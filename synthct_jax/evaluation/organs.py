@@ -26,6 +26,7 @@ import numpy as np
 
 from input_pipeline.files import write_csv
 from input_pipeline.scans.nifti import volume_suffix
+from input_pipeline.scans.read_scan import split_paths
 from input_pipeline.volume import Origin, Volume
 from synthct_jax.evaluation.ct_files import (
     check_grid,
@@ -91,8 +92,7 @@ def report(
             what is expected.
     """
     check_table(output)
-    # A path may contain commas itself.
-    paths = [scans] if Path(scans).exists() else scans.split(",")
+    paths = split_paths(scans)
     read = read_ct if data_dir is None else ThresholdRule.fit(data_dir).read
     organ_of = parse_labels(labels)
     rows = measure(paths, masks, labels=organ_of, contrast=contrast, read=read)

@@ -17,7 +17,7 @@ from synthct_jax.checkpoint.metadata import (
 )
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
-from synthct_jax.model.methods import Method
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Params
 
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import hu_to_unit
 from synthct_jax.inference.translator import Translator
-from synthct_jax.model.methods import Method
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Params
 
 _SLICES = 2
@@ -45,7 +45,7 @@ def make_sampler(
         # This process' copy: the others do not draw.
         local = jax.tree.map(lambda array: array.addressable_data(0), weights)
         synthetic_ct = translator.translate_input(local["to_ct"], mr)
-        if not translator.has_inverse:
+        if "to_mr" not in local:
             return _draw([(mr, to_unit(synthetic_ct), to_unit(hu))])
         synthetic_mr = translator.translate_back(local["to_mr"], hu)
         cycled_mr = translator.translate_back(local["to_mr"], synthetic_ct)

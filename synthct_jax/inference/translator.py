@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 
 from input_pipeline.intensity import hu_to_unit, mr_to_unit, unit_to_hu
 from synthct_jax.inference import views
-from synthct_jax.model.methods import Method
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
 
@@ -66,16 +66,7 @@ class Translator:
         # computed, and hold memory, at the same time.
         self._ahead = 0 if mesh.devices.flat[0].platform == "cpu" else 1
         self._to_ct = self._compile(method.translate)
-        self._to_mr = (
-            None
-            if method.translate_back is None
-            else self._compile(method.translate_back)
-        )
-
-    @property
-    def has_inverse(self) -> bool:
-        """Return whether there is a generator from CT to MR."""
-        return self._to_mr is not None
+        self._to_mr = self._compile(method.translate_back)
 
     def __call__(self, params: Params, stored: np.ndarray) -> np.ndarray:
         """Translate stored MR by weights of `to_ct`.
@@ -117,12 +108,7 @@ class Translator:
 
         Args:
             hu: (slices, rows, columns).
-
-        Raises:
-            ValueError: the method has no generator from CT to MR.
         """
-        if self._to_mr is None:
-            raise ValueError("method=supervised has no generator from CT to MR")
 
         def to_input(hu: np.ndarray) -> np.ndarray:
             return hu_to_unit(hu, self._knots)[..., None]

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from input_pipeline.ranges import check_choice
+
 VIEWS = (1, 2, 4, 8)
 _AIR = -1.0  # in the network's input
 
@@ -48,10 +50,7 @@ def views_of(count: int, stride: int) -> tuple[View, ...]:
     Raises:
         ValueError: there are no so many views.
     """
-    if count not in VIEWS:
-        raise ValueError(
-            f"translate.views is {count}, expected one of: {', '.join(map(str, VIEWS))}"
-        )
+    check_choice("translate.views", count, VIEWS)
     half = stride // 2
     shifts = [(0, 0), (half, half), (0, half), (half, 0)][: max(1, count // 2)]
     flips = (False, True)[:count]

@@ -3,6 +3,7 @@
 import jax
 from jax.sharding import Mesh
 
+from input_pipeline.ranges import check_choice
 from synthct_jax.layers.cpu.ops import CpuOps
 from synthct_jax.layers.ops import Ops
 from synthct_jax.layers.tpu.ops import TpuOps
@@ -23,8 +24,5 @@ def choose_ops(
         device = mesh.devices.flat[0] if mesh is not None else None
         platform = jax.default_backend() if device is None else device.platform
         platform = platform if platform in _OPS else "any"
-    if platform not in _OPS:
-        raise ValueError(
-            f"platform is {platform!r}, expected one of: {', '.join(_OPS)}"
-        )
+    check_choice("platform", platform, _OPS)
     return _OPS[platform](remat=remat)

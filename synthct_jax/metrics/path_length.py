@@ -14,6 +14,7 @@ import numpy as np
 
 from input_pipeline.intensity import AIR_HU
 from synthct_jax.metrics.batches import over_slices
+from synthct_jax.metrics.paired import check_volumes
 from synthct_jax.metrics.tissues import AERATED_BELOW_HU, BONE_FROM_HU
 
 MIN_PATH_MM = 10.0
@@ -78,13 +79,7 @@ def path_length_errors(
     Raises:
         ValueError: the shapes differ, or the body is empty.
     """
-    if not synthetic.shape == reference_ct.shape == body.shape or body.ndim != 3:
-        raise ValueError(
-            f"synthetic is {synthetic.shape}, reference CT {reference_ct.shape}, body "
-            f"{body.shape}, expected (slices, rows, columns) of all three"
-        )
-    if not body.any():
-        raise ValueError("the body is empty: no ray crosses it")
+    check_volumes(synthetic, reference_ct, body)
     pixel_mm = spacing_mm[1:]
     project = functools.partial(_project_errors, pixel_mm=pixel_mm, angles=angles)
     projections = over_slices(project, synthetic, reference_ct, body)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
+import scipy.special
 
 from synthct_jax.metrics.batches import over_slices
 from synthct_jax.metrics.groups import assign_folds
@@ -42,8 +44,6 @@ _SLOPE_RANGE = (0.05, 0.3)
 _CORE = 0.0125
 _SURROUND = (0.025, 0.0625)
 _MIN_TRANSFORM = 2 * BINS  # coefficients along an axis: smaller slices are padded
-_ITERATIONS = 50  # of Newton's method
-_TOLERANCE = 1e-8
 
 
 def frequencies() -> np.ndarray:
@@ -165,9 +165,7 @@ def fit_logistic(
     """Fit an L2-regularised logistic regression with balanced classes.
 
     It minimises |w|^2 / 2 + the sum of log losses, in which both classes weigh the
-    same, as scikit-learn's LogisticRegression(C=1, class_weight='balanced') does. The
-    minimum is found by Newton's method (Hastie et al., The Elements of Statistical
-    Learning, 2009, sec. 4.4.1).
+    same, as scikit-learn's LogisticRegression(C=1, class_weight='balanced') does.
 
     Args:
         features: (samples, features), of similar scale.
@@ -182,23 +180,17 @@ def fit_logistic(
     design = np.column_stack([features, np.ones(n)])
     penalty = np.append(np.ones(features.shape[1]), 0.0)
 
-    def loss(w: np.ndarray) -> float:
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         margins = signs * (design @ w)
-        return shares @ np.logaddexp(0, -margins) + penalty @ np.square(w) / 2
+        value = shares @ np.logaddexp(0, -margins) + penalty @ np.square(w) / 2
+        slopes = -signs * shares * scipy.special.expit(-margins)
+        return value, design.T @ slopes + penalty * w
 
-    w = np.zeros(design.shape[1])
-    current = loss(w)
-    for _ in range(_ITERATIONS):
-        probability = 0.5 * (1 + np.tanh(design @ w / 2))
-        gradient = design.T @ (shares * (probability - positive)) + penalty * w
-        if np.abs(gradient).max() < _TOLERANCE * n:
-            break
-        hessian = (design.T * (shares * probability * (1 - probability))) @ design
-        # The offset is not regularised: a little on the diagonal keeps it invertible.
-        step = np.linalg.solve(hessian + np.diag(penalty + 1e-10), gradient)
-        while (new := loss(w - step)) > current and np.abs(step).max() > _TOLERANCE:
-            step = step / 2
-        w, current = w - step, new
+    start = np.zeros(design.shape[1])
+    options = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 1000}
+    w = scipy.optimize.minimize(
+        loss, start, jac=True, method="L-BFGS-B", options=options
+    ).x
     return w[:-1], float(w[-1])
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from input_pipeline.ranges import check_choice
 from synthct_jax.layers.ops import Ops
 from synthct_jax.model.networks import PatchDiscriminator, ResNetGenerator
 
@@ -13,8 +14,8 @@ DTYPES = ("float32", "bfloat16")
 
 def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
     """Return the generator of `config.model` that makes images of `channels`."""
-    expect("config.model.upsample", model.upsample, UPSAMPLE)
-    expect("config.model.dtype", model.dtype, DTYPES)
+    check_choice("config.model.upsample", model.upsample, UPSAMPLE)
+    check_choice("config.model.dtype", model.dtype, DTYPES)
     return ResNetGenerator(
         channels=channels,
         width=model.width,
@@ -36,9 +37,3 @@ def make_discriminator(model: Any, ops: Ops) -> PatchDiscriminator:
         dtype=jnp.dtype(model.dtype),
         ops=ops,
     )
-
-
-def expect(field: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError where a field has none of the values that it may have."""
-    if value not in choices:
-        raise ValueError(f"{field} is {value!r}, expected one of: {', '.join(choices)}")

@@ -12,15 +12,14 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from synthct_jax.model import losses
-from synthct_jax.model.adversarial import AdversarialMethod
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CycleGan(AdversarialMethod):
+class CycleGan(Method):
     """Two generators and the weights of their losses.
 
     `identity` is a fraction of the cycle losses' weights. With a weight `simulated` the
@@ -30,26 +29,11 @@ class CycleGan(AdversarialMethod):
     cycle_mr: float = 10.0
     cycle_ct: float = 10.0
     identity: float = 0.0
-    simulated: float = 0.0
 
     @classmethod
-    def from_config(
-        cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
-    ) -> "CycleGan":
-        """Build from a configuration, see `methods.from_config`."""
-        loss = config.loss
-        return cls(
-            **cls.shared_fields(config, mesh=mesh, platform=platform),
-            domains=("ct", "mr"),
-            cycle_mr=loss.cycle_mr,
-            cycle_ct=loss.cycle_ct,
-            identity=loss.identity,
-            simulated=loss.simulated,
-        )
-
-    def translate_back(self, params: Params, ct: jax.Array) -> jax.Array:
-        """Return synthetic MR (n, h, w, c) of CT (n, h, w, 1); `params` of `to_mr`."""
-        return self.to_mr.apply({"params": params}, ct)
+    def _own_fields(cls, config: Any) -> dict[str, Any]:
+        names = ("cycle_mr", "cycle_ct", "identity", "simulated")
+        return {"domains": ("ct", "mr")} | {name: config.loss[name] for name in names}
 
     def generator_loss(
         self,

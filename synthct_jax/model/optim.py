@@ -17,8 +17,8 @@ def schedule(train: Any, *, rate_ratio: float = 1.0) -> optax.Schedule:
     """Return the learning rate: constant up to `decay_start`, then linearly to zero."""
     rate = train.learning_rate * rate_ratio
     constant = int(train.steps * train.decay_start)
-    decay = optax.linear_schedule(rate, 0.0, max(train.steps - constant, 1))
-    return optax.join_schedules([optax.constant_schedule(rate), decay], [constant])
+    steps = max(train.steps - constant, 1)
+    return optax.linear_schedule(rate, 0.0, steps, transition_begin=constant)
 
 
 def update_ema(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.augment import image_size
 from synthct_jax.layers.cpu import onednn
-from synthct_jax.model.methods import Method
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
 from synthct_jax.parallel import sharding
 

@@ -6,18 +6,17 @@ has and every phantom.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from synthct_jax.model import losses
-from synthct_jax.model.adversarial import AdversarialMethod
+from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Supervised(AdversarialMethod):
+class Supervised(Method):
     """The generator `to_ct`, with a discriminator if the adversarial loss has a weight.
 
     Optimisers and schedule are the CycleGAN's.
@@ -25,21 +24,11 @@ class Supervised(AdversarialMethod):
 
     adversarial_weight: float = 0.0
 
-    translate_back: ClassVar[None] = None  # there is no generator from CT to MR
-    simulated: ClassVar[float] = 0.0  # simulated pairs are the batch itself
-
     @classmethod
-    def from_config(
-        cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
-    ) -> "Supervised":
-        """Build from a configuration, see `methods.from_config`."""
-        shared = cls.shared_fields(config, mesh=mesh, platform=platform)
+    def _own_fields(cls, config: Any) -> dict[str, Any]:
         weight = config.loss.supervised_adversarial
-        return cls(
-            **shared | {"to_mr": None},
-            domains=("ct",) if weight else (),
-            adversarial_weight=weight,
-        )
+        domains = ("ct",) if weight else ()
+        return {"to_mr": None, "domains": domains, "adversarial_weight": weight}
 
     def generator_loss(
         self,

@@ -31,7 +31,7 @@ class TrainState:
     rng: jax.Array  # never advanced: each step folds its number in
 
     @property
-    def translator(self) -> dict[str, Params]:
+    def inference_params(self) -> dict[str, Params]:
         """The generators to translate with: their moving average where there is one."""
         return self.generators if self.ema is None else self.ema
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from input_pipeline.damage import describe_error
 
 CPU_FLAGS = (
@@ -100,9 +100,7 @@ def set_environment() -> None:
     # Compiled programs are kept: a resumed run or a second translation starts at once.
     # A program for CPUs is compiled for the number of usable CPUs, which is no part of
     # JAX's key: a program for one CPU would be used on any number of them.
-    folder = (
-        Path("~/.cache/synthct_jax/xla").expanduser() / f"{len(usable_cpus())}_cpus"
-    )
+    folder = Path("~/.cache/synthct_jax/xla").expanduser() / f"{cpu_count()}_cpus"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     flags = [*CPU_FLAGS] + [GPU_OVERLAP_FLAG] * has_gpu_plugin()
     user_flags = os.environ.get("XLA_FLAGS", "")

@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Domain
 from input_pipeline.display import SOFT_TISSUE
-from input_pipeline.intensity import mr_to_unit
+from synthct_jax.evaluation.methods import Model, model_of_generator
 from synthct_jax.evaluation.report import example_slices
 from synthct_jax.evaluation.report.figures import png
 from synthct_jax.evaluation.report.slice_figure import (
@@ -23,7 +23,6 @@ from synthct_jax.evaluation.report.slice_figure import (
 )
 from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.inference.loaded_model import load_model
-from synthct_jax.inference.translator import Translator
 from synthct_jax.sweep.plan_file import SweepRun
 
 _SIDE, _TITLE, _GAP = 1.7, 0.24, 0.05  # inches
@@ -71,20 +70,11 @@ def draw(folder: Path, runs: Sequence[SweepRun]) -> bytes:
     for variant in dict.fromkeys(run.variant for run in runs):
         of_variant = [run for run in runs if run.variant == variant]
         run = min(of_variant, key=lambda run: run.seed)
-        model = load_model(run.workdir(folder))  # one at a time
         dataset = Dataset.open(run.data_dir(folder))
-        translator = Translator(
-            model.method,
-            model.data,
-            stored_channels=dataset.manifest.domains["mr"].channels,
-        )
-
-        def translate(mr: np.ndarray, model=model, translator=translator) -> np.ndarray:
-            return translator(model.params, mr)
-
-        places = places or choose_places(translate, dataset)
-        channels = model.data["mr_channels"]
-        views[variant] = read_views(translate, dataset, places, channels)
+        loaded = load_model(run.workdir(folder))  # one at a time
+        model = model_of_generator(loaded, dataset)
+        places = places or choose_places(model.translate, dataset)
+        views[variant] = read_views(model, dataset, places)
     return figure(places, views)
 
 
@@ -122,13 +112,8 @@ def _height(mr: Domain, name: str, index: int) -> float:
     return float(normal @ (affine[:3, 3] + index * affine[:3, 2]))
 
 
-def read_views(
-    translate: Translate,
-    dataset: Dataset,
-    places: Sequence[Place],
-    mr_channels: Sequence[str],
-) -> list[View]:
-    """Translate the slice that is nearest to each place; show these MR channels."""
+def read_views(model: Model, dataset: Dataset, places: Sequence[Place]) -> list[View]:
+    """Translate the slice that is nearest to each place."""
     views: dict[Place, View] = {}
     mr = dataset.manifest.domains["mr"]
     for subject in read_subjects(dataset, mr.held_out):
@@ -138,11 +123,11 @@ def read_views(
                 continue
             index = int(np.argmin(np.abs(np.array(heights) - place.height_mm)))
             stored = subject.mr[index : index + 1]
-            unit = mr_to_unit(stored[0])
+            shown = np.moveaxis(model.network_input(stored)[0], -1, 0)
             reference_ct = subject.reference_ct
             views[place] = View(
-                mr={name: unit[..., mr.channels.index(name)] for name in mr_channels},
-                synthetic_ct=translate(stored)[0],
+                mr=dict(zip(model.channels, shown, strict=True)),
+                synthetic_ct=model.translate(stored)[0],
                 reference_ct=None if reference_ct is None else reference_ct[index],
             )
     return [views[place] for place in places]

@@ -14,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline.countdown import Countdown
+from synthct_jax.checkpoint.metadata import lists_to_tuples
 from synthct_jax.model.ranges import check_ranges
 from synthct_jax.runtime import signals
 from synthct_jax.runtime.arguments import path_of_config
@@ -141,12 +142,9 @@ def _finish(
 
 
 def _flags(overrides: Mapping[str, Any]) -> list[str]:
-    return [f"--config.{name}={_tuples(value)}" for name, value in overrides.items()]
-
-
-def _tuples(value: Any) -> Any:
-    """Turn lists into tuples: a configuration has tuples, which JSON has not."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return [
+        f"--config.{name}={lists_to_tuples(value)}" for name, value in overrides.items()
+    ]
 
 
 def _config(plan: SweepPlan, variant: str) -> ConfigDict:
@@ -154,7 +152,7 @@ def _config(plan: SweepPlan, variant: str) -> ConfigDict:
     config = runpy.run_path(path_of_config(plan.config))["get_config"](variant)
     with config.unlocked():
         config.update_from_flattened_dict(
-            {name: _tuples(value) for name, value in plan.overrides.items()}
+            {name: lists_to_tuples(value) for name, value in plan.overrides.items()}
         )
     check_ranges(config)
     return config

@@ -159,7 +159,7 @@ def test_arguments_are_flags_of_the_program(jobset):
     assert command[:3] == ["python", "-m", "synthct_jax.main"]
     given = dict(argument.removeprefix("--").split("=") for argument in command[3:])
     assert set(given) == {"config", "data_dir", "workdir"}
-    assert set(given) <= {*flags.MODES["train"].needs, *flags.MODES["train"].reads}
+    assert set(given) <= {*flags.flags_of("train")}
     assert (REPOSITORY / given["config"]).is_file()
     mounts = [mount["mountPath"] for mount in container_of(jobset)["volumeMounts"]]
     for folder in (given["data_dir"], given["workdir"]):

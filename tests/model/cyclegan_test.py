@@ -125,7 +125,7 @@ def test_generator_takes_one_or_three_channels_with_resize_upsampling(channels):
     cyclegan = make_cyclegan(**{"data.mr_channels": names, "model.upsample": "resize"})
     state = initial(cyclegan)
     mr = batch(channels)["mr"]
-    ct = jax.jit(cyclegan.translate)(state.translator["to_ct"], mr)
+    ct = jax.jit(cyclegan.translate)(state.inference_params["to_ct"], mr)
     assert ct.shape == (2, SIZE, SIZE, 1)
     assert float(jnp.abs(ct).max()) <= 1
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any
 
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from synthct_jax.runtime import environment
 from tests.peers.programs import BATCH, OURS, PROGRAMS, SLOW
 
@@ -39,7 +39,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(len(usable_cpus())), **ours},
+            env={**os.environ, "OMP_NUM_THREADS": str(cpu_count()), **ours},
         )
         self.name, self.rounds = name, []
         self.first = self._read()  # None if the program failed

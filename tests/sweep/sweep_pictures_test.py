@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.intensity import mr_to_unit
 from input_pipeline.preparation import prepare
 from synthct_jax.configs import phantom
+from synthct_jax.evaluation.methods import Model
 from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.sweep import pictures
 from synthct_jax.sweep.pictures import Place, View
@@ -30,6 +32,13 @@ def water(mr):
     return np.zeros(mr.shape[:3], np.float32)
 
 
+WATER = Model(
+    translate=water,
+    network_input=lambda mr: mr_to_unit(mr[..., :1]),
+    channels=("in_phase",),
+)
+
+
 def test_slices_are_those_of_the_least_the_median_and_the_largest_error(data):
     dataset = Dataset.open(data)
     places = pictures.choose_places(water, dataset)
@@ -40,7 +49,7 @@ def test_slices_are_those_of_the_least_the_median_and_the_largest_error(data):
     }
     reasons = [place.reason for place in places]
     assert reasons == ["best slice", "median slice", "worst slice"]
-    (view,) = pictures.read_views(water, dataset, places[2:], ("in_phase",))
+    (view,) = pictures.read_views(WATER, dataset, places[2:])
     name, index = max(errors, key=errors.get)
     assert places[2].subject == name
     worst = next(c for c in read_subjects(dataset, "test") if c.name == name)
@@ -56,7 +65,7 @@ def test_other_grid_shows_the_slice_at_the_same_height(data):
     ]
     assert np.diff(heights) == pytest.approx(18)
     place = Place(subject=name, height_mm=heights[5] + 7, reason="")
-    (view,) = pictures.read_views(water, dataset, [place], ("in_phase",))
+    (view,) = pictures.read_views(WATER, dataset, [place])
     case = next(read_subjects(dataset, "test"))
     np.testing.assert_array_equal(view.reference_ct, case.reference_ct[5])
 
@@ -73,7 +82,7 @@ def test_without_a_reference_ct_the_middle_slices_are_shown(data, monkeypatch):
         subject.name for subject in dataset.manifest.domains["mr"].of_split("test")
     ]
     assert [place.subject for place in places] == [names[0], names[-1]]
-    views = pictures.read_views(water, dataset, places, ("in_phase",))
+    views = pictures.read_views(WATER, dataset, places)
     image = picture(places, {"in": views})
     assert views[0].reference_ct is None
     # A band has a row of its own for errors where there are any.

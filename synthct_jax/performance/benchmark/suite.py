@@ -13,7 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from input_pipeline import files
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from synthct_jax.checkpoint.metadata import library_versions
 from synthct_jax.model.batches import draw_anatomies, simulates_pairs
 from synthct_jax.model.ranges import check_ranges
@@ -74,7 +74,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "devices": len(devices),
         "device": devices[0].device_kind,
-        "cores": len(usable_cpus()),
+        "cores": cpu_count(),
         "processor": _processor(),
         "versions": library_versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),

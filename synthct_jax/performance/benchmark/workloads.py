@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from input_pipeline.cpus import usable_cpus
+from input_pipeline.cpus import cpu_count
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
@@ -30,7 +30,7 @@ def measure_data_loading(
     config: ConfigDict, data_dir: Path, anatomies_dir: Path
 ) -> dict[str, Any]:
     """Measure pairs a second, read by threads and by one worker process a core."""
-    cores = len(usable_cpus())
+    cores = cpu_count()
     dataset, batch = Dataset.open(data_dir), config.train.global_batch
     mesh = sharding.make_mesh(jax.local_devices()[:1])
     config = config.copy_and_resolve_references()

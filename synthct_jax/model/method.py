@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from input_pipeline.ranges import check_choice
 from synthct_jax.layers.backends import choose_ops
 from synthct_jax.model import image_pool, losses, optim
-from synthct_jax.model.build import expect, make_discriminator, make_generator
+from synthct_jax.model.build import make_discriminator, make_generator
 from synthct_jax.model.networks import (
     PatchDiscriminator,
     ResNetGenerator,
@@ -27,10 +28,12 @@ from synthct_jax.parallel.gradients import gradients
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdversarialMethod(abc.ABC):
+class Method(abc.ABC):
     """Networks and optimisers of one configuration; a subclass has the losses.
 
     Attributes:
+        to_ct: the network of `translate`.
+        simulated: weight of simulated pairs beside the batch's images; 0: none.
         to_mr: None for a method without a generator from CT to MR.
         discriminator: the one module, applied with weights for each of `domains`.
         domains: kinds of synthetic images that are judged, of `ct` and `mr`, or none.
@@ -48,14 +51,28 @@ class AdversarialMethod(abc.ABC):
     ema_decay: float = 0.0
     microbatches: int = 1
     mesh: Mesh | None = None
+    simulated: float = 0.0
+
+    @classmethod
+    def from_config(
+        cls, config: Any, *, mesh: Mesh | None = None, platform: str | None = None
+    ) -> "Method":
+        """Build from a configuration, see `methods.from_config`."""
+        shared = cls._shared_fields(config, mesh=mesh, platform=platform)
+        return cls(**shared | cls._own_fields(config))
+
+    @classmethod
+    @abc.abstractmethod
+    def _own_fields(cls, config: Any) -> dict[str, Any]:
+        """Return the fields of a configuration that the method alone has."""
 
     @staticmethod
-    def shared_fields(
+    def _shared_fields(
         config: Any, *, mesh: Mesh | None = None, platform: str | None = None
     ) -> dict[str, Any]:
         """Return the fields of a configuration that are the same for all methods."""
         model, loss, train = config.model, config.loss, config.train
-        expect("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
+        check_choice("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         ops = choose_ops(platform=platform, mesh=mesh, remat=model.remat)
         channels = len(config.data.mr_channels)
         return {
@@ -115,6 +132,10 @@ class AdversarialMethod(abc.ABC):
     def translate(self, params: Params, mr: jax.Array) -> jax.Array:
         """Return synthetic CT (n, h, w, 1) of MR (n, h, w, c); `params` of `to_ct`."""
         return self.to_ct.apply({"params": params}, mr)
+
+    def translate_back(self, params: Params, ct: jax.Array) -> jax.Array:
+        """Return synthetic MR (n, h, w, c) of CT (n, h, w, 1); `params` of `to_mr`."""
+        return self.to_mr.apply({"params": params}, ct)
 
     @abc.abstractmethod
     def generator_loss(
