@@ -218,7 +218,7 @@ POLL_SECONDS = flags.DEFINE_float(
     _help(
         "poll_seconds", evaluate="time between two looks of --watch for checkpoints."
     ),
-    lower_bound=0.0,
+    lower_bound=0.1,
 )
 RUNS = flags.DEFINE_list(
     "runs",
@@ -246,8 +246,8 @@ ORGANS = flags.DEFINE_list(
 )
 CONTRAST = flags.DEFINE_enum(
     "contrast",
-    tissues.CONTRASTS[0],
-    tissues.CONTRASTS,
+    tissues.ORGAN_CONTRASTS[0],
+    tissues.ORGAN_CONTRASTS,
     _help("contrast", organs="contrast medium of the CT, for the ranges."),
 )
 VARIANTS = flags.DEFINE_list(

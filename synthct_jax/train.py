@@ -29,7 +29,7 @@ from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
 from synthct_jax.model.batches import draw_anatomies, open_batches
 from synthct_jax.model.ranges import check_ranges, check_relations
-from synthct_jax.model.step import compiled, make_init, make_step
+from synthct_jax.model.step import compile_step, make_init, make_step
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.run import Run
@@ -118,7 +118,7 @@ def train(
             batch = sharding.to_global(next(batches), mesh)
         logging.info("Compiling the training step")
         with run.goodput.measure("compile"):
-            train_step = compiled(make_step(method, mesh, abstract), state, batch)
+            train_step = compile_step(make_step(method, mesh, abstract), state, batch)
         run.start_loop()
 
         # The loop.

@@ -7,6 +7,8 @@ z to superior, y to posterior, x to the patient's left.
 import numpy as np
 import scipy.ndimage
 
+_DEFORMATION_MM = 4.0  # standard deviation along each axis
+
 Box = tuple[slice, slice, slice]
 """Part of the fine grid."""
 
@@ -66,17 +68,15 @@ class Canvas:
         self,
         rng: np.random.Generator,
         axes: tuple[np.ndarray, np.ndarray, np.ndarray],
-        *,
-        deformation_mm: float = 4.0,
     ):
         self.rng = rng
         self.axes = axes
         self.labels = np.zeros([len(a) for a in axes], np.uint8)
         self.reserved = np.zeros(self.labels.shape, bool)
         z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
-        bend = [deformation_mm * smooth_noise(rng, axes, 75.0) for _ in range(3)]
+        bend = [_DEFORMATION_MM * smooth_noise(rng, axes, 75.0) for _ in range(3)]
         self.z, self.y, self.x = z + bend[0], y + bend[1], x + bend[2]
-        self.margin_mm = 3.5 * deformation_mm
+        self.margin_mm = 3.5 * _DEFORMATION_MM
 
     def box(self, low, high) -> Box | None:
         """Return the part of the grid from corner `low` to `high` in deformed mm.

@@ -101,7 +101,6 @@ class CtSeries:
         folder: str | os.PathLike,
         volume: Volume,
         *,
-        series_description: str = "synthetic CT",
         software: str = _NAME,
         remark: str = "",
         pseudonymise: bool = False,
@@ -110,7 +109,6 @@ class CtSeries:
 
         Args:
             volume: the MR that the synthetic CT is made of, in axial order.
-            series_description: 'synthetic CT' is put in front if it is not in it.
             software: name and version of the program.
             remark: end of the DerivationDescription.
             pseudonymise: whether a made-up patient, study and frame of reference take
@@ -127,8 +125,6 @@ class CtSeries:
             raise FileExistsError(
                 f"{self._folder} exists already, expected a new folder"
             )
-        if "synthetic ct" not in series_description.lower():
-            series_description = f"synthetic CT: {series_description}"
         self._shape, self._affine = volume.voxels.shape[:3], volume.affine
         self._origin = volume.origin
         if not isinstance(self._origin, DicomOrigin):
@@ -141,9 +137,7 @@ class CtSeries:
             raise ValueError(f"{volume.source}: {error}") from error
         problem = "a CT series cannot inherit its headers"
         with quiet("pydicom"), unusable_on_error(volume.source, problem):
-            self._series, self.left_out = _series(
-                self._origin, series_description, software, remark
-            )
+            self._series, self.left_out = _series(self._origin, software, remark)
             # Tried now, since values that cannot be written would be found too late.
             pixels = np.zeros(self._origin.shape[1:], "<u2")
             _save(_image(self._series, self._origin, 0, pixels), io.BytesIO())
@@ -223,7 +217,7 @@ def _save(image: Dataset, file: Path | io.BytesIO) -> None:
 
 
 def _series(
-    origin: DicomOrigin, description: str, software: str, remark: str
+    origin: DicomOrigin, software: str, remark: str
 ) -> tuple[Dataset, list[str]]:
     """Make the elements that all images of the series share.
 
@@ -252,7 +246,7 @@ def _series(
     image.SeriesInstanceUID = generate_uid()
     number = _readable_element(first, "SeriesNumber", left_out)
     image.SeriesNumber = 1000 + (int(number.value or 0) if number else 0)
-    image.SeriesDescription = description[:64]
+    image.SeriesDescription = "synthetic CT"
     image.SeriesDate, image.SeriesTime = date, time
     # Without it the standard asks for a laterality. (0018,0015)
     part = _readable_element(first, "BodyPartExamined", left_out)

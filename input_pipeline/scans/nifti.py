@@ -23,7 +23,7 @@ from input_pipeline.volume import (
     unusable_on_error,
 )
 
-_SAME_GRID_MM = 1e-4
+_ROUNDING_MM = 1e-4
 SUFFIXES = (".nii", ".nii.gz")
 READ_SUFFIXES = (*SUFFIXES, *itk_images.SUFFIXES)
 _SCANNER = 1  # the space relative to the scanner
@@ -71,12 +71,12 @@ def read_nifti(
     for path, channel, (values, other) in zip(paths, channels, read, strict=True):
         if modality == "CT":
             values = np.maximum(values, AIR_HU)
-        elif channel == "t2" and grids_apart_mm(origin, other) > _SAME_GRID_MM:
+        elif channel == "t2" and grids_apart_mm(origin, other) > _ROUNDING_MM:
             values = onto_grid(
                 values, other.affine, origin, source=path, grid_source=paths[first]
             )
         else:
-            check_same_grid(paths[first], origin, path, other, within_mm=_SAME_GRID_MM)
+            check_same_grid(paths[first], origin, path, other, within_mm=_ROUNDING_MM)
         voxels.append(values)
     return Volume(
         voxels=np.stack(voxels, axis=-1),

@@ -117,7 +117,7 @@ def measure(
         masks: a NIfTI file with integer labels or a JSON file of regions for each CT,
             or one for all of them.
         labels: organ of each label of NIfTI masks; other labels are ignored.
-        contrast: the ranges, of `tissues.CONTRASTS`.
+        contrast: the ranges, of `tissues.ORGAN_CONTRASTS`.
         read: returns the CT of an element of `scans`, in axial order.
 
     Raises:

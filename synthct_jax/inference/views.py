@@ -23,12 +23,12 @@ class View(NamedTuple):
     rows: int
     columns: int
 
-    def of(self, images: np.ndarray, fill: float = _AIR) -> np.ndarray:
-        """Return this view of images (n, h, w, c), `fill` where they have no pixels."""
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """Return this view of images (n, h, w, c), air where they have no pixels."""
         images = images[:, :, ::-1] if self.flip else images
         if not self.rows and not self.columns:
             return images
-        view = np.full_like(images, fill)
+        view = np.full_like(images, _AIR)
         h, w = images.shape[1] - self.rows, images.shape[2] - self.columns
         view[:, self.rows :, self.columns :] = images[:, :h, :w]
         return view

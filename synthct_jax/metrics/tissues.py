@@ -36,13 +36,13 @@ BONE_FROM_HU = BANDS["bone"][0]
 AERATED_BELOW_HU = -400.0
 """Upper limit (exclusive) of gas and lung, where both are one class."""
 
-CONTRASTS = ("non_contrast", "portal_venous")
+ORGAN_CONTRASTS = ("non_contrast", "portal_venous")
 """Phases of the contrast medium for which ranges of organs are known."""
 
 _AIR, _FAT = (-math.inf, -500.0), (-130.0, -70.0)
 
 ORGANS: dict[str, dict[str, tuple[float, float]]] = {
-    organ: dict(zip(CONTRASTS, ranges, strict=True))
+    organ: dict(zip(ORGAN_CONTRASTS, ranges, strict=True))
     for organ, *ranges in (
         ("liver", (30.0, 75.0), (80.0, 150.0)),
         ("spleen", (30.0, 65.0), (90.0, 160.0)),

@@ -71,6 +71,6 @@ def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
     )
 
 
-def compiled(step: Step, state: TrainState, batch: Batch) -> Step:
+def compile_step(step: Step, state: TrainState, batch: Batch) -> Step:
     """Compile `make_step`'s step for states and batches of these shapes."""
     return onednn.dispatch_without_mark(step.lower(state, batch).compile())

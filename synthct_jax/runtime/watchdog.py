@@ -8,7 +8,7 @@ import time
 class Watchdog:
     """End the process with status 1 after too long without a sign of life.
 
-    It is asleep until the first call of `alive`, and from `sleep` until the next call,
+    It is asleep until the first call of `alive`, and from `disarm` until the next call,
     so that a compilation may take as long as it needs. Python's faulthandler waits in a
     thread without the interpreter's lock, so it also notices a main thread that is
     stuck in a collective or in a file system.

@@ -14,7 +14,7 @@ from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import methods
 from synthct_jax.model.batches import open_batches
 from synthct_jax.model.ranges import check_relations
-from synthct_jax.model.step import abstract_batch, compiled, make_init, make_step
+from synthct_jax.model.step import abstract_batch, compile_step, make_init, make_step
 from synthct_jax.model.train_state import Metrics
 from synthct_jax.parallel import sharding
 from synthct_jax.performance.benchmark import measure
@@ -50,7 +50,7 @@ class CompiledStep:
             mesh,
         )
         began = time.perf_counter()
-        self._compiled = compiled(step, self._state, self.batch)
+        self._compiled = compile_step(step, self._state, self.batch)
         self.compile_seconds = time.perf_counter() - began
         cpu_memory.keep_freed_memory()  # as training does
 
