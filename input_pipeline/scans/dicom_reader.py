@@ -150,13 +150,7 @@ def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
 
 
 def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
-    """Return a modality's frames without localizers, and a list of other modalities.
-
-    The list is text such as 'CT (12 images)', empty if there are none.
-
-    Raises:
-        UnusableScan: the folder has no such frames, or only localizers.
-    """
+    """Return a modality's frames but localizers, and the others: 'CT (12 images)'."""
     frames, left_out = find_frames(folder)
     if not frames:
         example = f", such as {os.path.basename(left_out[0])}" if left_out else ""

@@ -114,14 +114,9 @@ def evaluate_model(
         FileNotFoundError, ValueError: as for `evaluate` and `load_model_file`; or the
             data are not what the network takes.
     """
-    return _evaluate_loaded(
-        load_model_file(model).with_views(views),
-        data_dir,
-        split,
-        output_dir=output_dir,
-        curves=(),
-        inception=inception,
-    )
+    loaded = load_model_file(model).with_views(views)
+    options = dict(output_dir=output_dir, curves=(), inception=inception)
+    return _evaluate_loaded(loaded, data_dir, split, **options)
 
 
 def _evaluate_loaded(

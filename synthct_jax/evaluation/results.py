@@ -146,7 +146,7 @@ class Results:
 
     @property
     def paired(self) -> bool:
-        """Whether the reference CT of at least one subject is known."""
+        """Return whether the reference CT of at least one subject is known."""
         return self.interval("mae") is not None
 
     def reference_range(self, metric: str) -> Interval | None:

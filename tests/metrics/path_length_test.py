@@ -195,7 +195,7 @@ def test_bulk_density_has_three_values_in_the_body():
 
 def test_volumes_without_paths_are_refused():
     hu = np.zeros((1, 8, 8))
-    with pytest.raises(ValueError, match="the body is empty"):
+    with pytest.raises(ValueError, match="the mask is empty"):
         path_length.path_length_errors(hu, hu, hu > 0, (1.0, 1.0, 1.0))
-    with pytest.raises(ValueError, match=r"body \(1, 8\)"):
+    with pytest.raises(ValueError, match=r"mask \(1, 8\)"):
         path_length.path_length_errors(hu, hu, hu[:, 0] > -1, (1.0, 1.0, 1.0))
