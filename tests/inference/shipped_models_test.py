@@ -16,7 +16,12 @@ from input_pipeline.volume import MR_CHANNELS
 from synthct_jax.checkpoint import model_file
 from synthct_jax.inference.loaded_model import load_model_file
 
-NAMES = ("in_out_noncontrast", "in_noncontrast", "in_out_portal_venous")
+NAMES = (
+    "in_out_noncontrast",
+    "in_noncontrast",
+    "t2_noncontrast",
+    "in_out_portal_venous",
+)
 
 
 @functools.cache
