@@ -210,7 +210,7 @@ def test_body_larger_than_the_slice_is_refused_with_a_size_that_holds_it(tmp_pat
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"source": "nifti"}, "data.source is 'nifti', expected one of chaos, folder"),
+        ({"source": "nifti"}, "data.source is 'nifti', expected one of: chaos, folder"),
         ({"mr_channels": ("t1",)}, r"data.mr_channels is \('t1',\)"),
         ({"mr_channels": ()}, "data.mr_channels"),
         ({"split": (0.5, 0.1, 0.1)}, "data.split"),
