@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saved_states import flip_a_bit, make_metadata, make_state
+from saved_states import flip_bits, make_metadata, make_state
 
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
 from synthct_jax.checkpoint.metadata import (
@@ -155,12 +155,12 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
 def test_flipped_bit_is_detected_and_the_array_named(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(4), make_metadata())
-    flip_a_bit(tmp_path / "checkpoints" / "4" / "generator")
+    flip_bits(tmp_path / "checkpoints" / "4" / "generator")
     with Checkpoints.of_run(tmp_path) as checkpoints:
         with pytest.raises(DamagedCheckpoint, match="4/generator is damaged: stem/"):
             checkpoints.restore_generator(4)
         checkpoints.restore(abstract(make_state()), 4)
-    flip_a_bit(tmp_path / "checkpoints" / "4" / "state")
+    flip_bits(tmp_path / "checkpoints" / "4" / "state")
     with Checkpoints.of_run(tmp_path) as checkpoints:
         with pytest.raises(DamagedCheckpoint, match="checkpoints/4/state"):
             checkpoints.restore(abstract(make_state()), 4)
