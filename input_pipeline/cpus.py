@@ -4,7 +4,7 @@ import os
 
 
 def cpu_count() -> int:
-    """Return their number: those of the process' affinity, where there is one."""
+    """Return the number of CPUs in the process' affinity, or of all without one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

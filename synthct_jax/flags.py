@@ -330,7 +330,7 @@ def check(argv: Sequence[str]) -> None:
         called = f"{called} with --model"
         needs, excluded = WITH_MODEL[MODE.value]
         reads = [name for name in reads if name not in excluded]
-    for name in sorted({n for mode in MODES for n in flags_of(mode)}):
+    for name in sorted(_HELP.keys() - set(_COMMON)):
         present = flags.FLAGS[name].present
         if name in needs and not present:
             raise ValueError(f"{called} needs --{name}")

@@ -85,13 +85,19 @@ def test_card_keeps_what_the_documentation_says(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_moving_the_mr_by_a_pixel_moves_the_ct(name):
+def test_moving_the_mr_by_a_pixel_moves_the_ct(name, request):
+    if name == "t2_noncontrast":
+        known = pytest.mark.xfail(strict=True, reason="5.1 HU, as docs/faq.md says")
+        request.applymarker(known)
+    model = load_model_file(name)
+    assert shift_error_hu(model, model.method.to_ct.apply) < 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moving_the_mr_by_a_pixel_moves_the_mean_of_the_views(name):
     model = load_model_file(name)
     apply = model.method.to_ct.apply
     assert shift_error_hu(model, apply, view_count=model.views) < 5
-    # Without views T2 is at 5.1, as docs/faq.md says.
-    single = shift_error_hu(model, apply)
-    assert single < (5.2 if name == "t2_noncontrast" else 5)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -404,11 +404,12 @@ def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
     scan, tmp_path, monkeypatch
 ):
     made = []
-    monkeypatch.setattr(
-        loaded_model,
-        "Translator",
-        lambda *a, **k: made.append(1) or Translator(*a, **k),
-    )
+
+    def make(*arguments, **options):
+        made.append(Translator(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(loaded_model, "Translator", make)
     patients, output = tmp_path / "patients", tmp_path / "out"
     for name in ("anna", "berta", "clara"):
         (patients / name).mkdir(parents=True)
