@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from saved_states import flip_bits, make_metadata, make_state
+from saved_states import exchange, make_metadata, make_state
 
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
 from synthct_jax.checkpoint.metadata import (
@@ -152,17 +152,20 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
     assert list_steps(tmp_path) == [2, 7]
 
 
-def test_flipped_bit_is_detected_and_the_array_named(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(4), make_metadata())
-    flip_bits(tmp_path / "checkpoints" / "4" / "generator")
-    with Checkpoints.of_run(tmp_path) as checkpoints:
+def test_changed_array_is_detected_and_named(tmp_path):
+    for name, seed in (("run", 0), ("other", 1)):
+        with Checkpoints(tmp_path / name) as checkpoints:
+            checkpoints.save(make_state(4, seed=seed), make_metadata())
+    step = tmp_path / "run" / "checkpoints" / "4"
+    other = tmp_path / "other" / "checkpoints" / "4"
+    exchange(step / "generator", other / "generator")
+    with Checkpoints.of_run(tmp_path / "run") as checkpoints:
         with pytest.raises(DamagedCheckpoint, match="4/generator is damaged: stem/"):
             checkpoints.restore_generator(4)
         checkpoints.restore(abstract(make_state()), 4)
-    flip_bits(tmp_path / "checkpoints" / "4" / "state")
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        with pytest.raises(DamagedCheckpoint, match="checkpoints/4/state"):
+    exchange(step / "state", other / "state")
+    with Checkpoints.of_run(tmp_path / "run") as checkpoints:
+        with pytest.raises(DamagedCheckpoint, match="checkpoints/4/state is damaged"):
             checkpoints.restore(abstract(make_state()), 4)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
-from saved_states import assert_same_run, flip_bits
+from saved_states import assert_same_run, exchange
 from tiny_model import write_tiny_model
 from tiny_run import STEPS, tiny_config, tiny_run, training, variables
 
@@ -108,7 +108,8 @@ def test_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, capl
     workdir = tmp_path / "run"
     shutil.copytree(tiny.workdir, workdir)
     latest = workdir / "checkpoints" / str(STEPS)
-    flip_bits(latest / "state")
+    other = shutil.copytree(tiny.workdir / "checkpoints/4/state", tmp_path / "other")
+    exchange(latest / "state", other)
     with caplog.at_level(logging.WARNING, logger="absl"):
         assert train.train(tiny.config, workdir=workdir, data_dir=tiny.data_dir)
     assert f"{latest / 'state'} is damaged" in caplog.text
@@ -116,8 +117,7 @@ def test_damaged_checkpoint_is_set_aside_and_the_one_before_taken(tmp_path, capl
     assert list_steps(workdir) == [4, STEPS]
     assert_same_run(workdir, tiny.workdir)
     # Nothing is renamed, and the run does not start again, if none can be restored.
-    flip_bits(latest / "state")
-    flip_bits(latest.with_name("4") / "state")
+    exchange(latest / "state", latest.with_name("4") / "state")
     refusal = f"{latest}/state is damaged.*no other checkpoint of the run can be"
     with pytest.raises(DamagedCheckpoint, match=refusal):
         train.train(tiny.config, workdir=workdir, data_dir=tiny.data_dir)
