@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.traverse_util
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
@@ -170,16 +169,6 @@ class Checkpoints:
         digests = metadata.read_metadata(self._workdir, step).digests
         if "inverse_generator" in digests:
             return self._read_on_one_device(step, "inverse_generator")
-        # Earlier versions saved it only as a part of the state.
-        for prefix in ("ema/to_mr/", "generators/to_mr/"):
-            if any(name.startswith(prefix) for name in digests["state"]):
-                arrays = self._read_on_one_device(step, "state")
-                flat = {
-                    name.removeprefix(prefix): array
-                    for name, array in arrays.items()
-                    if name.startswith(prefix)
-                }
-                return flax.traverse_util.unflatten_dict(flat, sep="/")
         return None
 
     def set_aside(self, step: int) -> Path:

@@ -23,23 +23,6 @@ from input_pipeline.damage import describe_error, is_machine_fault
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
-# Fields that earlier versions lacked, with the value that does what those did.
-_ADDED = {
-    "method": "cyclegan",
-    "data.mr_exponent": 1.0,
-    "loss.simulated": 0.0,
-    "loss.supervised_adversarial": 0.0,
-    "model.antialias": False,
-    "model.remat": False,
-    "model.skips": False,
-    "phantom.anatomies": 0,
-    "phantom.anatomy": "reference",
-    "phantom.scanner": "reference",
-    "train.accumulate": 1,
-    "train.init_from": "",
-    "translate.views": 1,
-}
-
 # Fields that a resumed run may change. A change of any other is another experiment.
 _MAY_CHANGE = (
     "data.workers",
@@ -91,15 +74,9 @@ class CheckpointMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
-        """Return the metadata of `to_json`, with its digest or without.
-
-        Raises:
-            ValueError: the digest is not that of the other values.
-        """
-        if "digest" in values:  # earlier versions wrote none
-            check_digest(values)
+        """Return the metadata of `to_json`, whatever else `values` hold."""
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
-        return cls(**fields | {"config": restore_config(values["config"])})
+        return cls(**fields | {"config": lists_to_tuples(values["config"])})
 
 
 def checkpoints_folder(workdir: Path) -> Path:
@@ -122,7 +99,9 @@ def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:
     """
     path = checkpoints_folder(workdir) / str(step) / "config" / "metadata"
     with damaged_on_error(path.parent):
-        return CheckpointMetadata.from_json(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        check_digest(values)
+        return CheckpointMetadata.from_json(values)
 
 
 def check_descriptions(workdir: Path, step: int) -> None:
@@ -342,22 +321,6 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         return float(value) if math.isfinite(value) else None
     return value
-
-
-def restore_config(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration from its JSON, with tuples for lists.
-
-    Fields that the version that wrote it lacked are filled in, so that no reader has to
-    know of older versions. Only training data from the phantom have its section.
-    """
-    config = lists_to_tuples(stored)
-    for name, value in _ADDED.items():
-        *sections, field = name.split(".")
-        if sections == ["phantom"] and "phantom" not in config:
-            continue
-        section = config.setdefault(sections[0], {}) if sections else config
-        section.setdefault(field, value)
-    return config
 
 
 def lists_to_tuples(value: Any) -> Any:

@@ -26,7 +26,7 @@ from synthct_jax.checkpoint.digest import name_leaves
 from synthct_jax.checkpoint.metadata import (
     check_digest,
     library_versions,
-    restore_config,
+    lists_to_tuples,
     with_digest,
 )
 from synthct_jax.model import methods
@@ -138,7 +138,7 @@ def read_model(model: str) -> ModelFile:
     except Exception as error:  # of any kind: another program has written both files
         raise UnusableModel(f"{path} is no safetensors file: {error}") from error
     try:
-        config = restore_config(card["config"])
+        config = lists_to_tuples(card["config"])
         expected = _generator_shapes(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnusableModel(

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 import shutil
 
@@ -70,25 +69,6 @@ def test_generators_are_restored_without_the_state(tmp_path, ema):
     for params, name in ((to_ct, "to_ct"), (to_mr, "to_mr")):
         assert jax.tree.structure(params) == jax.tree.structure(expected[name])
         jax.tree.map(np.testing.assert_array_equal, params, expected[name])
-
-
-@pytest.mark.parametrize("ema", [True, False])
-def test_inverse_generator_of_an_earlier_version_is_restored_from_the_state(
-    tmp_path, ema
-):
-    state = make_state(ema=ema)
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state, make_metadata())
-    folder = tmp_path / "checkpoints" / "1"
-    shutil.rmtree(folder / "inverse_generator")
-    fields = json.loads((folder / "config" / "metadata").read_text())
-    del fields["digests"]["inverse_generator"], fields["digest"]
-    (folder / "config" / "metadata").write_text(json.dumps(fields))
-    with Checkpoints.of_run(tmp_path) as checkpoints:
-        params = checkpoints.restore_inverse_generator(1)
-    expected = (state.ema if ema else state.generators)["to_mr"]
-    assert jax.tree.structure(params) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
 def test_supervised_network_has_no_inverse_generator(tmp_path):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from ml_collections import ConfigDict
 from tiny_run import STEPS, tiny_config, tiny_run
 
 from synthct_jax.checkpoint.metadata import (
@@ -22,8 +21,6 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
     with_digest,
 )
-from synthct_jax.model import methods
-from synthct_jax.model.cyclegan import CycleGan
 
 
 def test_checkpoints_of_a_run_are_read_without_jax():
@@ -151,20 +148,6 @@ def test_failure_of_the_machine_is_no_damage(tmp_path, error):
     with pytest.raises(FileNotFoundError, match="no checkpoint of step 3"):
         with damaged_on_error(item):
             raise ValueError
-
-
-def test_checkpoint_older_than_a_field_does_what_it_did(tmp_path):
-    before = tiny_config()
-    with before.unlocked():
-        del before.mesh, before.method, before.model.remat, before.translate
-        del before.train.accumulate, before.train.watchdog_seconds
-        del before.model.antialias, before.model.skips
-        del before.phantom.scanner, before.train.init_from
-        del before.loss.simulated, before.loss.supervised_adversarial
-    saved = CheckpointMetadata.from_json(metadata_of(before).to_json())
-    check_resumable(saved, metadata_of(tiny_config()), tmp_path)
-    assert isinstance(methods.from_config(ConfigDict(saved.config)), CycleGan)
-    assert saved.config["translate"]["views"] == 1
 
 
 def test_other_training_data_are_refused(tmp_path):

@@ -12,7 +12,6 @@ from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
     library_versions,
     read_metadata,
-    restore_config,
 )
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.image_pool import ImagePool
@@ -49,9 +48,7 @@ def make_state(step=1, *, ema=True, seed=0):
 
 def make_metadata(**metrics):
     return CheckpointMetadata(
-        config=restore_config(
-            {"train": {"best_metric": "mae"}, "data": {"knots": ((-1.0, 0.5),)}}
-        ),
+        config={"train": {"best_metric": "mae"}, "data": {"knots": ((-1.0, 0.5),)}},
         prepared={"source": "phantom"},
         data_dir="/data",
         versions=library_versions(),

@@ -99,7 +99,8 @@ def a_checkpoint(work, step, config, **metrics):
     fields = metadata.CheckpointMetadata(
         config=config, prepared={}, data_dir="", versions={}, metrics=metrics
     )
-    (folder / "metadata").write_text(json.dumps(fields.to_json()))
+    text = json.dumps(metadata.with_digest(fields.to_json()))
+    (folder / "metadata").write_text(text)
 
 
 def an_evaluation(work, data, *, step):
@@ -336,9 +337,7 @@ def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
 
 
 def test_training_is_done_at_the_last_step_of_its_own_configuration(tmp_path):
-    config = metadata.restore_config(
-        {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
-    )
+    config = {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
     a_checkpoint(tmp_path, 20, config)
     assert not plan_file.is_trained(tmp_path, config)
     a_checkpoint(tmp_path, 40, config)

@@ -46,8 +46,7 @@ def compare_runs(paths: Sequence[Path], output_dir: Path) -> Comparison:
             cannot be read, no subject is in common, or `output_dir` holds other files.
     """
     names = [f"compare.{kind}" for kind in ("html", "md", "csv")]
-    replaced = [*names, "compare.json"]  # which earlier versions wrote
-    with replace_folder(output_dir, replaced, writer="comparison") as folder:
+    with replace_folder(output_dir, names, writer="comparison") as folder:
         comparison = compare(read_groups(paths))
         for name, text in render("compare", comparison).items():
             (folder / name).write_text(text, encoding="utf-8")
