@@ -53,8 +53,9 @@ def atomic_file(path: str | Path, *, scratch: Path | None = None) -> Iterator[Pa
     new = (scratch or path.parent) / f".{uuid.uuid4().hex}.{path.name}"
     _unfinished.add(new)
     try:
-        yield new
-        os.replace(new, path)
+        with _errors_that_name(path, unfinished=new):
+            yield new
+            os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
         _unfinished.discard(new)
@@ -171,8 +172,24 @@ def _folder_beside(target: Path) -> Iterator[Path]:
     folder = partial / "new"
     _unfinished.add(partial)
     try:
-        folder.mkdir(parents=True)
-        yield folder
+        with _errors_that_name(target, unfinished=partial):
+            folder.mkdir(parents=True)
+            yield folder
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         _unfinished.discard(partial)
+
+
+@contextlib.contextmanager
+def _errors_that_name(output: Path, *, unfinished: Path) -> Iterator[None]:
+    """Name the output in errors of the system, such as of a full disk.
+
+    They name no file, or the unfinished one that nobody knows.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if error.errno and (name is None or str(name).startswith(str(unfinished))):
+            error.filename = str(output)
+        raise

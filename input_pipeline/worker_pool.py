@@ -11,7 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[concurrent.futures.Executor]:
-    """Yield a pool of processes; after an error or a signal its jobs are abandoned."""
+    """Yield a pool of processes.
+
+    After an error no further job begins; after a signal those that run are abandoned.
+    """
     others = set(multiprocessing.active_children())
     # Spawned, not forked: jax's threads may be running in this process.
     with concurrent.futures.ProcessPoolExecutor(
@@ -21,6 +24,9 @@ def worker_pool(workers: int) -> Iterator[concurrent.futures.Executor]:
     ) as pool:
         try:
             yield pool
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            raise
         except BaseException:  # Ctrl-C and SIGTERM as well
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:

@@ -6,6 +6,8 @@ pickled.
 
 import abc
 import dataclasses
+import errno
+import io
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +80,16 @@ class Job(abc.ABC):
 def store_subject(
     job: Job, slice_format: SliceFormat, folder: Path
 ) -> list[StoredVolume] | str:
-    """Return the stored volumes of a job, or the reason why it cannot be used."""
+    """Return the stored volumes of a job, or the reason why it cannot be used.
+
+    Raises:
+        OSError: there is no space left to write to, whatever the subject.
+    """
     try:
         return job.store(slice_format, folder)
     except (UnusableScan, OSError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
         return str(error)
 
 
@@ -101,11 +109,11 @@ def store_volume(
         in_body: (slices, size, size) bool; None: no counts.
     """
     path = folder / f"{domain}-{job.name}.npy"
-    np.save(path, images)
+    _save(path, images)
     counts_path = None
     if in_body is not None:
         counts_path = folder / f"{domain}-{job.name}-counts.npy"
-        np.save(counts_path, count_values(images, in_body))
+        _save(counts_path, count_values(images, in_body))
     return StoredVolume(
         domain=domain,
         name=job.name,
@@ -269,3 +277,11 @@ def _store_image(
         in_body=resample_to_grid(body, grid, fill=0)[..., 0] >= 0.5,
         **labels,
     )
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write a file that `np.load` reads."""
+    # For a full disk, an error of NumPy itself would have no errno.
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())

@@ -5,6 +5,7 @@ of one machine or Beam's workers on many, in whatever order, writes the same byt
 """
 
 import dataclasses
+import errno
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def write_shard(shard: Shard, data_dir: Path, *, scratch: Path | None = None) ->
             finally:
                 writer.close()
         except RuntimeError as error:  # ArrayRecord's for a full disk
-            raise OSError(f"{path}: {error}") from error
+            raise OSError(errno.EIO, str(error)) from error
     return size
 
 

@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -140,7 +139,7 @@ class CtSeries:
             self._series, self.left_out = _series(self._origin, software, remark)
             # Tried now, since values that cannot be written would be found too late.
             pixels = np.zeros(self._origin.shape[1:], "<u2")
-            _save(_image(self._series, self._origin, 0, pixels), io.BytesIO())
+            _encode(_image(self._series, self._origin, 0, pixels))
         names = [f"slice_{n + 1:04d}.dcm" for n in range(self._origin.shape[0])]
         self.paths = [os.path.join(self._folder, name) for name in names]
         self._unfinished = contextlib.ExitStack()
@@ -209,11 +208,15 @@ class CtSeries:
         with quiet("pydicom"):
             for index, pixels in enumerate(stored, start=first):
                 image = _image(self._series, self._origin, index, pixels)
-                _save(image, self._temporary / os.path.basename(self.paths[index]))
+                path = self._temporary / os.path.basename(self.paths[index])
+                path.write_bytes(_encode(image))
 
 
-def _save(image: Dataset, file: Path | io.BytesIO) -> None:
-    image.save_as(file, enforce_file_format=True)
+def _encode(image: Dataset) -> bytes:
+    """Return the content of a DICOM file."""
+    content = io.BytesIO()
+    image.save_as(content, enforce_file_format=True)
+    return content.getvalue()
 
 
 def _series(

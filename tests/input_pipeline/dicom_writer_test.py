@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import pathlib
 import shutil
 import subprocess
 import warnings
@@ -121,14 +122,14 @@ def test_series_that_lacks_slices_does_not_appear(mr, tmp_path):
 def test_series_with_unwritable_slices_does_not_appear(
     mr, tmp_path, monkeypatch, handler, error
 ):
-    saved = pydicom.Dataset.save_as
+    written = pathlib.Path.write_bytes
 
-    def full_after_two(self, path, **kwargs):
-        if str(path).endswith("slice_0003.dcm"):
+    def full_after_two(path, content):
+        if path.name == "slice_0003.dcm":
             raise OSError("no space")
-        saved(self, path, **kwargs)
+        written(path, content)
 
-    monkeypatch.setattr(pydicom.Dataset, "save_as", full_after_two)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full_after_two)
     with pytest.raises((OSError, ValueError), match=error):
         with CtSeries(tmp_path / "ct", mr) as series:
             with handler:

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -74,6 +75,26 @@ def test_new_folder_replaces_nothing_that_appears_before_or_meanwhile(tmp_path):
             (tmp_path / "out" / "note").write_text("mine")
     assert sorted(os.listdir(tmp_path)) == ["file", "out"]
     assert (tmp_path / "out" / "note").read_text() == "mine"
+
+
+def test_error_of_the_system_names_the_output(tmp_path):
+    for make in (files.new_folder, files.atomic_file):
+        with (
+            pytest.raises(OSError, match="No space.*: '.*/output'$"),
+            make(tmp_path / "output"),
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with (
+            pytest.raises(FileNotFoundError, match=": '.*/output'$"),
+            make(tmp_path / "output") as unfinished,
+        ):
+            (unfinished / "missing" / "file").write_text("")
+        with (
+            pytest.raises(OSError, match=": '.*/elsewhere'$"),
+            make(tmp_path / "output"),
+        ):
+            (tmp_path / "elsewhere").read_text()
+    assert not any(tmp_path.iterdir())
 
 
 def test_folder_of_own_files_is_replaced_as_a_whole(tmp_path):

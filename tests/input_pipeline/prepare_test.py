@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import pathlib
 
 import nibabel
 import numpy as np
@@ -50,6 +52,21 @@ def test_data_set_has_exactly_its_files(own):
     assert not list(data_dir.parent.glob("*partial*"))
     for png in ("mr.png", "ct.png"):
         assert (data_dir / png).read_bytes().startswith(b"\x89PNG")
+
+
+def test_full_disk_stops_at_once_and_names_the_data(tmp_path, monkeypatch):
+    write_subjects(tmp_path / "raw", mr=["a", "b"], ct=["c"])
+    writes = []
+
+    def full(path, content):
+        writes.append(path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/data'$"):
+        prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
+    assert len(writes) == 1
+    assert os.listdir(tmp_path) == ["raw"]
 
 
 def test_person_is_in_one_split_in_both_domains(own):
