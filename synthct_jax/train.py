@@ -27,10 +27,10 @@ from synthct_jax.checkpoint.metadata import (
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.model import methods
-from synthct_jax.model.batches import draw_anatomies, open_batches
 from synthct_jax.model.ranges import check_ranges, check_relations
 from synthct_jax.model.step import compile_step, make_init, make_step
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.batches import draw_anatomies, open_batches
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.run import Run
 from synthct_jax.runtime import processes

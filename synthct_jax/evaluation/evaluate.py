@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.countdown import Countdown
 from input_pipeline.dataset.dataset import Dataset
-from synthct_jax.evaluation import distribution, methods, per_subject, results
-from synthct_jax.evaluation.methods import Model
+from synthct_jax.evaluation import ct_methods, distribution, per_subject, results
+from synthct_jax.evaluation.ct_methods import Model
 from synthct_jax.evaluation.metric_definitions import BODY
 from synthct_jax.evaluation.report import evaluation_page, example_slices
 from synthct_jax.evaluation.report.example_slices import Ranked, Slice
@@ -125,7 +125,7 @@ def _evaluate_loaded(
     dataset = Dataset.open(data_dir)
     dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
     return evaluate(
-        methods.model_of_generator(loaded, dataset),
+        ct_methods.model_of_generator(loaded, dataset),
         dataset,
         split=split or dataset.manifest.domains["mr"].held_out,
         provenance=loaded.provenance,
@@ -187,7 +187,7 @@ def compute(
     ct = manifest.domains["ct"]
     real_split = split if ct.of_split(split) else ct.held_out
     real, middle_slices = _summarise_real_ct(dataset, real_split, inception)
-    named_methods, warnings = methods.by_name(model, dataset)
+    named_methods, warnings = ct_methods.by_name(model, dataset)
 
     measured = _Measurements(model, manifest.label_names, inception)
     countdown = Countdown(len(manifest.domains["mr"].of_split(split)), "subjects")

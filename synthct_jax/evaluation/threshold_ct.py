@@ -10,7 +10,7 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import mr_scale, mr_to_int16
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import Volume, to_axial
-from synthct_jax.evaluation import baselines, methods
+from synthct_jax.evaluation import baselines, ct_methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ThresholdRule:
             ValueError: none of them has a reference CT.
         """
         dataset = Dataset.open(data_dir)
-        hu = methods.fit_thresholds(dataset)
+        hu = ct_methods.fit_thresholds(dataset)
         if hu is None:
             raise ValueError(
                 f"{data_dir} has no validation subjects with reference CT, expected "
@@ -44,7 +44,7 @@ class ThresholdRule:
         channels = dataset.manifest.domains["mr"].channels
         return cls(
             hu=hu,
-            channel=channels[methods.brightness_channel(dataset)],
+            channel=channels[ct_methods.brightness_channel(dataset)],
             percentile=dataset.manifest.mr_percentile,
         )
 

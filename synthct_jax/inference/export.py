@@ -16,7 +16,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
 )
 from synthct_jax.inference.loaded_model import load_model
-from synthct_jax.model.batches import simulates_pairs
+from synthct_jax.parallel.batches import simulates_pairs
 
 INTENDED_USE = "research, not for clinical use"
 UNKNOWN = "not stated"

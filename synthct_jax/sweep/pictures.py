@@ -10,7 +10,7 @@ import numpy as np
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Domain
 from input_pipeline.display import SOFT_TISSUE
-from synthct_jax.evaluation.methods import Model, model_of_generator
+from synthct_jax.evaluation.ct_methods import Model, model_of_generator
 from synthct_jax.evaluation.report import example_slices
 from synthct_jax.evaluation.report.figures import png
 from synthct_jax.evaluation.report.slice_figure import (

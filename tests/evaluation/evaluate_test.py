@@ -19,7 +19,7 @@ from synthct_jax.evaluation import (
     results,
     validation,
 )
-from synthct_jax.evaluation.methods import Model
+from synthct_jax.evaluation.ct_methods import Model
 from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.intervals import Interval
 

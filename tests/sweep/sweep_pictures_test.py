@@ -11,7 +11,7 @@ from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import mr_to_unit
 from input_pipeline.preparation import prepare
 from synthct_jax.configs import phantom
-from synthct_jax.evaluation.methods import Model
+from synthct_jax.evaluation.ct_methods import Model
 from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.sweep import pictures
 from synthct_jax.sweep.pictures import Place, View

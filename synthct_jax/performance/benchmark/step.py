@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.model import methods
-from synthct_jax.model.batches import open_batches
 from synthct_jax.model.ranges import check_relations
 from synthct_jax.model.step import abstract_batch, compile_step, make_init, make_step
 from synthct_jax.model.train_state import Metrics
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.batches import open_batches
 from synthct_jax.performance.benchmark import measure
 from synthct_jax.performance.flops import count_flops
 from synthct_jax.runtime import cpu_memory

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.cpus import cpu_count
 from synthct_jax.checkpoint.metadata import library_versions
-from synthct_jax.model.batches import draw_anatomies, simulates_pairs
 from synthct_jax.model.ranges import check_ranges
+from synthct_jax.parallel.batches import draw_anatomies, simulates_pairs
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.performance.benchmark import measure, startup, step, workloads
 from synthct_jax.performance.benchmark.noise import prepare_noise

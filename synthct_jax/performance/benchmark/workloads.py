@@ -16,9 +16,9 @@ from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, library_versions
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
-from synthct_jax.model.batches import open_batches
 from synthct_jax.model.step import make_init
 from synthct_jax.parallel import sharding
+from synthct_jax.parallel.batches import open_batches
 from synthct_jax.performance.benchmark import measure
 
 SLICES = 32  # of the volume that is translated

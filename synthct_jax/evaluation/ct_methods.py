@@ -25,7 +25,7 @@ from synthct_jax.inference.loaded_model import LoadedModel
 from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import path_length
 
-Method = Callable[[EvaluationSubject], np.ndarray | None]
+CtMethod = Callable[[EvaluationSubject], np.ndarray | None]
 """A function from a subject to HU; None where it cannot give them."""
 
 
@@ -92,9 +92,9 @@ def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
     )
 
 
-def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, Method], list[str]]:
+def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, CtMethod], list[str]]:
     """Return the network and the baselines by name, and warnings."""
-    methods: dict[str, Method] = {
+    methods: dict[str, CtMethod] = {
         NETWORK: lambda s: translate_checked(model.translate, s.mr, s.name),
         "water": lambda s: baselines.water(s.outline),
     }
@@ -131,7 +131,7 @@ def _bulk_density(subject: EvaluationSubject) -> np.ndarray | None:
     return path_length.bulk_density(subject.reference_ct, subject.body)
 
 
-def _fit_histogram_map(dataset: Dataset) -> Method:
+def _fit_histogram_map(dataset: Dataset) -> CtMethod:
     channel = brightness_channel(dataset)
     counts = []
     for domain in ("mr", "ct"):

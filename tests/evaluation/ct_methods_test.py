@@ -5,7 +5,7 @@ import pytest
 from tiny_run import STEPS, tiny_run
 
 from input_pipeline.dataset.dataset import Dataset
-from synthct_jax.evaluation import methods
+from synthct_jax.evaluation import ct_methods
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.inference.translator import Translator
 
@@ -22,12 +22,12 @@ def test_slices_are_resampled_to_the_networks_pixels_and_back(spacing_mm, monkey
     monkeypatch.setattr(Translator, "__call__", pixel_by_pixel)
     loaded.config["data"]["spacing_mm"] = spacing_mm
     dataset = Dataset.open(tiny_run().data_dir)  # 32 x 32 of 12 mm
-    model = methods.model_of_generator(loaded, dataset)
+    model = ct_methods.model_of_generator(loaded, dataset)
     smooth = np.outer(*2 * [np.sin(np.linspace(0, np.pi, 32)) ** 2])[None, ..., None]
     stored = np.round(1e4 * smooth).astype(np.int16).repeat(2, axis=-1)
     hu = model.translate(stored)
     assert seen[0][:3] == (1, *2 * [int(32 * 12 / spacing_mm)])
     np.testing.assert_allclose(hu[0], stored[0, ..., 0] / 10, atol=40)
-    _, warnings = methods.by_name(model, dataset)
+    _, warnings = ct_methods.by_name(model, dataset)
     resampled = [text for text in warnings if "were resampled" in text]
     assert len(resampled) == (model.cycle is None) == (spacing_mm != 12.0)
