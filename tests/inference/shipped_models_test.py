@@ -20,6 +20,7 @@ from synthct_jax.inference.loaded_model import load_model_file
 NAMES = (
     "in_out_noncontrast",
     "in_noncontrast",
+    "out_noncontrast",
     "t2_noncontrast",
     "in_out_portal_venous",
 )
