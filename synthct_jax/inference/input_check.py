@@ -112,10 +112,9 @@ def _compare_brightness(
         axial.voxels, body, channels=axial.channels, percentile=data["mr_percentile"]
     )
     percentiles = training_mr.get("percentiles", ())
-    # Older data sets have the quartile of all volumes together.
-    limits = training_mr.get("upper_quartiles") or [[p["75"]] * 2 for p in percentiles]
     channels = training_mr.get("channels", ())
-    trained = dict(zip(channels, limits, strict=False))
+    quartiles = training_mr.get("upper_quartiles", ())
+    trained = dict(zip(channels, quartiles, strict=False))
     of_all_volumes = dict(zip(channels, percentiles, strict=False))
     for index, name in enumerate(axial.channels):
         if name not in trained:
