@@ -5,8 +5,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+
+_SILENCE = "ignore:resource_tracker:UserWarning"
 
 
 @contextlib.contextmanager
@@ -16,6 +19,9 @@ def worker_pool(workers: int) -> Iterator[concurrent.futures.Executor]:
     After an error no further job begins; after a signal those that run are abandoned.
     """
     others = set(multiprocessing.active_children())
+    # After a kill Python's tracker of semaphores removes them, and need not say so.
+    if _SILENCE not in sys.warnoptions:
+        sys.warnoptions.append(_SILENCE)
     # Spawned, not forked: jax's threads may be running in this process.
     with concurrent.futures.ProcessPoolExecutor(
         workers,

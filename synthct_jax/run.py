@@ -271,6 +271,8 @@ def _cannot_go_on(damage: Mapping[int, str], workdir: Path) -> DamagedCheckpoint
 @contextlib.contextmanager
 def _lock(workdir: Path) -> Iterator[None]:
     """Lock the folder: two runs in it would overwrite each other's checkpoints."""
+    if workdir.exists() and not workdir.is_dir():
+        raise FileExistsError(f"{workdir} is a file, expected a folder or none")
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / ".lock").open("w") as lock:
         try:
