@@ -39,6 +39,7 @@ def test_flags_of_xla_are_those_of_the_platform_and_of_the_user(
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(environment, "_TESTED_RELEASES", "")  # whatever is installed
     for name, value in {
         "XLA_FLAGS": before,
         "JAX_PLATFORMS": platforms,
@@ -51,6 +52,13 @@ def test_flags_of_xla_are_those_of_the_platform_and_of_the_user(
         assert set(os.environ["XLA_FLAGS"].split()) == expected
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/mine"
     assert os.environ["LIBTPU_INIT_ARGS"] == "mine"
+
+
+def test_release_of_jax_that_was_not_tested_gets_no_flags(monkeypatch):
+    monkeypatch.setattr(environment, "_TESTED_RELEASES", "none")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    environment.set_environment()
+    assert os.environ["XLA_FLAGS"] == ""
 
 
 def test_programs_for_different_numbers_of_cpus_are_cached_apart(monkeypatch):
@@ -236,7 +244,8 @@ def test_one_flag_switches_off_everything_that_tunes_the_process(
 ):
     output = run_file(tmp_path / "program.py", TUNES, argument)
     flags, cache, huge_pages, uses_onednn, has_onednn = output.split()
-    assert flags == cache == str(tuned)
+    assert flags == str(tuned and environment.is_tested_jax())
+    assert cache == str(tuned)
     assert uses_onednn == (has_onednn if tuned else "False")
     if not tuned:
         assert huge_pages == "False"

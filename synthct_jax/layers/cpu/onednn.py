@@ -68,6 +68,11 @@ def computes(flops: int, *dtypes: jnp.dtype) -> bool:
 def available() -> bool:
     """Return whether oneDNN computes a small product correctly in this process."""
     if not environment.is_tested_jax():
+        logging.warning(
+            "jax %s: oneDNN's matrix products and XLA's flags for CPUs are off, which "
+            "were tested with jax 0.10",
+            jax.__version__,
+        )
         return False
     try:
         return _computes_small_product()
