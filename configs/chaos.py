@@ -20,7 +20,7 @@ The network and the schedule are those of the reference CycleGAN, for accelerato
 full size has not been trained, so there is no result to quote. `small` (in and out of
 phase) has a size for two CPU cores. So have anchored_in_out_portal_venous and others,
 which start from the model of that name (docs/models.md) and keep seeing simulated
-pairs; those have not been trained yet. docs/results.md has what `small` gave.
+pairs. docs/results.md has what `small` and the one that is named here gave.
 
 Variants with t2 need T2SPIR beside T1DUAL. It was scanned in another breath-hold; it is
 resampled onto the grid of T1-DUAL, not registered to it. The T2 of another patient is
