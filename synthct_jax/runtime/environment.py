@@ -36,7 +36,7 @@ GPU_OVERLAP_FLAG = "--xla_gpu_enable_latency_hiding_scheduler=true"
 # Packages that JAX reaches a device through, one of them.
 _CUDA_PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
 DEVICES = {"cpu": ("jaxlib",), "gpu": _CUDA_PLUGINS, "tpu": ("libtpu",)}
-_TESTED_RELEASES = ("0.10.",)
+TESTED_JAX = "0.10."
 _TUNE = "SYNTHCT_TUNE"  # inherited by the processes that this one starts
 _SWITCHES_OFF = ("--notune", "--tune=false", "--tune=f", "--tune=0")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -117,7 +117,7 @@ def is_tested_jax() -> bool:
     Undocumented flags of XLA and the oneDNN call need one. jax is not imported.
     """
     return all(
-        importlib.metadata.version(name).startswith(_TESTED_RELEASES)
+        importlib.metadata.version(name).startswith(TESTED_JAX)
         for name in ("jax", "jaxlib")
     )
 

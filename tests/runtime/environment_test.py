@@ -39,7 +39,7 @@ def test_flags_of_xla_are_those_of_the_platform_and_of_the_user(
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(environment, "_TESTED_RELEASES", "")  # whatever is installed
+    monkeypatch.setattr(environment, "TESTED_JAX", "")  # whatever is installed
     for name, value in {
         "XLA_FLAGS": before,
         "JAX_PLATFORMS": platforms,
@@ -55,8 +55,9 @@ def test_flags_of_xla_are_those_of_the_platform_and_of_the_user(
 
 
 def test_release_of_jax_that_was_not_tested_gets_no_flags(monkeypatch):
-    monkeypatch.setattr(environment, "_TESTED_RELEASES", "none")
+    monkeypatch.setattr(environment, "TESTED_JAX", "none")
     monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
     environment.set_environment()
     assert os.environ["XLA_FLAGS"] == ""
 

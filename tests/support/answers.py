@@ -23,9 +23,11 @@ import fake_dicom
 from tiny_run import tiny_run, variables
 from tiny_scans import write_scan, write_subjects
 
+from input_pipeline.command_line import USAGE_ERROR
 from input_pipeline.phantom import draw_subject
 from input_pipeline.phantom.dicom import write_dicom
 from synthct_jax.checkpoint.model_file import find_model
+from synthct_jax.runtime.signals import STOPPED
 
 _HEAD = """# What mistakes are answered
 
@@ -34,6 +36,7 @@ written by `.venv/bin/python tests/support/answers.py > docs/answers.md`, which 
 these commands in a folder of drawn scans: `PATIENT` (DICOM, in phase and out of phase),
 `RAW` (subjects as NIfTI), `RUN` (a training of six steps) and its `DATA`. An answer is
 the error, or the last lines of the output. `SIGINT 3:` is Ctrl-C after three seconds.
+`FULL` and `READ_ONLY` are file systems without space, and without writing.
 """
 
 # A title, or a command; "SIGINT 2: COMMAND" sends a signal after so many seconds.
@@ -133,7 +136,7 @@ SIGTERM 6: synthct train --config=phantom --workdir=NEW_2
 SIGINT 9: synthct train --config=LONG.py --data_dir=DATA --workdir=RUN_2
 SIGTERM 5: synthct evaluate --workdir=RUN
 """
-_STATUSES = {0, 1, 2, 75, 130, 143}
+_STATUSES = {0, 1, USAGE_ERROR, *STOPPED}
 _MOUNTS = {"FULL": "size=40k", "READ_ONLY": "ro"}
 
 
@@ -220,9 +223,7 @@ def answer(line: str) -> str:
         seconds = f", {time.monotonic() - began:.1f} s after the signal"
     if process.returncode not in _STATUSES or "Traceback" in output:
         raise SystemExit(f"{line}: {process.returncode}\n{output}")
-    lines = [text.strip() for text in output.splitlines() if text.strip()] or [
-        "nothing"
-    ]
+    lines = [text.strip() for text in output.splitlines() if text.strip()]
     errors = [n for n, text in enumerate(lines) if text.startswith("error: ")]
     if errors:
         text = " / ".join(lines[errors[0] :])

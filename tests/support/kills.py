@@ -173,7 +173,9 @@ def kill_and_resume(
     return done
 
 
-def _killed(run: Run, moment: str, number: signal.Signals, chance: random.Random):
+def _killed(
+    run: Run, moment: str, number: signal.Signals, chance: random.Random
+) -> bool:
     """Kill the run at that moment; return False if it ends first."""
     has_come, longest_delay = MOMENTS[moment]
     while not has_come(run):

@@ -70,8 +70,8 @@ def available() -> bool:
     if not environment.is_tested_jax():
         logging.warning(
             "jax %s: oneDNN's matrix products and XLA's flags for CPUs are off, which "
-            "were tested with jax 0.10",
-            jax.__version__,
+            "were tested with jax %sx",
+            *(jax.__version__, environment.TESTED_JAX),
         )
         return False
     try:
