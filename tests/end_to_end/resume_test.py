@@ -1,5 +1,6 @@
 """Runs in processes of their own, which are killed and resumed."""
 
+import kill_commands
 import kills
 import pytest
 
@@ -25,3 +26,17 @@ def test_buckets_add_up_to_the_wall_time_of_a_run(uninterrupted):
 @pytest.mark.slow
 def test_killed_runs_end_like_an_uninterrupted_run(tmp_path, uninterrupted):
     kills.kill_and_resume(tmp_path, uninterrupted, kills=30, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "count"), [("prepare", 6), ("translate", 6), ("evaluate", 4), ("sweep", 2)]
+)
+def test_killed_commands_leave_all_of_an_output_or_nothing(
+    mode, count, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    kill_commands.make_input()
+    stopped, late, _ = kill_commands.kill_mode(mode, kills=count, seed=0)
+    assert stopped + late == count
+    assert stopped

@@ -35,10 +35,16 @@ With this page you can judge what the program says when something is wrong. It i
 written by `.venv/bin/python tests/support/answers.py > docs/answers.md`, which runs
 these commands in a folder of drawn scans: `PATIENT` (DICOM, in phase and out of phase),
 `RAW` (subjects as NIfTI), `RUN` (a training of six steps) and its `DATA`. An answer is
-the error, or the last lines of the output. `SIGINT 3:` is Ctrl-C after three seconds.
+the error, or the output without it. `SIGINT 3:` is Ctrl-C after three seconds.
 `FULL` and `READ_ONLY` are file systems without space, and without writing.
 """
 
+# Commands whose whole output is shown.
+_SCREENS = """
+synthct translate --input=PATIENT --output=OUT_5
+synthct prepare --config=folder --raw_dir=RAW --data_dir=NEW_3
+synthct translate --patients=PATIENTS --output=OUT_6
+"""
 # A title, or a command; "SIGINT 2: COMMAND" sends a signal after so many seconds.
 _COMMANDS = """
 # Help
@@ -127,7 +133,7 @@ synthct sweep --config=phantom --workdir=SWEEP --variants=in --seeds=1,01
 synthct plan --config=phantom --topology=v99:2x2
 synthct export --workdir=RUN --output=RAW
 # Signals
-SIGINT 0.3: synthct translate --input=PATIENT --output=OUT
+SIGINT 1.5: synthct translate --input=PATIENT --output=OUT
 SIGINT 3: synthct translate --input=PATIENT --output=OUT
 SIGINT 6: synthct translate --input=PATIENT --output=OUT
 SIGTERM 6: synthct translate --input=PATIENT --output=OUT
@@ -199,8 +205,8 @@ def rows() -> Iterator[tuple[str, str]]:
                 raise SystemExit(f"{line} left {name}")
 
 
-def answer(line: str) -> str:
-    """Run a command; return the end of what it prints, with the exit status."""
+def run(line: str) -> tuple[str, str]:
+    """Run a command; return its exit status, as text, and all that it prints."""
     name, after, command = "", "0", line
     if line.startswith("SIG"):
         signal_at, command = line.split(": ")
@@ -223,16 +229,22 @@ def answer(line: str) -> str:
         seconds = f", {time.monotonic() - began:.1f} s after the signal"
     if process.returncode not in _STATUSES or "Traceback" in output:
         raise SystemExit(f"{line}: {process.returncode}\n{output}")
+    return f"{process.returncode}{seconds}", output
+
+
+def answer(line: str) -> str:
+    """Return a command's exit status and the gist of what it prints, as table cells."""
+    status, output = run(line)
     lines = [text.strip() for text in output.splitlines() if text.strip()]
     errors = [n for n, text in enumerate(lines) if text.startswith("error: ")]
     if errors:
         text = " / ".join(lines[errors[0] :])
-    elif len(lines) > 12:  # a help text
+    elif line == "synthct" or line.endswith(("help", " -h")):
         text = f"{lines[0]} ... ({len(lines)} lines)"
-    else:
-        text = " / ".join(lines[-3:])
+    else:  # all of a short output, as warnings come early
+        text = " / ".join(lines if len(lines) <= 12 else lines[-3:])
     text = re.sub(r"[\d.]{30,}", "UID", text).replace("|", r"\|")
-    return f"{process.returncode}{seconds} | {text}"
+    return f"{status} | {text}"
 
 
 def main() -> None:
@@ -252,6 +264,11 @@ def main() -> None:
                 else:
                     text = result.replace(folder, "...")
                     print(f"| `{line}` | {text} |", flush=True)
+            print("\n## While it works\n\n```")
+            for line in _SCREENS.split("\n")[1:-1]:
+                output = run(line)[1].replace(folder, "...")
+                print(f"$ {line}\n{output.strip()}", flush=True)
+            print("```")
         finally:
             for name in mounts:
                 subprocess.run(["umount", name], check=True)
