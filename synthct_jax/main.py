@@ -14,6 +14,8 @@ resume; 130, 143 ended by Ctrl-C or SIGTERM, nothing is left half-written; 2 the
 cannot be met, standard error says why; 1 any other failure.
 """
 
+import contextlib
+import os
 import sys
 import traceback
 
@@ -52,8 +54,10 @@ def run() -> None:
     """Run the program with the arguments of this process, and exit."""
     arguments = sys.argv[1:]
     if text := flags.help_for(arguments, overview=__doc__):
-        print(text)
-        sys.exit(0)
+        with contextlib.suppress(BrokenPipeError):  # `synthct -h | head`
+            print(text, flush=True)
+            sys.exit(0)
+        os._exit(0)  # Python would try to flush again
     environment.tune_process(arguments)
     signals.catch()
     try:

@@ -211,7 +211,10 @@ class Run(contextlib.ExitStack):
         return metrics
 
     def save(self, state: TrainState, metadata: CheckpointMetadata, due: Due) -> None:
-        """Save the state in the background; wait for it if the run ends here."""
+        """Save the state asynchronously; wait for the write if this step ends the run.
+
+        A run ends after its last step, or by a signal.
+        """
         self.goodput.enter("save")
         self._checkpoints.save(state, metadata)
         if due.signal or due.last:

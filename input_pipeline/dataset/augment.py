@@ -38,14 +38,14 @@ class Placement:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Ranges of random placements; the default leaves the slice as it is.
+    """Parameters of random augmentation; the defaults leave a slice unchanged.
 
     Attributes:
-        crop: rows and columns of the result; 0 keeps those of the source.
-        flip: mirror half of the samples left to right.
-        rotate_degrees: largest rotation, either way.
-        scale_fraction: largest zoom, in or out, as a fraction.
-        shift: largest translation along each axis, in pixels.
+        crop: side in pixels of a square crop at a random position; 0: no crop.
+        flip: whether to flip left to right with probability 0.5.
+        rotate_degrees: maximum rotation in either direction.
+        scale_fraction: maximum zoom s; the factor is log-uniform in 1/(1 + s) to 1 + s.
+        shift: maximum translation along each axis, in pixels.
     """
 
     crop: int = 0

@@ -66,7 +66,10 @@ def export(
 
 
 def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
-    """Return the card's fields as far as a checkpoint knows them."""
+    """Return the fields of the model card that the checkpoint metadata determine.
+
+    Fields that only the user can supply, such as the licence, are UNKNOWN.
+    """
     saved = metadata.to_json()
     config, domains = saved["config"], saved["prepared"]["domains"]
     data, versions = config["data"], dict(saved["versions"])

@@ -86,10 +86,11 @@ def raise_stopped(number: int, frame: FrameType | None) -> None:
 
 
 def _is_called_from_c(frame: FrameType | None) -> bool:
-    """Return whether the frame was called by C code that cannot pass an exception on.
+    """Return whether C code on the call stack would not propagate an exception.
 
-    Extension modules that import others end the process with SIGABRT, and Python
-    ignores an exception of JAX's callback of the garbage collector.
+    Two cases are recognised by name: imports, as extension modules that import
+    others abort the process (SIGABRT) on an exception; and JAX's callback of garbage
+    collection, whose exceptions Python ignores.
     """
     while frame is not None:
         code = frame.f_code

@@ -188,7 +188,10 @@ def _volumes(slices: Mapping[str, int]) -> str:
 
 
 def _mae_chart(results: Results) -> charts.DotChart | None:
-    """Return MAE in the body by subject, a row for each method."""
+    """Return a chart of each subject's MAE in the body, with one row per method.
+
+    Returns None if no method has values.
+    """
     rows = [
         charts.DotRow(
             label=METHODS[method],

@@ -32,7 +32,10 @@ pad_reflect.defvjp(_forward, _backward)
 
 
 def _fold(g: jax.Array, width: int, axis: int) -> jax.Array:
-    """Add both borders back onto the pixels that they mirror, piece by piece."""
+    """Return the gradient along one axis: the adjoint of reflection padding.
+
+    Like `padding.fold`, but of concatenated slices, which is faster on CPUs.
+    """
     last = g.shape[axis] - width - 1  # the last pixel of the image itself
     if last - width <= 2 * width:  # the borders mirror some of the same pixels
         return padding.fold(g, width, axis)

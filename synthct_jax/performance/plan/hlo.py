@@ -85,7 +85,14 @@ class Program:
                     yield from self.walk(called, runs, into_fusions=into_fusions)
 
     def trip_count(self, loop: Instruction) -> int:
-        """Return how often the body of a `while` runs, as `jax.lax.scan` writes it."""
+        """Return the number of iterations of a `while` loop.
+
+        It is XLA's `known_trip_count`, or else the bound of a counter that starts at
+        zero, as in the loops that `jax.lax.scan` compiles to.
+
+        Raises:
+            ValueError: neither is found.
+        """
         known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes)
         if known:
             return int(known[1])
