@@ -42,10 +42,8 @@ class Domain:
         channels: names, in stored order.
         subjects: training first, then by name.
         statistics: for each split, of stored values inside the body: number of
-            `slices`, `body_fraction` of all pixels, for each channel `mean`,
-            `percentiles`, and the lowest and the highest of its volumes'
-            `upper_quartiles`, which older data lack; for CT a `histogram` of `counts`
-            in bins of `step` HU from `start`.
+            `slices`, `body_fraction` of all pixels, and for each channel `percentiles`
+            and the lowest and the highest of its volumes' `upper_quartiles`.
     """
 
     channels: tuple[str, ...]

@@ -185,7 +185,6 @@ def _describe(
                     (np.load(volume.counts_path) for volume in members),
                     slices=slices,
                     pixels=slices * slice_format.size**2,
-                    modality=modality,
                 )
             write_contact_sheet(
                 folder / f"{name}.png", volumes, modality=modality, channels=channels

@@ -4,10 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from input_pipeline.intensity import AIR_HU
-
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
-HISTOGRAM_STEP_HU = 10
 _OFFSET = 32768
 _VALUES = 65536
 
@@ -18,9 +15,7 @@ def count_values(stored: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(values, minlength=_VALUES) for values in body.T])
 
 
-def summarise(
-    volumes: Iterable[np.ndarray], *, slices: int, pixels: int, modality: str
-) -> dict:
+def summarise(volumes: Iterable[np.ndarray], *, slices: int, pixels: int) -> dict:
     """Return the statistics of one split of one domain for prepared.json.
 
     Args:
@@ -31,12 +26,9 @@ def summarise(
     for of_volume in volumes:
         counts = counts + of_volume
         quartiles.append([_percentile(c, 75) for c in of_volume])
-    body = int(counts[0].sum())
-    values = np.arange(_VALUES) - _OFFSET
-    summary = {
+    return {
         "slices": slices,
-        "body_fraction": round(body / pixels, 4),
-        "mean": [round(float(c @ values) / max(body, 1), 2) for c in counts],
+        "body_fraction": round(int(counts[0].sum()) / pixels, 4),
         "percentiles": [
             {f"{p:g}": _percentile(c, p) for p in PERCENTILES} for c in counts
         ],
@@ -45,16 +37,6 @@ def summarise(
             for of_channel in zip(*quartiles, strict=True)
         ],
     }
-    if modality == "CT":
-        start, stop = AIR_HU, 3076
-        within = counts[0, start + _OFFSET : stop + _OFFSET]
-        bins = within.reshape(-1, HISTOGRAM_STEP_HU).sum(axis=1)
-        summary["histogram"] = {
-            "start": start,
-            "step": HISTOGRAM_STEP_HU,
-            "counts": bins.tolist(),
-        }
-    return summary
 
 
 def _percentile(counts: np.ndarray, percent: float) -> int:

@@ -31,7 +31,7 @@ def training_mr(mr):
     body = body_mask(mr.voxels, "MR", mr.spacing_mm)
     scale = mr_scale(mr.voxels, body, channels=mr.channels, percentile=99.5)
     counts = count_values(mr_to_int16(mr.voxels, scale), body)
-    summary = summarise([counts], slices=3, pixels=body.size, modality="MR")
+    summary = summarise([counts], slices=3, pixels=body.size)
     return {"channels": list(MR_CHANNELS), **summary}
 
 
