@@ -66,6 +66,17 @@ def shrink(config: ConfigDict) -> None:
     config.train.learning_rate = 4e-4
 
 
+def keep_anatomy(config: ConfigDict) -> None:
+    """Set what keeps the anatomy in unpaired training on T1-weighted MR.
+
+    docs/results.md has what they are worth.
+    """
+    config.model.antialias = True
+    config.loss.tissue_ranges = 5.0
+    config.loss.noise_ct = 0.1
+    config.loss.noise_mr = 0.1
+
+
 def add_phantom(config: ConfigDict, *, contrast: str) -> None:
     """Add the section of drawn subjects: volumes with a known CT, anatomies to acquire.
 
@@ -182,11 +193,25 @@ def get_config() -> ConfigDict:
     mesh.data = -1  # each has a share of the batch
     mesh.fsdp = 1  # as data, and each keeps a share of weights and optimiser states
     mesh.space = 1  # each has a share of the rows of every image
+    # Members of an ensemble, trained in one program with seeds seed, seed + 1, ...
+    # Devices are split over them first, and those of each have the axes above.
+    mesh.seeds = 1
 
     loss = config.loss = ConfigDict()
     loss.adversarial = "lsgan"  # lsgan, or vanilla (binary cross-entropy)
     loss.cycle_mr = 10.0  # weight of |to_mr(to_ct(mr)) - mr|, mean over channels
     loss.cycle_ct = 10.0  # weight of |to_ct(to_mr(ct)) - ct|
+    # Weight of the distance of to_ct(mr) from the HU of fat, soft tissue and gas, where
+    # the intensity of T1-weighted MR shows one alone (losses.tissue_ranges); 0: none.
+    loss.tissue_ranges = 0.0
+    # Intensity above which MR shows fat, 0 to 1 of its scale; 0: a training finds it in
+    # its MR, and notes it here.
+    loss.fat_threshold = 0.0
+    # Standard deviations, in [-1, 1], of noise on to_ct(mr) and to_mr(ct) before they
+    # are translated back. noise_mr is also the relative standard deviation of a random
+    # gain and bias field.
+    loss.noise_ct = 0.0
+    loss.noise_mr = 0.0
     # As a fraction of the cycle weights. With unequal channel counts the image of the
     # other domain is averaged to one channel and repeated: see losses.identity_input.
     loss.identity = 0.0

@@ -3,9 +3,10 @@
     python -m synthct_jax.main --config=configs/phantom.py --workdir=RUN
 
 Variants name the MR channels: in, out, t2, in_out (the default), in_out_t2, with
-contrast medium in the CT; the same with _noncontrast, without. supervised_in and so on
-train on pairs, for comparison. Data are drawn into --data_dir (RUN/data by default) at
-the first start. docs/results.md has the error and the time of this configuration.
+contrast medium in the CT; the same with _noncontrast, without. anatomy_in_out,
+anatomy_in and anatomy_out add what keeps the anatomy (default.keep_anatomy).
+supervised_in and so on train on pairs, for comparison. Data are drawn into --data_dir
+(RUN/data by default) at the first start. docs/results.md has errors and times.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +15,10 @@ from synthct_jax.configs import default
 
 # The same network trained on pairs: an upper bound for each input.
 SUPERVISED = {f"supervised_{name}": mr for name, mr in default.MR_INPUTS.items()}
-VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SUPERVISED
+ANATOMY = {
+    f"anatomy_{name}": default.MR_INPUTS[name] for name in ("in_out", "in", "out")
+}
+VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SUPERVISED | ANATOMY
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
@@ -31,6 +35,8 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     default.add_phantom(config, contrast=contrast)
 
     default.shrink(config)
+    if variant in ANATOMY:
+        default.keep_anatomy(config)
     config.train.steps = 10_000
     config.train.ema_decay = 0.995
     config.train.log_every = 200

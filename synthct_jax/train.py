@@ -16,6 +16,7 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from input_pipeline import files
+from input_pipeline.dataset.brightness import fat_threshold
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
 from synthct_jax.checkpoint.initial import check_start, start_from
@@ -61,6 +62,7 @@ def train(
         FloatingPointError: a loss is not finite; that step is not saved.
     """
     check_ranges(config)
+    config = config.copy_and_resolve_references()  # completed below
     mesh = choose_mesh(config)
     method = methods.from_config(config, mesh=mesh)
     check_relations(config, size_multiple=method.size_multiple)
@@ -74,6 +76,9 @@ def train(
         dataset = Dataset.open(data_dir)
         dataset.check_trainable(config.data, paired=config.method == "supervised")
         validation.check_validation(config, dataset)
+        if config.loss.tissue_ranges and not config.loss.fat_threshold:
+            config.loss.fat_threshold = fat_threshold(dataset, config.data)
+            method = methods.from_config(config, mesh=mesh)
         metadata = CheckpointMetadata(
             config=config.to_dict(),
             prepared=dataset.manifest.to_json(),
@@ -86,7 +91,7 @@ def train(
         init, abstract = make_init(method, config, mesh)
         state = run.restore(abstract, metadata)
         if state is None:
-            state = init(jax.random.key(config.seed))
+            state = init(method.initial_key(config.seed))
             if config.train.init_from:
                 state = start_from(state, config)
         del init  # with its program, 0.1 GiB at full size on a CPU

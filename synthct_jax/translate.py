@@ -3,7 +3,7 @@
 OUT/synthetic_ct.nii.gz   HU, int16
 OUT/dicom/                the same as a CT series; unless pseudonymised in the study
                           and the frame of reference of the MR
-OUT/uncertainty.nii.gz    spread over views in HU, with more than one view
+OUT/uncertainty.nii.gz    spread in HU over views and networks, if there are several
 OUT/preview.png           MR and synthetic CT in three planes
 OUT/report.json           input, generator, versions, HU statistics, warnings
 """
@@ -126,7 +126,7 @@ def translate(
                 start = stop
         rounded = np.round(hu).astype(np.int16)
         write_nifti(folder / "synthetic_ct.nii.gz", rounded, axial)
-        if loaded.views > 1:
+        if loaded.has_spread:
             # A tenth of a HU: the file is a quarter as large.
             write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
@@ -151,7 +151,7 @@ def translate(
                 "mean": round(float(spread[body].mean()), 1),
                 "percentile_95": round(float(np.percentile(spread[body], 95)), 1),
             }
-            if loaded.views > 1
+            if loaded.has_spread
             else None,
             "warnings": warnings,
             "versions": versions,
@@ -344,8 +344,9 @@ def synthesise(
         stop = 0
         for batch, batch_spread in model.translator.stream(model.params, stored):
             hu = resample(batch, AIR_HU)
-            several = model.views > 1
-            spread = resample(batch_spread, 0) if several else np.zeros_like(hu)
+            spread = np.zeros_like(hu)
+            if model.has_spread:
+                spread = resample(batch_spread, 0)
             start, stop = stop, stop + len(hu)
             if not np.isfinite(hu).all():
                 raise FloatingPointError(

@@ -23,7 +23,9 @@ from input_pipeline.simulation.anatomies import (
 _SCALE_SPREAD = 0.12  # deviation of a slice's scale from that of its volume: chosen
 
 
-def stream_simulated(config, folder: Path) -> grain.MapDataset:
+def stream_simulated(
+    config, folder: Path, *, seed: int | None = None
+) -> grain.MapDataset:
     """Return endless shuffled pairs: {'mr': (h, w, channels), 'ct': (h, w, 1)}.
 
     Both are float32 in [-1, 1], acquired by a new scanner each time.
@@ -31,6 +33,8 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
     Args:
         config: `data`, `phantom` and `seed` are read.
         folder: its anatomies, see `anatomies.draw`.
+        seed: draws the samples; by default that of the configuration, which draws the
+            people as well.
 
     Raises:
         FileNotFoundError, ValueError: as for `open_records` and `check_fields`.
@@ -55,7 +59,7 @@ def stream_simulated(config, folder: Path) -> grain.MapDataset:
     )
     return (
         grain.MapDataset.source(open_records(anatomies, folder))
-        .seed(int(config.seed))
+        .seed(int(config.seed if seed is None else seed))
         .shuffle()
         .random_map(acquire)
         .repeat()

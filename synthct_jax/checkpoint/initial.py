@@ -21,7 +21,7 @@ _SIMILAR += ("data.mr_percentile", "data.mr_exponent")
 
 
 def check_start(config: ConfigDict, workdir: Path) -> None:
-    """Raise FileNotFoundError if a new run cannot start from its model file."""
+    """Raise FileNotFoundError if a new run's `train.init_from` model does not exist."""
     if config.train.init_from and not list_steps(workdir):
         model_file.find_model(config.train.init_from)
 
@@ -30,8 +30,8 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     """Return a new state with the weights of `config.train.init_from` in `to_ct`.
 
     The model may take other MR channels, see `_with_channels`. The moving average of
-    the weights starts there as well. All else stays: `to_mr` and the discriminators,
-    which a model file does not have, are random.
+    the weights starts there as well, and so do all members of an ensemble. All else
+    stays: `to_mr` and the discriminators, which a model file does not have, are random.
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -40,6 +40,11 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     """
     file = model_file.read_model(config.train.init_from)
     theirs, ours = flatten(file.config), flatten(config.to_dict())
+    if theirs["mesh.seeds"] > 1:
+        raise UnusableModel(
+            f"train.init_from: {file.path} is an ensemble of {theirs['mesh.seeds']} "
+            "networks, expected a single one"
+        )
     for field in _SAME + _SIMILAR:
         was, now = theirs[field], ours[field]
         if was == now:
@@ -51,17 +56,20 @@ def start_from(state: TrainState, config: ConfigDict) -> TrainState:
     weights = _with_channels(file, config.data.mr_channels)
     arrays = name_leaves(weights)
     now = name_leaves(state.generators["to_ct"])
+    members = int(config.mesh.seeds > 1)  # axes in front; all members start alike
     model_file.check_shapes(
         file.path,
         {name: array.shape for name, array in arrays.items()},
-        {name: array.shape for name, array in now.items()},
+        {name: array.shape[members:] for name, array in now.items()},
     )
 
     def take(params: dict[str, Params]) -> dict[str, Params]:
         # Copies: the step gives the memory of its state away, each array once.
         to_ct = jax.tree.map(
             lambda array, new: jax.make_array_from_callback(
-                array.shape, array.sharding, new.__getitem__
+                array.shape,
+                array.sharding,
+                np.broadcast_to(new, array.shape).__getitem__,
             ),
             params["to_ct"],
             weights,

@@ -20,6 +20,7 @@ from typing import Any
 from absl import logging
 
 from input_pipeline.damage import describe_error, is_machine_fault
+from synthct_jax.configs.default import get_config
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -40,6 +41,15 @@ _MAY_CHANGE = (
     "train.watchdog_seconds",
     "translate.views",
 )
+
+# Fields that configurations of earlier versions lack, with the value that they had.
+_ADDED = {
+    "mesh.seeds": 1,
+    "loss.tissue_ranges": 0.0,
+    "loss.fat_threshold": 0.0,
+    "loss.noise_ct": 0.0,
+    "loss.noise_mr": 0.0,
+}
 
 
 class DamagedCheckpoint(ValueError):
@@ -76,7 +86,7 @@ class CheckpointMetadata:
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
         """Return the metadata of `to_json`, whatever else `values` hold."""
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
-        return cls(**fields | {"config": lists_to_tuples(values["config"])})
+        return cls(**fields | {"config": complete_config(values["config"])})
 
 
 def checkpoints_folder(workdir: Path) -> Path:
@@ -278,6 +288,24 @@ def check_resumable(
                 f"{domain} subjects and {sum(n for _, n in before)} slices; "
                 f"{current.data_dir} has {len(now)} and {sum(n for _, n in now)}"
             )
+
+
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration from JSON with lists as tuples and every field.
+
+    A field of `_ADDED` that is missing gets the value of before it was added.
+
+    Raises:
+        ValueError: another field is missing; names it.
+    """
+    config = lists_to_tuples(dict(config))
+    for name, value in _ADDED.items():
+        section, field = name.split(".")
+        config[section] = {field: value} | config.get(section, {})
+    lacking = sorted(flatten(get_config().to_dict()).keys() - flatten(config).keys())
+    if lacking:
+        raise ValueError(f"the configuration lacks {', '.join(lacking)}")
+    return config
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,8 +25,8 @@ from input_pipeline.volume import MR_CHANNELS, UnusableScan
 from synthct_jax.checkpoint.digest import name_leaves
 from synthct_jax.checkpoint.metadata import (
     check_digest,
+    complete_config,
     library_versions,
-    lists_to_tuples,
     with_digest,
 )
 from synthct_jax.model import methods
@@ -138,7 +138,7 @@ def read_model(model: str) -> ModelFile:
     except Exception as error:  # of any kind: another program has written both files
         raise UnusableModel(f"{path} is no safetensors file: {error}") from error
     try:
-        config = lists_to_tuples(card["config"])
+        config = complete_config(card["config"])
         expected = _generator_shapes(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnusableModel(
@@ -255,12 +255,17 @@ def check_shapes(
 
 
 def _generator_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    method = methods.from_config(ConfigDict(config))
+    config = ConfigDict(config)
+    seeds, config.mesh.seeds = config.mesh.seeds, 1
+    method = methods.from_config(config)
     size = 4 * method.size_multiple  # any will do
     mr = jax.ShapeDtypeStruct((1, size, size, method.mr_channels), np.float32)
     key = jax.eval_shape(jax.random.key, 0)
     params = jax.eval_shape(method.to_ct.init, key, mr)["params"]
-    return {name: array.shape for name, array in name_leaves(params).items()}
+    members = (seeds,) if seeds > 1 else ()
+    return {
+        name: (*members, *array.shape) for name, array in name_leaves(params).items()
+    }
 
 
 def _shipped() -> list[Path]:

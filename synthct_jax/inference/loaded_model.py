@@ -17,7 +17,7 @@ from synthct_jax.checkpoint.metadata import (
 )
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
-from synthct_jax.model.method import Method
+from synthct_jax.model.ensemble import Trainable
 from synthct_jax.model.train_state import Params
 
 
@@ -38,7 +38,7 @@ class LoadedModel:
 
     source: str
     identity: Mapping[str, Any]
-    method: Method
+    method: Trainable
     params: Params
     config: Mapping[str, Any]
     trained_on: str
@@ -55,6 +55,11 @@ class LoadedModel:
     def views(self) -> int:
         """Number of views to average over, see `views_of`."""
         return self.config["translate"]["views"]
+
+    @property
+    def has_spread(self) -> bool:
+        """Return whether several views or networks translate each slice."""
+        return self.views > 1 or self.config["mesh"]["seeds"] > 1
 
     def with_views(self, count: int | None) -> "LoadedModel":
         """Return the generator with another number of views; None for its own."""

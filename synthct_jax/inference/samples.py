@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import hu_to_unit
 from synthct_jax.inference.translator import Translator
-from synthct_jax.model.method import Method
+from synthct_jax.model.ensemble import Trainable
 from synthct_jax.model.train_state import Params
 
 _SLICES = 2
@@ -19,7 +19,7 @@ _GREY = 96
 
 
 def make_sampler(
-    method: Method, config: ConfigDict, dataset: Dataset
+    method: Trainable, config: ConfigDict, dataset: Dataset
 ) -> Callable[[dict[str, Params]], np.ndarray]:
     """Return a function from weights to a picture (height, width, 3) uint8.
 

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 
 from input_pipeline.intensity import hu_to_unit, mr_to_unit, unit_to_hu
 from synthct_jax.inference import views
-from synthct_jax.model.method import Method
+from synthct_jax.model.ensemble import Trainable
 from synthct_jax.model.train_state import Params
 from synthct_jax.parallel import sharding
 
@@ -28,7 +28,7 @@ class Translator:
 
     def __init__(
         self,
-        method: Method,
+        method: Trainable,
         data: Mapping[str, Any],
         *,
         stored_channels: Sequence[str],
@@ -82,7 +82,9 @@ class Translator:
     def stream(
         self, params: Params, stored: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield what a call returns, and the views' standard deviation beside it.
+        """Yield what a call returns, and a standard deviation beside it.
+
+        Both are over the views of a slice, and over the networks of an ensemble.
 
         In batches of slices, each while the next one is computed; both in HU, float32
         (n, rows, columns).
@@ -91,8 +93,10 @@ class Translator:
             self._to_ct, params, stored, self.network_input, self._views
         )
         for cts in zip(*[translated] * len(self._views), strict=True):
-            hus = [unit_to_hu(ct[..., 0], self._knots) for ct in cts]
-            yield views.average(hus, self._views)
+            members = range(cts[0].shape[-1])
+            hus = [unit_to_hu(ct[..., i], self._knots) for ct in cts for i in members]
+            each = [view for view in self._views for _ in members]
+            yield views.average(hus, each)
 
     def network_input(self, stored: np.ndarray) -> np.ndarray:
         """Return the channels of stored MR that the network takes, in [-1, 1]."""
@@ -101,7 +105,7 @@ class Translator:
     def translate_input(self, params: Params, mr: np.ndarray) -> np.ndarray:
         """Return HU (slices, rows, columns) of MR like that of `network_input`."""
         batches = self._in_batches(self._to_ct, params, mr, lambda batch: batch)
-        return unit_to_hu(np.concatenate(list(batches))[..., 0], self._knots)
+        return unit_to_hu(np.concatenate(list(batches)), self._knots).mean(axis=-1)
 
     def translate_back(self, params: Params, hu: np.ndarray) -> np.ndarray:
         """Return MR like that of `network_input` of HU, by weights of `to_mr`.

@@ -5,6 +5,11 @@ those domains (Zhu et al. 2017).
 
 It is anchored if simulated pairs of MR and CT have a weight: they teach `to_ct` what
 each tissue is, while the unpaired images teach what images look like.
+
+Two terms keep the anatomy without any pairs. `tissue_ranges` holds the HU of what the
+brightness of the MR leaves no doubt about. Noise on the images in the middle of a cycle
+keeps them from hiding there what they do not show (Bashkirova et al. 2019, arXiv
+1908.01517; the noise, not the discriminator).
 """
 
 import dataclasses
@@ -12,7 +17,9 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from input_pipeline.intensity import Knots
 from synthct_jax.model import losses
 from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, Params
@@ -23,17 +30,46 @@ class CycleGan(Method):
     """Two generators and the weights of their losses.
 
     `identity` is a fraction of the cycle losses' weights. With a weight `simulated` the
-    batch has pairs `simulated_mr` and `simulated_ct` as well.
+    batch has pairs `simulated_mr` and `simulated_ct` as well. `fat_threshold` is the
+    intensity above which MR shows fat, 0 to 1 of its scale.
     """
 
     cycle_mr: float = 10.0
     cycle_ct: float = 10.0
     identity: float = 0.0
+    tissue_ranges: float = 0.0
+    noise_ct: float = 0.0
+    noise_mr: float = 0.0
+    knots: Knots
+    fat_threshold: float
 
     @classmethod
     def _own_fields(cls, config: Any) -> dict[str, Any]:
         names = ("cycle_mr", "cycle_ct", "identity", "simulated")
-        return {"domains": ("ct", "mr")} | {name: config.loss[name] for name in names}
+        names += ("tissue_ranges", "fat_threshold", "noise_ct", "noise_mr")
+        return {
+            "domains": ("ct", "mr"),
+            "knots": config.data.ct_knots,
+            **{name: config.loss[name] for name in names},
+        }
+
+    def draw_noise(self, batch: Batch, key: jax.Array) -> Batch:
+        """Return noise for the synthetic images of both cycles, and gain for MR."""
+        names = ("ct", "mr", "gain", "bias")
+        keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+        noise = {}
+        if self.noise_ct:
+            normal = jax.random.normal(keys["ct"], batch["ct"].shape)
+            noise["noise_ct"] = self.noise_ct * normal
+        if self.noise_mr:
+            normal = jax.random.normal(keys["mr"], batch["mr"].shape)
+            noise["noise_mr"] = self.noise_mr * normal
+            n, h, w, _ = batch["mr"].shape
+            bias = jax.random.normal(keys["bias"], (n, 4, 4, 1))
+            bias = jax.image.resize(bias, (n, h, w, 1), "cubic")
+            gain = jax.random.normal(keys["gain"], (n, 1, 1, 1))
+            noise["gain_mr"] = (1 + self.noise_mr * gain) * (1 + self.noise_mr * bias)
+        return noise
 
     def generator_loss(
         self,
@@ -59,7 +95,10 @@ class CycleGan(Method):
             for domain, image in synthetic.items()
         }
         simulated_mr = [batch["simulated_mr"]] if self.simulated else []
-        (cycled_mr,) = to_mr(synthetic_ct)
+        (cycled_mr,) = to_mr(synthetic_ct + batch.get("noise_ct", 0))
+        if self.noise_mr:
+            synthetic_mr = (synthetic_mr + 1) * batch["gain_mr"] - 1
+            synthetic_mr = jnp.clip(synthetic_mr + batch["noise_mr"], -1, 1)
         cycled_ct, *of_simulated = to_ct(synthetic_mr, *simulated_mr)
         terms["cycle_mr"] = self.cycle_mr * losses.mean_absolute(cycled_mr, mr)
         terms["cycle_ct"] = self.cycle_ct * losses.mean_absolute(cycled_ct, ct)
@@ -68,6 +107,10 @@ class CycleGan(Method):
             weight_mr = self.identity * self.cycle_mr
             terms["identity_ct"] = weight_ct * losses.mean_absolute(same_ct[0], ct)
             terms["identity_mr"] = weight_mr * losses.mean_absolute(same_mr[0], mr)
+        if self.tissue_ranges:
+            ranges = losses.tissue_ranges(self.knots, self.fat_threshold)
+            outside = losses.outside_ranges(synthetic_ct, mr, ranges)
+            terms["tissue_ranges"] = self.tissue_ranges * outside
         if self.simulated:
             error = losses.mean_absolute(of_simulated[0], batch["simulated_ct"])
             terms["simulated_ct"] = self.simulated * error

@@ -96,6 +96,10 @@ class Method(abc.ABC):
         """Number that divides the rows and columns of every image."""
         return 2**self.to_ct.downsamplings
 
+    def initial_key(self, seed: int) -> jax.Array:
+        """Return the random key that `init` takes for a seed."""
+        return jax.random.key(seed)
+
     def init(self, key: jax.Array, *, batch: int, size: int) -> TrainState:
         """Return a new state, for global batches of images of size x size pixels.
 
@@ -163,11 +167,23 @@ class Method(abc.ABC):
             terms[f"discriminator_{domain}"] = 0.5 * (on_real + on_fake)
         return sum(terms.values()), (terms, None)
 
+    def draw_noise(self, batch: Batch, key: jax.Array) -> Batch:
+        """Return random perturbations for the losses, as entries to add to the batch.
+
+        They are sampled for the global batch, before it is split into microbatches. By
+        default there are none.
+        """
+        return {}
+
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Update all generators, then all discriminators. Pure.
 
         Returns the state after the step, and every weighted term of the losses.
         """
+        *pool_keys, noise_key = jax.random.split(
+            jax.random.fold_in(state.rng, state.step), len(self.domains) + 1
+        )
+        batch = batch | self.draw_noise(batch, noise_key)
         generator_grads, generator_terms, synthetic = gradients(
             self.generator_loss,
             state.generators,
@@ -189,11 +205,8 @@ class Method(abc.ABC):
         if not self.domains:
             return after, generator_terms
 
-        keys = jax.random.split(
-            jax.random.fold_in(state.rng, state.step), len(self.domains)
-        )
         pools, replayed = {}, {}
-        for domain, key in zip(self.domains, keys, strict=True):
+        for domain, key in zip(self.domains, pool_keys, strict=True):
             pools[domain], replayed[domain] = image_pool.query(
                 state.pools[domain], synthetic[domain], key
             )

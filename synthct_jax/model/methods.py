@@ -1,4 +1,4 @@
-"""The methods that can be trained: the CycleGAN and the supervised network."""
+"""The methods that can be trained: CycleGAN, supervised network, ensembles of them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from jax.sharding import Mesh
 
 from input_pipeline.ranges import check_choice
 from synthct_jax.model.cyclegan import CycleGan
-from synthct_jax.model.method import Method
+from synthct_jax.model.ensemble import Ensemble, Trainable
 from synthct_jax.model.supervised import Supervised
 
 _METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
@@ -14,7 +14,7 @@ _METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
 
 def from_config(
     config: Any, *, mesh: Mesh | None = None, platform: str | None = None
-) -> Method:
+) -> Trainable:
     """Return the method of a configuration.
 
     Args:
@@ -25,4 +25,6 @@ def from_config(
         ValueError: a field has a value that nothing is defined for.
     """
     check_choice("config.method", config.method, _METHODS)
-    return _METHODS[config.method].from_config(config, mesh=mesh, platform=platform)
+    method = _METHODS[config.method].from_config(config, mesh=mesh, platform=platform)
+    seeds = config.mesh.seeds
+    return method if seeds == 1 else Ensemble(member=method, count=seeds)

@@ -21,6 +21,10 @@ RANGES = DATA_RANGES | {
     "loss.cycle_mr": ZERO_OR_MORE,
     "loss.cycle_ct": ZERO_OR_MORE,
     "loss.identity": ZERO_OR_MORE,
+    "loss.tissue_ranges": ZERO_OR_MORE,
+    "loss.fat_threshold": ZERO_TO_ONE,
+    "loss.noise_ct": ZERO_OR_MORE,
+    "loss.noise_mr": ZERO_OR_MORE,
     "loss.simulated": ZERO_OR_MORE,
     "loss.supervised_adversarial": ZERO_OR_MORE,
     "train.steps": ONE_OR_MORE,
@@ -65,13 +69,25 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
                 f"data.{name} is {config.data[name]}, expected a multiple of "
                 f"{size_multiple}: model.downsamplings is {config.model.downsamplings}"
             )
-    weights = {"simulated": "cyclegan", "supervised_adversarial": "supervised"}
-    for name, reader in weights.items():
+    readers = {
+        "simulated": "cyclegan",
+        "tissue_ranges": "cyclegan",
+        "noise_ct": "cyclegan",
+        "noise_mr": "cyclegan",
+        "supervised_adversarial": "supervised",
+    }
+    for name, reader in readers.items():
         if config.loss[name] and config.method != reader:
             raise ValueError(
                 f"loss.{name} is {config.loss[name]}, expected 0: method is "
-                f"{config.method}, only {reader} has this loss"
+                f"{config.method}, only {reader} reads it"
             )
+    if config.loss.tissue_ranges and "t2" in config.data.mr_channels:
+        raise ValueError(
+            f"loss.tissue_ranges is {config.loss.tissue_ranges}, expected 0: the "
+            "brightness of tissues is known of T1-weighted MR, and data.mr_channels "
+            f"is {', '.join(config.data.mr_channels)}"
+        )
     if config.loss.simulated and not config.get("phantom", {}).get("anatomies", 0):
         raise ValueError(
             f"loss.simulated is {config.loss.simulated}, and phantom.anatomies 0 or "

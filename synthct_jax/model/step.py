@@ -9,31 +9,39 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset.augment import image_size
 from synthct_jax.layers.cpu import onednn
-from synthct_jax.model.method import Method
-from synthct_jax.model.train_state import Batch, Metrics, TrainState, state_sharding
+from synthct_jax.model.ensemble import Trainable
+from synthct_jax.model.train_state import (
+    Batch,
+    Metrics,
+    TrainState,
+    has_members,
+    state_sharding,
+)
 from synthct_jax.parallel import sharding
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def abstract_batch(config: ConfigDict, method: Method, mesh: Mesh) -> Batch:
-    """Return shapes and shardings of a global batch."""
+def abstract_batch(config: ConfigDict, method: Trainable, mesh: Mesh) -> Batch:
+    """Return shapes and shardings of a global batch, of all members of an ensemble."""
     size = image_size(config.data)
+    seeds = config.mesh.seeds
+    members = (seeds,) if seeds > 1 else ()
     images = {"mr": method.mr_channels, "ct": 1}
     if method.simulated:
         images |= {f"simulated_{name}": channels for name, channels in images.items()}
     return {
         name: jax.ShapeDtypeStruct(
-            (config.train.global_batch, size, size, channels),
+            (*members, config.train.global_batch, size, size, channels),
             jnp.float32,
-            sharding=sharding.batch_sharding(mesh),
+            sharding=sharding.batch_sharding(mesh, members=bool(members)),
         )
         for name, channels in images.items()
     }
 
 
 def make_init(
-    method: Method, config: ConfigDict, mesh: Mesh
+    method: Trainable, config: ConfigDict, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
     """Return a function from a random key to a new state, and the state's shapes.
 
@@ -44,7 +52,7 @@ def make_init(
         batch, size = config.train.global_batch, image_size(config.data)
         return method.init(key, batch=batch, size=size)
 
-    shapes = jax.eval_shape(init, jax.random.key(0))
+    shapes = jax.eval_shape(init, method.initial_key(0))
     shardings = state_sharding(mesh, shapes)
     abstract = jax.tree.map(
         lambda array, where: jax.ShapeDtypeStruct(
@@ -60,13 +68,14 @@ def make_init(
     return jax.jit(init, out_shardings=shardings, compiler_options=options), abstract
 
 
-def make_step(method: Method, mesh: Mesh, abstract: TrainState) -> Step:
+def make_step(method: Trainable, mesh: Mesh, abstract: TrainState) -> Step:
     """Return the jitted training step on `mesh`, which donates its state."""
     shardings = jax.tree.map(lambda array: array.sharding, abstract)
+    batches = sharding.batch_sharding(mesh, members=has_members(abstract))
     return jax.jit(
         method.train_step,
         donate_argnums=0,
-        in_shardings=(shardings, sharding.batch_sharding(mesh)),
+        in_shardings=(shardings, batches),
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from synthct_jax.model.image_pool import ImagePool
@@ -11,7 +12,7 @@ from synthct_jax.parallel import sharding
 from synthct_jax.parallel.halo import SPACE
 
 # mr, ct and for some losses simulated_mr, simulated_ct: images (n, h, w, c), float32 in
-# [-1, 1].
+# [-1, 1]; within a step also what `Method.draw_noise` adds.
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # scalars
 Params = dict[str, Any]
@@ -36,9 +37,24 @@ class TrainState:
         return self.generators if self.ema is None else self.ema
 
 
+def has_members(state: TrainState) -> bool:
+    """Return whether a (possibly abstract) state is that of an ensemble."""
+    return state.rng.ndim > 0
+
+
 def state_sharding(mesh: Mesh, state: TrainState) -> TrainState:
     """Return the sharding of every leaf of a (possibly abstract) state."""
     everywhere = sharding.replicated(mesh)
+    if has_members(state):
+        first = jax.eval_shape(
+            lambda state: jax.tree.map(lambda array: array[0], state),
+            state.replace(step=jnp.zeros(1)),
+        )
+        shardings = jax.tree.map(
+            lambda own: NamedSharding(mesh, PartitionSpec(sharding.SEEDS, *own.spec)),
+            state_sharding(mesh, first),
+        )
+        return shardings.replace(step=everywhere)
     lanes = NamedSharding(mesh, PartitionSpec(sharding.IMAGE_AXES, None, SPACE))
     shardings = jax.tree.map(
         lambda array: sharding.weight_sharding(mesh, array.shape), state

@@ -1,9 +1,11 @@
 """The batches that a configuration trains on: of prepared data, simulated, or both."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-import grain
 import jax
+import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -15,6 +17,14 @@ from input_pipeline.simulation.stream import check_fields, stream_simulated
 from synthct_jax.parallel import sharding
 
 
+class Batches(Protocol):
+    """Endless batches of a process; an ensemble's have an axis of members in front."""
+
+    def __next__(self) -> dict[str, np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
 def open_batches(
     config: ConfigDict,
     dataset: Dataset,
@@ -22,25 +32,49 @@ def open_batches(
     *,
     anatomies_dir: Path,
     start_step: int = 0,
-) -> grain.DatasetIterator:
+) -> Batches:
     """Return this process' share of endless batches, from `start_step` on.
 
     See `Dataset.batches`. `anatomies_dir` is read if the configuration simulates pairs.
     """
     share, shares = sharding.share_of_process(mesh)
-    simulated = None
-    if simulates_pairs(config):
-        simulated = stream_simulated(config, anatomies_dir)
-    return dataset.batches(
-        config.data,
-        seed=config.seed,
-        global_batch=config.train.global_batch,
-        paired=config.method == "supervised",
-        simulated=simulated,
-        start_step=start_step,
-        process_index=share,
-        process_count=shares,
+
+    def open_seed(seed: int) -> Batches:
+        simulated = None
+        if simulates_pairs(config):
+            simulated = stream_simulated(config, anatomies_dir, seed=seed)
+        return dataset.batches(
+            config.data,
+            seed=seed,
+            global_batch=config.train.global_batch,
+            paired=config.method == "supervised",
+            simulated=simulated,
+            start_step=start_step,
+            process_index=share,
+            process_count=shares,
+        )
+
+    if config.mesh.seeds == 1:
+        return open_seed(config.seed)
+    members = sharding.members_of_process(mesh, config.mesh.seeds)
+    return _OfMembers(
+        [open_seed(sharding.member_seed(config.seed, i)) for i in members]
     )
+
+
+class _OfMembers:
+    """The batches of several members: their arrays stacked."""
+
+    def __init__(self, streams: Sequence[Batches]):
+        self._streams = streams
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        batches = [next(stream) for stream in self._streams]
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *batches)
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
 
 
 def simulates_pairs(config: ConfigDict) -> bool:

@@ -32,7 +32,7 @@ def gradients(
         loss: function of (params, constants, batch) that returns the loss, and (scalar
             metrics, images). All scalars are means over images and rows.
         params: weights by which to differentiate; `constants` are other weights.
-        batch: arrays (n, h, w, c), split over `mesh` as `sharding.batch_sharding` says.
+        batch: arrays (n, h, w, c), split over `mesh` by image and by row.
         microbatches: number of parts in which the images of a device are taken, one
             after another: the activations of one part are held at a time.
         mesh: devices of the batch; None for a single one.
@@ -42,9 +42,12 @@ def gradients(
 
     def on_device(params: Any, constants: Any, batch: Any) -> Any:
         *means, images = _differentiate(loss, params, constants, batch, microbatches)
-        return *jax.lax.pmean(means, sharding.AXES), images
+        if any(mesh.shape[axis] > 1 for axis in sharding.BATCH_AXES):
+            means = jax.lax.pmean(means, sharding.BATCH_AXES)
+        return *means, images
 
-    everywhere, split = PartitionSpec(), sharding.batch_sharding(mesh).spec
+    everywhere = PartitionSpec()
+    split = PartitionSpec(sharding.IMAGE_AXES, sharding.SPACE)
     # Without the check of what varies over devices: with it, weights are taken for the
     # same everywhere, and so each of their gradients is summed where it arises.
     return jax.shard_map(

@@ -15,13 +15,22 @@ from synthct_jax.parallel import sharding
 def choose_mesh(
     config: ConfigDict, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """Return the mesh of `config.mesh`, of all devices or of those given.
+    """Return the device mesh that `config.mesh` describes.
 
-    With `mesh.data` -1, a single process takes as many devices along it as divide a
-    microbatch; with another axis -1, all devices. Several processes must use all.
+    Devices are first split evenly into as many groups as possible, which train the
+    members of `mesh.seeds` in parallel; the number of groups divides that of members.
+    The other axes divide the devices of a group. One of them may be -1 and takes all
+    that are left; `mesh.data`, in a single process, as many as divide a microbatch.
+    Several processes must use all devices.
+
+    Args:
+        devices: those to use; by default all.
+
+    Raises:
+        ValueError: the axes do not fit the devices, the batch or the image size.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = {axis: int(config.mesh[axis]) for axis in sharding.AXES}
+    sizes = {axis: int(config.mesh[axis]) for axis in sharding.BATCH_AXES}
     open_axes = [axis for axis, size in sizes.items() if size == -1]
     for axis, size in sizes.items():
         if size < 1 and size != -1:
@@ -38,9 +47,11 @@ def choose_mesh(
             f"{shown}: {fixed} {'does not divide' if open_axes else 'are not among'} "
             f"the {len(devices)} devices"
         )
-    if several and not open_axes and fixed < len(devices):
+    seeds = _groups(config.mesh.seeds, len(devices), fixed, several=several)
+    count = len(devices) // seeds  # of each training
+    if several and not open_axes and fixed < count:
         raise ValueError(
-            f"{shown}: {fixed} of {len(devices)} devices; several processes use all"
+            f"{shown}: {fixed} of {count} devices; several processes use all"
         )
     batch, microbatches = config.train.global_batch, config.train.accumulate
     if batch % microbatches:
@@ -49,7 +60,7 @@ def choose_mesh(
             "expected the first to be a multiple of the second"
         )
     for axis in open_axes:
-        sizes[axis] = len(devices) // fixed
+        sizes[axis] = count // fixed
     if "data" in open_axes and not several:
         sizes["data"] = max(
             n
@@ -66,21 +77,47 @@ def choose_mesh(
             f"{images} shares of a batch ({shown}): the next that does is "
             f"{(batch // multiple + 1) * multiple}"
         )
-    if used < len(devices) and open_axes:
+    if used < count and open_axes:
         logging.warning(
             "train.global_batch is %d: it is trained on %d of %d devices; a multiple "
             "of %d would use all",
-            *(batch, used, len(devices), microbatches * len(devices) // sizes["space"]),
+            *(batch, used, count, microbatches * count // sizes["space"]),
         )
     _check_rows(config, sizes["space"])
     logging.info(
         "Mesh of %d of %d device%s: %s. Of %d images a step %d at a time on each%s",
-        *(used, len(devices), "s" if len(devices) > 1 else ""),
+        *(seeds * used, len(devices), "s" if len(devices) > 1 else ""),
         ", ".join(f"{axis} {size}" for axis, size in sizes.items()),
         *(batch, batch // microbatches // images),
         f", {microbatches} times" if microbatches > 1 else "",
     )
-    return sharding.make_mesh(devices[:used], fsdp=sizes["fsdp"], space=sizes["space"])
+    if config.mesh.seeds > 1:
+        logging.info(
+            "%d members, %d of them in parallel with %d of these devices each",
+            *(config.mesh.seeds, seeds, used),
+        )
+    return sharding.make_mesh(
+        devices[: seeds * used],
+        seeds=seeds,
+        fsdp=sizes["fsdp"],
+        space=sizes["space"],
+    )
+
+
+def _groups(members: int, devices: int, least: int, *, several: bool) -> int:
+    """Return the number of groups of devices for members, of `least` or more each.
+
+    Several processes use all devices; a single one may leave some.
+    """
+    if members < 1:
+        raise ValueError(f"mesh.seeds is {members}, expected at least 1")
+    return max(
+        n
+        for n in range(1, members + 1)
+        if n == 1
+        or (members % n == 0 and n * least <= devices)
+        and not (several and devices % (n * least))
+    )
 
 
 def _check_rows(config: ConfigDict, space: int) -> None:

@@ -170,7 +170,10 @@ def is_trained(workdir: Path, config: Mapping[str, Any]) -> bool:
         trained = metadata.read_metadata(workdir, steps[-1]).config
     except (FileNotFoundError, DamagedCheckpoint):
         return False  # the training says what is wrong
-    return metadata.flatten(trained) == metadata.flatten(config)
+    trained, expected = metadata.flatten(trained), metadata.flatten(config)
+    if not expected["loss.fat_threshold"]:  # the training has found it
+        trained["loss.fat_threshold"] = 0.0
+    return trained == expected
 
 
 def find_evaluation(folder: Path, run: SweepRun) -> EvaluatedRun | None:

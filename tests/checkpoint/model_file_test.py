@@ -115,7 +115,11 @@ FOREIGN = safetensors.numpy.save({"encoder.weight": np.zeros(3, np.float32)})
             UnusableModel,
             r"kernel is \(1, 3, 3, 8, 8\), expected \(1, 3, 3, 16, 16\)",
         ),
-        (lambda p: change_card(p, config={}), UnusableModel, "gives no generator"),
+        (
+            lambda p: change_card(p, config={}),
+            UnusableModel,
+            "lacks data.crop, data.ct",
+        ),
     ],
 )
 def test_damaged_and_foreign_models_are_refused(path, damage, error, message):

@@ -22,8 +22,9 @@ from input_pipeline.phantom import draw_subject
 from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import read_scan
 from input_pipeline.volume import UnusableScan, Volume, to_axial
-from synthct_jax import translate
-from synthct_jax.checkpoint import model_file
+from synthct_jax import configs, translate
+from synthct_jax.checkpoint import metadata, model_file
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint
 from synthct_jax.evaluation import evaluate
 from synthct_jax.inference import loaded_model, translator
 from synthct_jax.inference.export import export
@@ -398,6 +399,20 @@ def test_empty_volume_is_refused(tmp_path):
 def test_missing_step_is_named(scan, tmp_path):
     with pytest.raises(FileNotFoundError, match="step 5, it has: 4, 6"):
         translate.translate(scan, tmp_path / "out", workdir=tiny_run().workdir, step=5)
+
+
+def test_checkpoint_gets_fields_that_were_added_later_and_no_others(monkeypatch):
+    def read_with(name, added):
+        config = configs.default.get_config()
+        with config.unlocked():
+            config.loss[name] = 8.0
+        monkeypatch.setattr(metadata, "get_config", lambda: config)
+        monkeypatch.setattr(metadata, "_ADDED", added)
+        return load_model(tiny_run().workdir).config["loss"][name]
+
+    assert read_with("later", {"loss.later": 1.0}) == 1.0
+    with pytest.raises(DamagedCheckpoint, match="configuration lacks loss.other"):
+        read_with("other", {})
 
 
 def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(

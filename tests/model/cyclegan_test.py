@@ -83,6 +83,43 @@ def test_simulated_pairs_add_the_gradient_of_the_supervised_loss():
         np.testing.assert_allclose(difference, 2 * of_pairs, rtol=0, atol=1e-5 * scale)
 
 
+def test_ranges_hold_where_the_mr_shows_one_tissue_alone():
+    """Fat, soft tissue and gas; bone and the border of fat and muscle are free."""
+    ranges = losses.tissue_ranges(((-1000.0, -1.0), (1000.0, 1.0)), 0.6)
+    phases = [(0.9, 0.7), (0.4, 0.35), (0.05, 0.04), (0.2, 0.1), (0.55, 0.5), (0, 0)]
+    mr = 2 * jnp.asarray(phases).reshape(1, 1, 6, 2) - 1
+
+    def distance(*hu):
+        ct = jnp.asarray(hu).reshape(1, 1, 6, 1) / 1000
+        return 6000 * float(losses.outside_ranges(ct, mr, ranges))
+
+    assert distance(-100, 60, -900, 900, 0, 0) == pytest.approx(0, abs=1e-3)
+    assert distance(60, 60, -900, 900, 0, 0) == pytest.approx(130, abs=1e-3)
+    assert distance(-100, -100, -900, 900, 0, 0) == pytest.approx(100, abs=1e-3)
+    assert distance(-100, 60, 0, 900, 0, 0) == pytest.approx(750, abs=1e-3)
+
+
+def test_noise_in_the_cycle_is_another_at_every_step_and_leaves_the_images_judged():
+    cyclegan = make_cyclegan(**{"loss.noise_ct": 0.1, "loss.noise_mr": 0.1})
+    state = initial(cyclegan)
+    loss = jax.jit(cyclegan.generator_loss)
+
+    def terms(noise):
+        arguments = (state.generators, state.discriminators)
+        return loss(*arguments, batch() | noise)[1]
+
+    keys = jax.random.split(jax.random.key(0))
+    draws = [cyclegan.draw_noise(batch(), key) for key in keys]
+    (first, images), (second, _), (quiet, judged) = map(
+        terms,
+        (*draws, jax.tree.map(jnp.zeros_like, draws[0]) | {"gain_mr": jnp.ones(1)}),
+    )
+    assert first["cycle_ct"] != second["cycle_ct"] != quiet["cycle_ct"]
+    assert first["cycle_mr"] != second["cycle_mr"] != quiet["cycle_mr"]
+    jax.tree.map(np.testing.assert_array_equal, images, judged)
+    assert not make_cyclegan().draw_noise(batch(), keys[0])
+
+
 def test_batching_calls_of_a_generator_changes_nothing(monkeypatch):
     cyclegan = CycleGan.from_config(config(**{"loss.identity": 0.5}))
     state = initial(cyclegan)

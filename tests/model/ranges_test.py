@@ -18,7 +18,7 @@ from synthct_jax.checkpoint.metadata import flatten
 from synthct_jax.model.ranges import RANGES, check_ranges
 
 # Checked with the devices that there are, and with the network's stride.
-ELSEWHERE = {"mesh.data", "mesh.fsdp", "mesh.space", "translate.views"}
+ELSEWHERE = {"mesh.data", "mesh.fsdp", "mesh.space", "mesh.seeds", "translate.views"}
 
 # For each range: numbers in it, numbers outside.
 SAMPLES = {

@@ -125,6 +125,20 @@ def test_fsdp_axis_gathers_weights_but_no_images():
     assert kinds(collectives) == {"all-reduce", "all-gather"}
 
 
+def test_trainings_with_other_seeds_share_the_means_of_their_losses_alone():
+    """Four in four groups; eight in four, with two devices for the images of each."""
+    alone, shared = collectives_of((4, 1, 1, 1, 4), (8, 2, 1, 1, 8)).values()
+    for collectives in (alone, [c for c in shared if c["axes"] != ["data"]]):
+        assert {c["axes"][0] for c in collectives} == {"seeds"}
+        losses = sum(len(c["arrays"]) for c in collectives)
+        assert losses <= 8
+        assert moved(collectives, "all-reduce") == 4 * losses
+    # Gradients and losses of two members, once.
+    (gradients,) = [c for c in shared if c["axes"] == ["data"]]
+    elements = sum(map(math.prod, weights()))
+    assert 2 * elements < gradients["bytes"] / 4 <= 2 * (elements + 8)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("axis", ["data", "fsdp", "space"])
 def test_no_collective_grows_with_the_devices(axis):

@@ -13,7 +13,9 @@ def mesh(devices=8, processes=1, **fields):
     config.update_from_flattened_dict(
         {name.replace("__", "."): value for name, value in fields.items()}
     )
-    return dict(choose_mesh(config, _devices(devices, processes)).shape)
+    shape = dict(choose_mesh(config, _devices(devices, processes)).shape)
+    seeds = shape.pop("seeds")
+    return {"seeds": seeds} | shape if seeds > 1 else shape
 
 
 class _Device:
@@ -51,6 +53,16 @@ def test_small_batch_uses_the_most_devices_that_divide_it(caplog):
 def test_explicit_mesh_does_not_warn(caplog):
     assert mesh(mesh__data=2) == {"data": 2, "fsdp": 1, "space": 1}
     assert not caplog.text
+
+
+def test_trainings_come_before_images():
+    assert mesh(mesh__seeds=4) == {"seeds": 4, "data": 2, "fsdp": 1, "space": 1}
+    assert mesh(mesh__seeds=6)["seeds"] == 6
+    assert mesh(mesh__seeds=6, processes=2)["seeds"] == 2
+    assert mesh(mesh__seeds=3) == {"seeds": 3, "data": 2, "fsdp": 1, "space": 1}
+    assert mesh(mesh__seeds=16, mesh__space=2)["seeds"] == 4
+    with pytest.raises(ValueError, match="mesh.seeds is 0, expected at least 1"):
+        mesh(mesh__seeds=0)
 
 
 def test_several_processes_use_all_devices_or_refuse():
@@ -103,3 +115,23 @@ def test_process_reads_the_images_of_its_own_devices(
     for process, share in enumerate(shares):
         monkeypatch.setattr(sharding.jax, "process_index", lambda p=process: p)
         assert sharding.share_of_process(whole) == share
+
+
+@pytest.mark.parametrize(
+    ("processes", "seeds", "members", "shares"),
+    [
+        (2, 2, [range(3), range(3, 6)], [(0, 1), (0, 1)]),
+        (2, 1, [range(6), range(6)], [(0, 2), (1, 2)]),
+        (4, 2, [range(3), range(3), range(3, 6), range(3, 6)], [(0, 2), (1, 2)] * 2),
+        (8, 2, [range(3)] * 4 + [range(3, 6)] * 4, [(i, 4) for i in range(4)] * 2),
+    ],
+)
+def test_process_reads_for_the_members_on_its_own_devices(
+    processes, seeds, members, shares, monkeypatch
+):
+    """Six members on eight devices, in one or two groups."""
+    whole = sharding.make_mesh(_devices(8, processes), seeds=seeds)
+    for process in range(processes):
+        monkeypatch.setattr(sharding.jax, "process_index", lambda p=process: p)
+        assert sharding.members_of_process(whole, 6) == members[process]
+        assert sharding.share_of_process(whole) == shares[process]

@@ -153,7 +153,7 @@ def test_plan_has_memory_and_collectives_of_the_step():
     assert plan.microbatch == 2
     assert [c.kind for c in plan.collectives] == ["all-reduce"]
     text = format_report(plan)
-    assert "2 devices (cpu), mesh: data 2, fsdp 1, space 1" in text
+    assert "2 devices (cpu), mesh: seeds 1, data 2, fsdp 1, space 1" in text
     assert "times: unknown, no figures are published of cpu devices" in text
 
 
@@ -164,7 +164,7 @@ def test_times_of_a_plan_add_computation_and_collectives():
         devices=2,
         kind=chip.kind,
         chip=chip,
-        mesh={"data": 2, "fsdp": 1, "space": 1},
+        mesh={"seeds": 1, "data": 2, "fsdp": 1, "space": 1},
         memory=Memory(arguments=3, outputs=2, aliased=1, arrays=4, program=5),
         flops=197 * 10**9,
         collectives=(

@@ -54,7 +54,7 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
     # A low rate, or rounding would grow tenfold a step and hide real differences.
     config = tiny_config(global_batch=8, pool_size=16, steps=END, learning_rate=1e-6)
     config.model.update(width=12, discriminator_width=12)
-    config.mesh.update(dict(zip(sharding.AXES, LAYOUTS[name].mesh, strict=True)))
+    config.mesh.update(dict(zip(sharding.BATCH_AXES, LAYOUTS[name].mesh, strict=True)))
     mesh = choose_mesh(config)
     method = CycleGan.from_config(config, mesh=mesh)
     init, abstract = make_init(method, config, mesh)

@@ -13,6 +13,7 @@ from synthct_jax.checkpoint.metadata import (
     library_versions,
     read_metadata,
 )
+from synthct_jax.configs.default import get_config
 from synthct_jax.model.cyclegan import CycleGan
 from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.model.step import make_init
@@ -47,8 +48,10 @@ def make_state(step=1, *, ema=True, seed=0):
 
 
 def make_metadata(**metrics):
+    config = get_config()
+    config.train.best_metric = "mae"
     return CheckpointMetadata(
-        config={"train": {"best_metric": "mae"}, "data": {"knots": ((-1.0, 0.5),)}},
+        config=config.to_dict(),
         prepared={"source": "phantom"},
         data_dir="/data",
         versions=library_versions(),

@@ -2,8 +2,8 @@
 
     JAX_NUM_CPU_DEVICES=8 python tests/support/step_collectives.py PLATFORM LAYOUT...
 
-prints a line of JSON for each layout (devices,data,fsdp,space), for the step as it is
-written for a platform.
+prints a line of JSON for each layout (devices,data,fsdp,space or with seeds behind),
+for the step as it is written for a platform.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from synthct_jax.performance.plan.step_plan import plan_step
 BATCH, SIZE, WIDTH = 8, 64, 8
 
 
-def step_config(data=1, fsdp=1, space=1):
+def step_config(data=1, fsdp=1, space=1, seeds=1):
     config = tiny_config(global_batch=BATCH)
     config.data.size = SIZE
     config.model.update(width=WIDTH, blocks=2, discriminator_width=WIDTH)
-    config.mesh.update(data=data, fsdp=fsdp, space=space)
+    config.mesh.update(data=data, fsdp=fsdp, space=space, seeds=seeds)
     return config
 
 

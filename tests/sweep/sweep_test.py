@@ -15,6 +15,7 @@ from paths import REPOSITORY
 from input_pipeline.dataset.manifest import Domain, Manifest, Subject
 from synthct_jax import main
 from synthct_jax.checkpoint import metadata
+from synthct_jax.configs import phantom
 from synthct_jax.evaluation import results
 from synthct_jax.runtime.signals import RESUMABLE
 from synthct_jax.sweep import pictures, plan_file, runner
@@ -337,12 +338,22 @@ def test_overrides_reach_the_runs_as_they_were_written(tmp_path, monkeypatch):
 
 
 def test_training_is_done_at_the_last_step_of_its_own_configuration(tmp_path):
-    config = {"train": {"steps": 40, "best_metric": "mae"}, "data": {"split": (0.5,)}}
-    a_checkpoint(tmp_path, 20, config)
-    assert not plan_file.is_trained(tmp_path, config)
-    a_checkpoint(tmp_path, 40, config)
-    assert plan_file.is_trained(tmp_path, config)
-    assert not plan_file.is_trained(tmp_path, config | {"seed": 1})
+    config = phantom.get_config()
+    config.train.steps = 40
+
+    def is_trained(**fields):
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict(fields)
+        return plan_file.is_trained(tmp_path, changed.to_dict())
+
+    a_checkpoint(tmp_path, 20, config.to_dict())
+    assert not is_trained()
+    config.loss.fat_threshold = 0.6  # which the training has found
+    a_checkpoint(tmp_path, 40, config.to_dict())
+    config.loss.fat_threshold = 0.0
+    assert is_trained()
+    assert not is_trained(seed=1)
+    assert not is_trained(**{"loss.fat_threshold": 0.5})
 
 
 def test_unreadable_checkpoint_is_left_to_the_training_to_judge(tmp_path):

@@ -37,18 +37,19 @@ class CompiledStep:
         check_relations(config, size_multiple=method.size_multiple)
         init, abstract = make_init(method, config, mesh)
         step = make_step(method, mesh, abstract)
-        self._state = init(jax.random.key(config.seed))
+        self._state = init(method.initial_key(config.seed))
         del init  # frees its program, as training does
         rng = np.random.default_rng(0)
-        _, shares = sharding.share_of_process(mesh)
-        noise = {
-            domain: rng.uniform(-1, 1, (images.shape[0] // shares, *images.shape[1:]))
-            for domain, images in abstract_batch(config, method, mesh).items()
-        }
-        self.batch = sharding.to_global(
-            {domain: images.astype(np.float32) for domain, images in noise.items()},
-            mesh,
-        )
+
+        def noise(images: jax.ShapeDtypeStruct) -> jax.Array:
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                ends = [i.indices(n) for i, n in zip(index, images.shape, strict=True)]
+                shape = [stop - start for start, stop, _ in ends]
+                return rng.uniform(-1, 1, shape).astype(np.float32)
+
+            return jax.make_array_from_callback(images.shape, images.sharding, part)
+
+        self.batch = jax.tree.map(noise, abstract_batch(config, method, mesh))
         began = time.perf_counter()
         self._compiled = compile_step(step, self._state, self.batch)
         self.compile_seconds = time.perf_counter() - began
@@ -100,7 +101,7 @@ def measure_step(
     return {
         **times,
         "compile_seconds": step.compile_seconds,
-        "slices_per_second": config.train.global_batch / seconds,
+        "slices_per_second": config.mesh.seeds * config.train.global_batch / seconds,
         "peak_bytes": memory,
         "method_flops": of_method,
         "program_flops": of_program,

@@ -31,7 +31,8 @@ def measure_data_loading(
 ) -> dict[str, Any]:
     """Measure pairs a second, read by threads and by one worker process a core."""
     cores = cpu_count()
-    dataset, batch = Dataset.open(data_dir), config.train.global_batch
+    dataset = Dataset.open(data_dir)
+    batch = config.mesh.seeds * config.train.global_batch
     mesh = sharding.make_mesh(jax.local_devices()[:1])
     config = config.copy_and_resolve_references()
     rates = {}
@@ -54,7 +55,7 @@ def measure_translation(config: ConfigDict) -> dict[str, Any]:
     """Time the translation of `SLICES` slices of noise, from int16 MR to HU."""
     measure.reset_peak_memory()
     method, size = methods.from_config(config), config.data.size
-    params = method.init(jax.random.key(0), batch=1, size=size).generators["to_ct"]
+    params = method.init(method.initial_key(0), batch=1, size=size).generators["to_ct"]
     channels = tuple(config.data.mr_channels)
     translator = Translator(method, config.data, stored_channels=channels)
     shape = (SLICES, size, size, len(channels))
@@ -78,8 +79,9 @@ def measure_checkpoint(config: ConfigDict, mesh: Mesh, workdir: Path) -> dict[st
     A save stops training until the state is copied, and goes on in the background until
     it is on disk.
     """
-    init, abstract = make_init(methods.from_config(config, mesh=mesh), config, mesh)
-    state = jax.block_until_ready(init(jax.random.key(config.seed)))
+    method = methods.from_config(config, mesh=mesh)
+    init, abstract = make_init(method, config, mesh)
+    state = jax.block_until_ready(init(method.initial_key(config.seed)))
     metadata = CheckpointMetadata(
         config=config.to_dict(), prepared={}, data_dir="", versions=library_versions()
     )

@@ -29,6 +29,8 @@ def _head(plan: StepPlan) -> list[str]:
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     used = math.prod(plan.mesh.values())
     of = "" if used == plan.devices else f" of {plan.devices}"
+    seeds = plan.config.mesh.seeds
+    members = f" for each of {seeds} members" if seeds > 1 else ""
     several = train.accumulate > 1
     microbatches = f" in {train.accumulate} microbatches" if several else ""
     remat = ", residual blocks recomputed for gradients" if model.remat else ""
@@ -37,7 +39,7 @@ def _head(plan: StepPlan) -> list[str]:
     return [
         f"{used}{of} devices ({plan.kind}), mesh: {mesh}",
         f"{size} x {size} pixels, {model.dtype}{remat}",
-        f"{train.global_batch} images of each domain a step{microbatches}: "
+        f"{train.global_batch} images of each domain a step{members}{microbatches}: "
         f"{plan.microbatch} at a time on a device{neighbours}",
         f"compiled in {plan.compile_seconds:.0f} s",
     ]
@@ -96,7 +98,7 @@ def _times(plan: StepPlan) -> list[str]:
         if seconds is not None:
             lines.append(f"  {name:38}{seconds * 1e3:9.2f}")
             if name.startswith(("least", "expected")):
-                rate = plan.config.train.global_batch / seconds
+                rate = plan.config.mesh.seeds * plan.config.train.global_batch / seconds
                 lines[-1] += f"  {rate:.1f} slices/s"
     clock = f", {chip.clock / 1e9:.2f} GHz" if chip.clock else ""
     return [

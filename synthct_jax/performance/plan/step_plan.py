@@ -64,7 +64,8 @@ class StepPlan:
     def microbatch(self) -> int:
         """Images of each domain at a time, per device or group that shares rows."""
         train, shards = self.config.train, self.mesh["data"] * self.mesh["fsdp"]
-        return train.global_batch // (train.accumulate * shards)
+        members = self.config.mesh.seeds // self.mesh["seeds"]
+        return members * train.global_batch // (train.accumulate * shards)
 
     @property
     def compute_seconds(self) -> float:
