@@ -14,7 +14,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
 )
 from synthct_jax.configs.default import get_config
-from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model import methods
 from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.model.step import make_init
 from synthct_jax.model.train_state import TrainState
@@ -64,12 +64,12 @@ def arrays(workdir, step=STEPS):
     with Checkpoints.of_run(workdir) as checkpoints:
         metadata = read_metadata(workdir, step or checkpoints.latest_step)
         config = ConfigDict(metadata.config)
-        method = CycleGan.from_config(config)
+        method = methods.from_config(config)
         init, abstract = make_init(method, config, sharding.make_mesh())
         if step:
             state = checkpoints.restore(abstract, step)
         else:
-            state = init(jax.random.key(config.seed))
+            state = init(method.initial_key(config.seed))
     return jax.device_get(state_to_arrays(state))
 
 
