@@ -89,7 +89,9 @@ def main(mode: str, data_dir: str, folder: str, name: str) -> None:
         with Checkpoints(Path(folder) / name) as checkpoints:
             checkpoints.save(
                 state,
-                CheckpointMetadata(config={}, prepared={}, data_dir="", versions={}),
+                CheckpointMetadata(
+                    config=config.to_dict(), prepared={}, data_dir="", versions={}
+                ),
             )
         write(train(state, SAVED, END), "the_start")
         return
