@@ -147,8 +147,9 @@ def _compare_phases(axial: Volume, body: np.ndarray) -> Iterator[str]:
     brighter = np.maximum(in_phase, out_of_phase)
     tissue = brighter > 0.15 * np.percentile(brighter, 99.5)
     in_phase, out_of_phase = in_phase[tissue], out_of_phase[tissue]
-    correlation = float(np.corrcoef(in_phase, out_of_phase)[0, 1])
-    if not correlation >= _LEAST_CORRELATION:
+    with np.errstate(divide="ignore", invalid="ignore"):  # of an image without contrast
+        correlation = float(np.nan_to_num(np.corrcoef(in_phase, out_of_phase)[0, 1]))
+    if correlation < _LEAST_CORRELATION:
         yield (
             f"in_phase and out_of_phase correlate by {correlation:.2f} in the body, "
             "those of one acquisition by 0.4 or more: are they of the same examination?"
