@@ -67,9 +67,9 @@ def shrink(config: ConfigDict) -> None:
 
 
 def keep_anatomy(config: ConfigDict) -> None:
-    """Set what keeps the anatomy in unpaired training on T1-weighted MR.
+    """Set what keeps the anatomy of the phantom in unpaired training on T1 MR.
 
-    docs/results.md has what they are worth.
+    On the two real scans that it was tried on it did not (docs/results.md).
     """
     config.model.antialias = True
     config.loss.tissue_ranges = 5.0

@@ -48,7 +48,7 @@ def choose_mesh(
             f"the {len(devices)} devices"
         )
     seeds = _groups(config.mesh.seeds, len(devices), fixed, several=several)
-    count = len(devices) // seeds  # of each training
+    count = len(devices) // seeds  # of each group
     if several and not open_axes and fixed < count:
         raise ValueError(
             f"{shown}: {fixed} of {count} devices; several processes use all"

@@ -35,8 +35,8 @@ With this page you can judge what the program says when something is wrong. It i
 written by `.venv/bin/python tests/support/answers.py > docs/answers.md`, which runs
 these commands in a folder of drawn scans: `PATIENT` (DICOM, in phase and out of phase),
 `RAW` (subjects as NIfTI), `RUN` (a training of six steps) and its `DATA`. An answer is
-the error, or the output without it. `SIGINT 3:` is Ctrl-C after three seconds.
-`FULL` and `READ_ONLY` are file systems without space, and without writing.
+the error if there is one, else what was printed. `SIGINT 3:` is Ctrl-C after three
+seconds. `FULL` and `READ_ONLY` are file systems without space, and without writing.
 """
 
 # Commands whose whole output is shown.
