@@ -80,12 +80,14 @@ def keep_anatomy(config: ConfigDict) -> None:
 def add_phantom(config: ConfigDict, *, contrast: str) -> None:
     """Add the section of drawn subjects: volumes with a known CT, anatomies to acquire.
 
-    MR and CT training subjects are different people, unless the method is supervised.
-    Validation and test subjects have both images and the tissue labels.
+    MR and CT training subjects are different people, but for `pairs`, and unless the
+    method is supervised. Validation and test subjects have both images and the tissue
+    labels.
     """
     phantom = config.phantom = ConfigDict()
     phantom.train_mr = 24
     phantom.train_ct = 24
+    phantom.pairs = 0  # further training subjects, with MR and CT on one grid
     phantom.validation = 4
     phantom.test = 6
     phantom.slices = 24
@@ -218,6 +220,8 @@ def get_config() -> ConfigDict:
     # Anchored CycleGAN: weight of |to_ct(simulated_mr) - simulated_ct| on simulated
     # pairs, which phantom.anatomies makes, beside the unpaired images; 0: none.
     loss.simulated = 0.0
+    # The same on the data's own pairs, training subjects with MR and CT on one grid.
+    loss.paired = 0.0
     # Weight of the adversarial loss beside the error of method=supervised; 0: none.
     loss.supervised_adversarial = 0.0
 

@@ -5,8 +5,10 @@
 Variants name the MR channels: in, out, t2, in_out (the default), in_out_t2, with
 contrast medium in the CT; the same with _noncontrast, without. anatomy_in_out,
 anatomy_in and anatomy_out add what keeps the anatomy (default.keep_anatomy).
-supervised_in and so on train on pairs, for comparison. Data are drawn into --data_dir
-(RUN/data by default) at the first start. docs/results.md has errors and times.
+supervised_in and so on train on pairs, for comparison. pairs_1_in_out to
+pairs_10_in_out add that many people with MR and CT on one grid to the unpaired scans.
+Data are drawn into --data_dir (RUN/data by default) at the first start. docs/results.md
+has errors and times.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +20,10 @@ SUPERVISED = {f"supervised_{name}": mr for name, mr in default.MR_INPUTS.items()
 ANATOMY = {
     f"anatomy_{name}": default.MR_INPUTS[name] for name in ("in_out", "in", "out")
 }
+# Unpaired scans and a few pairs: the number of people with both images.
+PAIRS = {f"pairs_{count}_in_out": count for count in (1, 2, 5, 10)}
 VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SUPERVISED | ANATOMY
+VARIANTS |= dict.fromkeys(PAIRS, default.MR_INPUTS["in_out"])
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
@@ -37,6 +42,9 @@ def get_config(variant: str = "in_out") -> ConfigDict:
     default.shrink(config)
     if variant in ANATOMY:
         default.keep_anatomy(config)
+    if variant in PAIRS:
+        config.phantom.pairs = PAIRS[variant]
+        config.loss.paired = 100.0  # as in pix2pix (Isola et al. 2017); not tuned
     config.train.steps = 10_000
     config.train.ema_decay = 0.995
     config.train.log_every = 200

@@ -39,6 +39,7 @@ DATA_RANGES = {
     "data.workers": ZERO_OR_MORE,
     "phantom.train_mr": ONE_OR_MORE,
     "phantom.train_ct": ZERO_OR_MORE,
+    "phantom.pairs": ZERO_OR_MORE,
     "phantom.validation": ZERO_OR_MORE,
     "phantom.test": ZERO_OR_MORE,
     "phantom.slices": ONE_OR_MORE,

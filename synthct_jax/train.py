@@ -74,7 +74,11 @@ def train(
         draw_anatomies(config, anatomies_dir)
         processes.barrier("the anatomies are there")
         dataset = Dataset.open(data_dir)
-        dataset.check_trainable(config.data, paired=config.method == "supervised")
+        dataset.check_trainable(
+            config.data,
+            paired=config.method == "supervised",
+            own_pairs=config.loss.paired > 0,
+        )
         validation.check_validation(config, dataset)
         if config.loss.tissue_ranges and not config.loss.fat_threshold:
             config.loss.fat_threshold = fat_threshold(dataset, config.data)

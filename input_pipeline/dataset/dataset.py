@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain
@@ -11,8 +11,8 @@ import numpy as np
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
-from input_pipeline.dataset.storage import open_domain
-from input_pipeline.dataset.stream import add_simulated, read_ahead, stream_pairs
+from input_pipeline.dataset.storage import SelectedSlices, open_domain
+from input_pipeline.dataset.stream import add_pairs, read_ahead, stream_pairs
 from input_pipeline.volume import MODALITY
 
 
@@ -89,11 +89,14 @@ class Dataset:
                 f"at translation; prepare data with data.mr_channels={wanted}"
             )
 
-    def check_trainable(self, data_config, *, paired: bool = False) -> None:
+    def check_trainable(
+        self, data_config, *, paired: bool = False, own_pairs: bool = False
+    ) -> None:
         """Check that a network can be trained on the data with `config.data`.
 
         Args:
             paired: each training MR needs its CT on the same grid.
+            own_pairs: one training MR or more needs its CT on the same grid.
 
         Raises:
             ValueError: names the field or subject, the value found and the expected.
@@ -110,6 +113,16 @@ class Dataset:
             )
         if paired:
             self._check_pairs()
+        if own_pairs and not self.manifest.paired_names("train"):
+            mr, ct = (
+                {subject.name for subject in domains[domain].of_split("train")}
+                for domain in ("mr", "ct")
+            )
+            raise ValueError(
+                f"{self.folder}: loss.paired needs training subjects with MR and CT on "
+                f"one grid, there are none: {len(mr)} have MR, {len(ct)} have CT, "
+                f"{len(mr & ct)} have both"
+            )
 
     def _check_pairs(self) -> None:
         mr, ct = (
@@ -138,6 +151,7 @@ class Dataset:
         seed: int,
         global_batch: int,
         paired: bool = False,
+        own_pairs: bool = False,
         simulated: grain.MapDataset | None = None,
         start_step: int = 0,
         process_index: int = 0,
@@ -154,6 +168,8 @@ class Dataset:
             global_batch: slices of each domain, over all processes.
             paired: an MR and the CT of the same slice, moved alike; off, the two
                 streams are independent.
+            own_pairs: pairs of the training subjects with MR and CT on one grid, beside
+                the others as 'paired_mr' and 'paired_ct'.
             simulated: endless pairs {'mr', 'ct'}: in place of the data's own if they
                 are paired, else beside them as 'simulated_mr' and 'simulated_ct'.
 
@@ -165,35 +181,52 @@ class Dataset:
             FileNotFoundError, ValueError: slices are missing, or the data do not fit
                 the configuration; names the field and both values.
         """
-        self.check_trainable(data_config, paired=paired)
+        self.check_trainable(data_config, paired=paired, own_pairs=own_pairs)
         if global_batch % process_count:
             raise ValueError(
                 f"train.global_batch is {global_batch}, expected a multiple of the "
                 f"{process_count} processes"
             )
+        stream = functools.partial(
+            stream_pairs,
+            data_config=data_config,
+            mr_channels=self.manifest.domains["mr"].channels,
+            spacing_mm=self.manifest.spacing_mm,
+        )
         if simulated is not None and paired:
-            pairs = simulated
+            samples = simulated
         else:
-            pairs = stream_pairs(
-                open_domain(self.folder, "mr", "train"),
-                open_domain(self.folder, "ct", "train"),
-                data_config,
-                mr_channels=self.manifest.domains["mr"].channels,
-                spacing_mm=self.manifest.spacing_mm,
-                seed=seed,
-                paired=paired,
-            )
+            slices = (open_domain(self.folder, d, "train") for d in ("mr", "ct"))
+            samples = stream(*slices, seed=seed, paired=paired)
             if simulated is not None:
-                pairs = add_simulated(pairs, simulated)
+                samples = add_pairs(samples, "simulated", simulated)
+        if own_pairs:
+            # A seed of its own, or where all are pairs they would be the batch's MR.
+            (pair_seed,) = np.random.SeedSequence([seed, 1]).generate_state(1)
+            slices = (self._slices_of_pairs(domain) for domain in ("mr", "ct"))
+            pairs = stream(*slices, seed=int(pair_seed), paired=True)
+            samples = add_pairs(samples, "paired", pairs)
         # Batch b of `local` pairs is the share of process b % count of step b // count.
         # Batched before it becomes an iterator, or workers would deal out the pairs.
         local = global_batch // process_count
         first = start_step * process_count + process_index
-        batches = pairs.batch(
+        batches = samples.batch(
             local,
             drop_remainder=True,  # else grain cannot count endless ones
         ).slice(slice(first, None, process_count))
         return read_ahead(batches, workers=int(data_config.workers))
+
+    def _slices_of_pairs(self, domain: str) -> Sequence[dict]:
+        """Return slices of the training subjects that are pairs, by name."""
+        places, start = {}, 0
+        for subject in self.manifest.domains[domain].of_split("train"):
+            places[subject.name] = range(start, start + subject.slices)
+            start += subject.slices
+        names = sorted(self.manifest.paired_names("train"))
+        return SelectedSlices(
+            open_domain(self.folder, domain, "train"),
+            [place for name in names for place in places[name]],
+        )
 
     def subjects(self, domain: str, split: str) -> Iterator[SubjectVolume]:
         """Read whole volumes one at a time, in the order of the manifest.

@@ -79,6 +79,19 @@ def domain_dir(data_dir: str | Path, domain: str) -> Path:
     return Path(data_dir) / "slices" / domain / VERSION
 
 
+class SelectedSlices(Sequence[dict]):
+    """Those of stored slices that are at given places."""
+
+    def __init__(self, slices: Sequence[dict], places: Sequence[int]):
+        self._slices, self._places = slices, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> dict:
+        return self._slices[self._places[index]]
+
+
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
     """Return a random-access source of a split's slices.
 

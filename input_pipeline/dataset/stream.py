@@ -6,6 +6,7 @@ worker processes gives the same global batches.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import grain
@@ -71,11 +72,12 @@ def stream_pairs(
     return grain.experimental.ZipMapDataset(streams).map(_name_pair)
 
 
-def add_simulated(
-    pairs: grain.MapDataset, simulated: grain.MapDataset
+def add_pairs(
+    samples: grain.MapDataset, name: str, pairs: grain.MapDataset
 ) -> grain.MapDataset:
-    """Return each pair with `simulated_mr` and `simulated_ct` beside it."""
-    return grain.experimental.ZipMapDataset([pairs, simulated]).map(_merge)
+    """Return each sample with `NAME_mr` and `NAME_ct` of a pair beside it."""
+    merge = functools.partial(_merge, name=name)
+    return grain.experimental.ZipMapDataset([samples, pairs]).map(merge)
 
 
 def read_ahead(batches: grain.MapDataset, *, workers: int) -> grain.DatasetIterator:
@@ -112,9 +114,9 @@ class _ToUnit:
         return intensity.mr_to_unit(image, self.mr_exponent)
 
 
-def _merge(samples: tuple[dict, dict]) -> dict[str, np.ndarray]:
-    own, simulated = samples
-    return own | {f"simulated_{name}": image for name, image in simulated.items()}
+def _merge(sample_and_pair: tuple[dict, dict], *, name: str) -> dict[str, np.ndarray]:
+    sample, pair = sample_and_pair
+    return sample | {f"{name}_{domain}": image for domain, image in pair.items()}
 
 
 def _name_pair(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:

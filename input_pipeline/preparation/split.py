@@ -91,7 +91,8 @@ def split_scans(
 def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob]:
     """Make a job of each phantom.
 
-    Training subjects have one modality each; the others both, and the labels.
+    Training subjects have one modality each, or both if they are pairs; the others
+    both, and the labels. Pairs come last: the others are the same people without them.
 
     Args:
         phantom: `config.phantom`.
@@ -104,6 +105,7 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
         (phantom.train_ct, "train", () if paired else ("ct",)),
         (phantom.validation, "validation", everything),
         (phantom.test, "test", everything),
+        (phantom.pairs, "train", ("mr", "ct")),
     )
     people = [
         (split, domains) for count, split, domains in groups for _ in range(count)

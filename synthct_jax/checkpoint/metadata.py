@@ -49,6 +49,8 @@ _ADDED = {
     "loss.fat_threshold": 0.0,
     "loss.noise_ct": 0.0,
     "loss.noise_mr": 0.0,
+    "loss.paired": 0.0,
+    "phantom.pairs": 0,
 }
 
 
@@ -301,7 +303,8 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     config = lists_to_tuples(dict(config))
     for name, value in _ADDED.items():
         section, field = name.split(".")
-        config[section] = {field: value} | config.get(section, {})
+        if section in config:
+            config[section] = {field: value} | config[section]
     lacking = sorted(flatten(get_config().to_dict()).keys() - flatten(config).keys())
     if lacking:
         raise ValueError(f"the configuration lacks {', '.join(lacking)}")

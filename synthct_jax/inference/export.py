@@ -113,6 +113,8 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
     own = "{}: MR of {mr}, CT of {ct} subjects".format(
         config["data"]["source"], **subjects
     )
+    if config["loss"]["paired"]:
+        own += ", some of them pairs"
     sources = [own]
     if simulates_pairs(ConfigDict(config)):
         drawn = f"simulated scans of {config['phantom']['anatomies']} drawn people"

@@ -3,8 +3,9 @@
 `to_ct` and `to_mr` are the generators, the discriminators `ct` and `mr` judge images of
 those domains (Zhu et al. 2017).
 
-It is anchored if simulated pairs of MR and CT have a weight: they teach `to_ct` what
-each tissue is, while the unpaired images teach what images look like.
+It is anchored if pairs of MR and CT have a weight, simulated ones or those of people
+who have both on one grid: they teach `to_ct` what each tissue is, while the unpaired
+images teach what images look like.
 
 Two terms keep the anatomy without any pairs. `tissue_ranges` holds the HU of what the
 brightness of the MR leaves no doubt about. Noise on the images in the middle of a cycle
@@ -24,13 +25,16 @@ from synthct_jax.model import losses
 from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, Params
 
+# Pairs that a batch may have beside its images. Each gives its name to the field of
+# `config.loss` that is its weight, to its images, and to the term of the loss.
+PAIRS = ("simulated", "paired")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CycleGan(Method):
     """Two generators and the weights of their losses.
 
-    `identity` is a fraction of the cycle losses' weights. With a weight `simulated` the
-    batch has pairs `simulated_mr` and `simulated_ct` as well. `fat_threshold` is the
+    `identity` is a fraction of the cycle losses' weights. `fat_threshold` is the
     intensity above which MR shows fat, 0 to 1 of its scale.
     """
 
@@ -45,10 +49,11 @@ class CycleGan(Method):
 
     @classmethod
     def _own_fields(cls, config: Any) -> dict[str, Any]:
-        names = ("cycle_mr", "cycle_ct", "identity", "simulated")
+        names = ("cycle_mr", "cycle_ct", "identity")
         names += ("tissue_ranges", "fat_threshold", "noise_ct", "noise_mr")
         return {
             "domains": ("ct", "mr"),
+            "pair_weights": {p: config.loss[p] for p in PAIRS if config.loss[p]},
             "knots": config.data.ct_knots,
             **{name: config.loss[name] for name in names},
         }
@@ -94,12 +99,12 @@ class CycleGan(Method):
             )
             for domain, image in synthetic.items()
         }
-        simulated_mr = [batch["simulated_mr"]] if self.simulated else []
         (cycled_mr,) = to_mr(synthetic_ct + batch.get("noise_ct", 0))
         if self.noise_mr:
             synthetic_mr = (synthetic_mr + 1) * batch["gain_mr"] - 1
             synthetic_mr = jnp.clip(synthetic_mr + batch["noise_mr"], -1, 1)
-        cycled_ct, *of_simulated = to_ct(synthetic_mr, *simulated_mr)
+        mr_of_pairs = (batch[f"{pairs}_mr"] for pairs in self.pair_weights)
+        cycled_ct, *ct_of_pairs = to_ct(synthetic_mr, *mr_of_pairs)
         terms["cycle_mr"] = self.cycle_mr * losses.mean_absolute(cycled_mr, mr)
         terms["cycle_ct"] = self.cycle_ct * losses.mean_absolute(cycled_ct, ct)
         if self.identity:
@@ -111,7 +116,9 @@ class CycleGan(Method):
             ranges = losses.tissue_ranges(self.knots, self.fat_threshold)
             outside = losses.outside_ranges(synthetic_ct, mr, ranges)
             terms["tissue_ranges"] = self.tissue_ranges * outside
-        if self.simulated:
-            error = losses.mean_absolute(of_simulated[0], batch["simulated_ct"])
-            terms["simulated_ct"] = self.simulated * error
+        for (pairs, weight), paired_ct in zip(
+            self.pair_weights.items(), ct_of_pairs, strict=True
+        ):
+            error = losses.mean_absolute(paired_ct, batch[f"{pairs}_ct"])
+            terms[f"{pairs}_ct"] = weight * error
         return sum(terms.values()), (terms, synthetic)

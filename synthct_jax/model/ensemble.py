@@ -7,6 +7,7 @@ Every array of the state but the step has a leading axis of members.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -45,8 +46,8 @@ class Ensemble:
         return self.member.mr_channels
 
     @property
-    def simulated(self) -> float:
-        return self.member.simulated
+    def pair_weights(self) -> Mapping[str, float]:
+        return self.member.pair_weights
 
     @property
     def size_multiple(self) -> int:

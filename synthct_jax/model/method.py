@@ -7,6 +7,7 @@ generators' update and have gone through the replay pools.
 
 import abc
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -33,7 +34,8 @@ class Method(abc.ABC):
 
     Attributes:
         to_ct: the network of `translate`.
-        simulated: weight of simulated pairs beside the batch's images; 0: none.
+        pair_weights: weights of the errors on pairs that a batch has beside its images,
+            by name: `simulated` is of the images `simulated_mr` and `simulated_ct`.
         to_mr: None for a method without a generator from CT to MR.
         discriminator: the one module, applied with weights for each of `domains`.
         domains: kinds of synthetic images that are judged, of `ct` and `mr`, or none.
@@ -51,7 +53,7 @@ class Method(abc.ABC):
     ema_decay: float = 0.0
     microbatches: int = 1
     mesh: Mesh | None = None
-    simulated: float = 0.0
+    pair_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_config(

@@ -26,6 +26,7 @@ RANGES = DATA_RANGES | {
     "loss.noise_ct": ZERO_OR_MORE,
     "loss.noise_mr": ZERO_OR_MORE,
     "loss.simulated": ZERO_OR_MORE,
+    "loss.paired": ZERO_OR_MORE,
     "loss.supervised_adversarial": ZERO_OR_MORE,
     "train.steps": ONE_OR_MORE,
     "train.global_batch": ONE_OR_MORE,
@@ -71,6 +72,7 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             )
     readers = {
         "simulated": "cyclegan",
+        "paired": "cyclegan",
         "tissue_ranges": "cyclegan",
         "noise_ct": "cyclegan",
         "noise_mr": "cyclegan",
@@ -88,8 +90,14 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             "brightness of tissues is known of T1-weighted MR, and data.mr_channels "
             f"is {', '.join(config.data.mr_channels)}"
         )
-    if config.loss.simulated and not config.get("phantom", {}).get("anatomies", 0):
+    phantom = config.get("phantom", {})
+    if config.loss.simulated and not phantom.get("anatomies", 0):
         raise ValueError(
             f"loss.simulated is {config.loss.simulated}, and phantom.anatomies 0 or "
             "not there: there are no simulated pairs"
+        )
+    if config.loss.paired and config.data.source == "phantom" and not phantom.pairs:
+        raise ValueError(
+            f"loss.paired is {config.loss.paired}, and phantom.pairs 0: there are no "
+            "pairs"
         )

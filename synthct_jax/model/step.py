@@ -28,8 +28,11 @@ def abstract_batch(config: ConfigDict, method: Trainable, mesh: Mesh) -> Batch:
     seeds = config.mesh.seeds
     members = (seeds,) if seeds > 1 else ()
     images = {"mr": method.mr_channels, "ct": 1}
-    if method.simulated:
-        images |= {f"simulated_{name}": channels for name, channels in images.items()}
+    images |= {
+        f"{pairs}_{name}": channels
+        for pairs in method.pair_weights
+        for name, channels in images.items()
+    }
     return {
         name: jax.ShapeDtypeStruct(
             (*members, config.train.global_batch, size, size, channels),

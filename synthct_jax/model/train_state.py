@@ -11,8 +11,8 @@ from synthct_jax.model.image_pool import ImagePool
 from synthct_jax.parallel import sharding
 from synthct_jax.parallel.halo import SPACE
 
-# mr, ct and for some losses simulated_mr, simulated_ct: images (n, h, w, c), float32 in
-# [-1, 1]; within a step also what `Method.draw_noise` adds.
+# mr, ct and those of `Method.pair_weights`: images (n, h, w, c), float32 in [-1, 1];
+# within a step also what `Method.draw_noise` adds.
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]  # scalars
 Params = dict[str, Any]

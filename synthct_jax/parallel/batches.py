@@ -48,6 +48,7 @@ def open_batches(
             seed=seed,
             global_batch=config.train.global_batch,
             paired=config.method == "supervised",
+            own_pairs=config.loss.paired > 0,
             simulated=simulated,
             start_step=start_step,
             process_index=share,

@@ -121,6 +121,15 @@ def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
     check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
 
 
+def test_run_of_before_there_were_pairs_resumes(tmp_path):
+    config = tiny_config()
+    saved = json.loads(json.dumps(metadata_of(config).to_json()))
+    del saved["config"]["loss"]["paired"], saved["config"]["phantom"]["pairs"]
+    check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
+    del saved["config"]["phantom"]  # as of real scans
+    assert "phantom" not in CheckpointMetadata.from_json(saved).config
+
+
 def test_description_is_refused_when_any_field_was_edited(tmp_path):
     fields = with_digest({"step": 3, **metadata_of(tiny_config()).to_json()})
     path = tmp_path / "checkpoints" / "3" / "config" / "metadata"

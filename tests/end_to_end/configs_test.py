@@ -30,6 +30,16 @@ def test_every_variant_exists_without_contrast_medium(module):
     assert chaos.get_config("in_noncontrast").data.source in SOURCES
 
 
+def test_variants_with_pairs_differ_in_their_number_alone():
+    configs = [phantom.get_config(f"pairs_{n}_in_out") for n in (1, 2, 5, 10)]
+    assert [config.phantom.pairs for config in configs] == [1, 2, 5, 10]
+    for config in configs:
+        with config.unlocked():
+            config.phantom.pairs = 1
+    assert all(config == configs[0] for config in configs)
+    assert configs[0].loss.paired > 0 == phantom.get_config("in_out").loss.paired
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_unknown_variants_and_fields_are_errors(name):
     with pytest.raises(ValueError, match=f"{name}.py has no variant 'inout'.*in_out"):

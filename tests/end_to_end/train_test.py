@@ -145,8 +145,9 @@ def test_checkpoint_with_a_damaged_description_is_set_aside(tmp_path, file):
 def test_anchored_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     config = tiny_config(steps=3, save_every=3, evaluate_every=0)
     config.phantom.update(anatomies=2, scanner="randomised")
-    config.loss.simulated = 10.0
-    folders = dict(data_dir=tiny_run().data_dir, anatomies_dir=tmp_path / "anatomies")
+    config.phantom.update(pairs=1)
+    config.loss.update(simulated=10.0, paired=10.0)
+    folders = {f"{name}_dir": tmp_path / name for name in ("data", "anatomies")}
     assert train.train(config, workdir=tmp_path / "whole", **folders)
     with monkeypatch.context() as patch:
         on_batch_of(
@@ -156,7 +157,8 @@ def test_anchored_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert train.train(config, workdir=tmp_path / "stopped", **folders)
     assert_same_run(tmp_path / "stopped", tmp_path / "whole", step=3)
     rows = read_rows(tmp_path / "whole" / "metrics.jsonl")
-    assert all(row["simulated_ct"] > 0 for row in rows if "cycle_mr" in row)
+    losses = [row for row in rows if "cycle_mr" in row]
+    assert all(row["simulated_ct"] > 0 and row["paired_ct"] > 0 for row in losses)
 
 
 def test_diverged_run_stops_and_names_the_step(tmp_path, monkeypatch):
@@ -262,6 +264,7 @@ def test_validation_without_subjects_is_refused(tmp_path):
         ("model.blocks", 0, "model.blocks is 0, expected 1 or more"),
         ("train.decay_start", 1.5, "train.decay_start is 1.5"),
         ("loss.simulated", 1.0, "loss.simulated is 1.0, and phantom.anatomies 0"),
+        ("loss.paired", 1.0, "loss.paired is 1.0, and phantom.pairs 0: there are no"),
         ("loss.supervised_adversarial", 0.1, "0: method is cyclegan, only supervised"),
     ],
 )

@@ -25,3 +25,11 @@ def test_card_names_the_images_of_the_training(method, anatomies, weight, expect
     subjects = {"subjects": [{"split": "train"}, {"split": "test"}]}
     domains = {"mr": subjects, "ct": subjects}
     assert export._training_data(config.to_dict(), domains) == expected
+
+
+def test_card_names_pairs_of_the_training():
+    config = tiny_config()
+    config.loss.paired = 10.0
+    domains = dict.fromkeys(("mr", "ct"), {"subjects": [{"split": "train"}]})
+    data = export._training_data(config.to_dict(), domains)
+    assert data == f"{OWN}, some of them pairs"

@@ -304,6 +304,17 @@ def test_paired_training_subjects_are_those_of_the_unpaired_mr():
     ]
 
 
+def test_pairs_are_further_people_and_leave_the_others_as_they_are():
+    fields = tiny_phantom().phantom
+    alone = phantom_jobs(fields, 0)
+    fields.pairs = 2
+    more = phantom_jobs(fields, 0)
+    assert more[: len(alone)] == alone
+    pairs = more[len(alone) :]
+    assert [(j.split, j.domains) for j in pairs] == [("train", ("mr", "ct"))] * 2
+    assert len({job.name for job in more}) == len({job.seed for job in more}) == 7
+
+
 def test_workers_do_not_change_a_byte(tmp_path):
     config = tiny_phantom(train_mr=1, train_ct=1, validation=0, test=1)
     for workers in (1, 2):

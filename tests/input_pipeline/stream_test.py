@@ -89,6 +89,55 @@ def test_pairs_of_different_people_are_refused(tiny):
         batches(*tiny, 1, paired=True)
 
 
+def test_few_pairs_stand_beside_the_images_that_there_are_without_them(tmp_path):
+    config = phantom.get_config()
+    config.data.update(size=32, spacing_mm=12.0)
+    config.phantom.update(train_mr=1, train_ct=2, pairs=1)
+    config.phantom.update(validation=0, test=0, slices=4)
+    prepare(config, None, tmp_path / "data", workers=1)
+    opened = tmp_path / "data", plain(config.data)
+    both = batches(*opened, 4, own_pairs=True)
+    alone = [{name: batch[name] for name in ("mr", "ct")} for batch in both]
+    assert_same(alone, batches(*opened, 4))
+    # The only pair comes last in MR, and in CT: each of its slices once an epoch.
+    to_unit = (
+        intensity.mr_to_unit,
+        functools.partial(intensity.hu_to_unit, knots=config.data.ct_knots),
+    )
+    slices = [
+        convert(list(Dataset.open(opened[0]).subjects(domain, "train"))[-1].stored)
+        for domain, convert in zip(("mr", "ct"), to_unit, strict=True)
+    ]
+    orders = []
+    for batch in both:
+        places = [
+            [
+                int(np.flatnonzero((stored == image).all(axis=(1, 2, 3)))[0])
+                for image in batch[f"paired_{domain}"]
+            ]
+            for domain, stored in zip(("mr", "ct"), slices, strict=True)
+        ]
+        assert places[0] == places[1] and sorted(places[0]) == [0, 1, 2, 3]
+        orders.append(tuple(places[0]))
+    assert len(set(orders)) > 1
+    moved = dict(own_pairs=True, process_index=1, process_count=2)
+    of_process = batches(tmp_path / "data", config.data, 4, **moved)
+    assert_same(
+        of_process[2:],
+        batches(tmp_path / "data", config.data, 2, start_step=2, **moved),
+    )
+    whole = batches(tmp_path / "data", config.data, 4, own_pairs=True)
+    second_half = [{name: b[2:] for name, b in batch.items()} for batch in whole]
+    assert_same(second_half, of_process)
+
+
+def test_pairs_that_are_not_there_are_refused_with_what_is(tiny):
+    with pytest.raises(
+        ValueError, match="loss.paired needs.*none: 3 have MR, 3 have CT, 0 have both"
+    ):
+        batches(*tiny, 1, own_pairs=True)
+
+
 def test_batches_are_float32_in_unit_range(tiny):
     (batch,) = batches(*tiny, 1)
     assert batch["mr"].shape == (4, 32, 32, 2) and batch["ct"].shape == (4, 32, 32, 1)

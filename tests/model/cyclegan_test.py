@@ -57,30 +57,45 @@ def test_identity_loss_takes_unequal_channels_and_is_off_by_default():
     assert (losses.identity_input(image[..., :1], 3).ravel() == 1).all()
 
 
-def test_simulated_pairs_add_the_gradient_of_the_supervised_loss():
+def test_pairs_of_both_kinds_add_the_gradients_of_the_supervised_loss():
     rng = np.random.default_rng(1)
-    pairs = {name: rng.permuted(images) for name, images in batch().items()}
-    anchored = batch() | {f"simulated_{name}": image for name, image in pairs.items()}
+    weights = {"simulated": 2.0, "paired": 0.5}
+    pairs = {
+        kind: {name: rng.permuted(images) for name, images in batch().items()}
+        for kind in weights
+    }
+    anchored = batch() | {
+        f"{kind}_{name}": image
+        for kind, images in pairs.items()
+        for name, image in images.items()
+    }
     state = initial(make_cyclegan())
 
-    def gradients(method, images):
+    def gradients(method, *batches):
         gradient = jax.jit(jax.grad(method.generator_loss, has_aux=True))
-        return gradient(state.generators, state.discriminators, images)
+        return [
+            gradient(state.generators, state.discriminators, images)
+            for images in batches
+        ]
 
-    plain, (terms, _) = gradients(make_cyclegan(), anchored)
-    both, (more, _) = gradients(make_cyclegan(**{"loss.simulated": 2.0}), anchored)
-    paired, (error, _) = gradients(
-        Supervised.from_config(config(), platform="any"), pairs
-    )
-    assert more.keys() - terms.keys() == {"simulated_ct"}
-    expected = 2 * error["supervised_ct"]
-    assert float(more["simulated_ct"]) == pytest.approx(float(expected), rel=1e-6)
-    for with_pairs, without, of_pairs in zip(
-        *map(jax.tree.leaves, (both, plain, paired)), strict=True
+    fields = {f"loss.{kind}": weight for kind, weight in weights.items()}
+    ((plain, (terms, _)),) = gradients(make_cyclegan(), anchored)
+    ((both, (more, _)),) = gradients(make_cyclegan(**fields), anchored)
+    supervised = Supervised.from_config(config(), platform="any")
+    (first, (error, _)), (second, (other, _)) = gradients(supervised, *pairs.values())
+    assert more.keys() - terms.keys() == {"simulated_ct", "paired_ct"}
+    for name, expected in (
+        ("simulated_ct", 2 * error["supervised_ct"]),
+        ("paired_ct", 0.5 * other["supervised_ct"]),
+    ):
+        assert float(more[name]) == pytest.approx(float(expected), rel=1e-6)
+    for with_pairs, without, *of_pairs in zip(
+        *map(jax.tree.leaves, (both, plain, first, second)), strict=True
     ):
         scale = float(jnp.abs(with_pairs).max())
         difference = with_pairs - without
-        np.testing.assert_allclose(difference, 2 * of_pairs, rtol=0, atol=1e-5 * scale)
+        expected = 2 * of_pairs[0] + 0.5 * of_pairs[1]
+        np.testing.assert_allclose(difference, expected, rtol=0, atol=1e-5 * scale)
 
 
 def test_ranges_hold_where_the_mr_shows_one_tissue_alone():

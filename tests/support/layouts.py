@@ -36,12 +36,13 @@ def config(
     remat: int = 0,
     bfloat16: int = 0,
 ) -> ConfigDict:
-    """Identity loss, pools and both strides; fsdp has arrays that are large enough."""
+    """Identity, pairs, pools, both strides; fsdp has arrays that are large enough."""
     config = tiny_config(pool_size=16, global_batch=BATCH, accumulate=accumulate)
     config.data.size = SIZE
     config.model.update(width=12, discriminator_width=12, remat=bool(remat))
     config.model.dtype = "bfloat16" if bfloat16 else "float32"
     config.loss.identity = 0.5
+    config.loss.paired = 2.0
     config.mesh.update(data=data, fsdp=fsdp, space=space)
     return config
 
@@ -86,8 +87,9 @@ def batches(steps: int):
     dtype = np.dtype(jnp.zeros(()).dtype)
     for _ in range(steps):
         yield {
-            "mr": rng.uniform(-1, 1, (BATCH, SIZE, SIZE, 2)).astype(dtype),
-            "ct": rng.uniform(-1, 1, (BATCH, SIZE, SIZE, 1)).astype(dtype),
+            f"{kind}{name}": rng.uniform(-1, 1, (BATCH, SIZE, SIZE, c)).astype(dtype)
+            for kind in ("", "paired_")
+            for name, c in (("mr", 2), ("ct", 1))
         }
 
 
