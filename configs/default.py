@@ -155,6 +155,7 @@ def get_config() -> ConfigDict:
     """Return the default configuration, locked."""
     config = ConfigDict()
     # cyclegan: unpaired. supervised: the generator alone, on pairs, for comparison.
+    # distilled: the generator alone, on the MR and the CT of train.distil_from.
     config.method = "cyclegan"
     config.seed = 0  # draws weights, data order, augmentation, replay pools, phantoms
 
@@ -211,7 +212,7 @@ def get_config() -> ConfigDict:
     loss.fat_threshold = 0.0
     # Standard deviations, in [-1, 1], of noise on to_ct(mr) and to_mr(ct) before they
     # are translated back. noise_mr is also the relative standard deviation of a random
-    # gain and bias field.
+    # gain and bias field. With method=distilled it is of the MR that the network sees.
     loss.noise_ct = 0.0
     loss.noise_mr = 0.0
     # As a fraction of the cycle weights. With unequal channel counts the image of the
@@ -229,6 +230,10 @@ def get_config() -> ConfigDict:
     train.steps = 200_000
     # Model file, or the name of a shipped model, whose weights to_ct starts from.
     train.init_from = ""  # "": random weights
+    # For method=distilled, the teacher: folder of a run or an ensemble, or a model as
+    # for init_from. Each CT is the mean of its networks and of so many views.
+    train.distil_from = ""
+    train.distil_views = 8  # see translate.views
     train.global_batch = 8  # images of each domain, over all devices
     train.accumulate = 1  # microbatches of a batch, in sequence: less memory, same step
     train.learning_rate = 2e-4

@@ -27,6 +27,7 @@ from synthct_jax.checkpoint.metadata import (
 )
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.samples import make_sampler
+from synthct_jax.inference.teacher import TEACHER_CT, load_teacher, write_targets
 from synthct_jax.model import methods
 from synthct_jax.model.ranges import check_ranges, check_relations
 from synthct_jax.model.step import compile_step, make_init, make_step
@@ -67,6 +68,7 @@ def train(
     method = methods.from_config(config, mesh=mesh)
     check_relations(config, size_multiple=method.size_multiple)
     check_start(config, workdir)
+    teacher = load_teacher(config, workdir)
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)
@@ -98,7 +100,10 @@ def train(
             state = init(method.initial_key(config.seed))
             if config.train.init_from:
                 state = start_from(state, config)
-        del init  # with its program, 0.1 GiB at full size on a CPU
+            if teacher and run.primary:
+                write_targets(teacher, dataset, workdir)
+        processes.barrier("the teacher's CT are there")
+        del init, teacher  # with a program, 0.1 GiB at full size on a CPU
         logging.info(
             "%d parameters in the generators, %d in the discriminators",
             parameter_overview.count_parameters(state.generators),
@@ -115,6 +120,7 @@ def train(
             dataset,
             mesh,
             anatomies_dir=anatomies_dir,
+            targets=workdir / TEACHER_CT if config.train.distil_from else None,
             start_step=run.start,
         )
         run.callback(batches.close)

@@ -11,7 +11,7 @@ import numpy as np
 from input_pipeline import intensity
 from input_pipeline.body import body_mask
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
-from input_pipeline.dataset.storage import SelectedSlices, open_domain
+from input_pipeline.dataset.storage import SelectedSlices, SlicesOfFile, open_domain
 from input_pipeline.dataset.stream import add_pairs, read_ahead, stream_pairs
 from input_pipeline.volume import MODALITY
 
@@ -153,6 +153,7 @@ class Dataset:
         paired: bool = False,
         own_pairs: bool = False,
         simulated: grain.MapDataset | None = None,
+        targets: Path | None = None,
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
@@ -170,6 +171,8 @@ class Dataset:
                 streams are independent.
             own_pairs: pairs of the training subjects with MR and CT on one grid, beside
                 the others as 'paired_mr' and 'paired_ct'.
+            targets: .npy file of HU, a slice for each MR slice: in place of the CT, and
+                paired.
             simulated: endless pairs {'mr', 'ct'}: in place of the data's own if they
                 are paired, else beside them as 'simulated_mr' and 'simulated_ct'.
 
@@ -196,8 +199,10 @@ class Dataset:
         if simulated is not None and paired:
             samples = simulated
         else:
-            slices = (open_domain(self.folder, d, "train") for d in ("mr", "ct"))
-            samples = stream(*slices, seed=seed, paired=paired)
+            mr, ct = (open_domain(self.folder, d, "train") for d in ("mr", "ct"))
+            if targets is not None:
+                ct, paired = SlicesOfFile(targets), True
+            samples = stream(mr, ct, seed=seed, paired=paired)
             if simulated is not None:
                 samples = add_pairs(samples, "simulated", simulated)
         if own_pairs:

@@ -92,6 +92,22 @@ class SelectedSlices(Sequence[dict]):
         return self._slices[self._places[index]]
 
 
+class SlicesOfFile(Sequence[dict]):
+    """Slices of a .npy file, (n, rows, columns, channels).
+
+    The file is opened for each: an open one would be copied to worker processes.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __len__(self) -> int:
+        return len(np.load(self._path, mmap_mode="r"))
+
+    def __getitem__(self, index: int) -> dict:
+        return {"image": np.array(np.load(self._path, mmap_mode="r")[index])}
+
+
 def open_domain(data_dir: str | Path, domain: str, split: str) -> Sequence[dict]:
     """Return a random-access source of a split's slices.
 

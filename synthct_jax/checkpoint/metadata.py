@@ -51,6 +51,8 @@ _ADDED = {
     "loss.noise_mr": 0.0,
     "loss.paired": 0.0,
     "phantom.pairs": 0,
+    "train.distil_from": "",
+    "train.distil_views": 8,
 }
 
 

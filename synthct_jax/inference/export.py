@@ -119,6 +119,8 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
     if simulates_pairs(ConfigDict(config)):
         drawn = f"simulated scans of {config['phantom']['anatomies']} drawn people"
         sources = [drawn] if config["method"] == "supervised" else [own, drawn]
+    if teacher := config["train"]["distil_from"]:
+        sources.append(f"the CT that {Path(teacher).stem} makes of these MR")
     if start := config["train"]["init_from"]:
         sources.append(f"from the weights of {Path(start).stem} on")
     return "; ".join(sources)

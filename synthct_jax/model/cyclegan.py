@@ -18,10 +18,9 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from input_pipeline.intensity import Knots
-from synthct_jax.model import losses
+from synthct_jax.model import losses, noise
 from synthct_jax.model.method import Method
 from synthct_jax.model.train_state import Batch, Metrics, Params
 
@@ -60,21 +59,15 @@ class CycleGan(Method):
 
     def draw_noise(self, batch: Batch, key: jax.Array) -> Batch:
         """Return noise for the synthetic images of both cycles, and gain for MR."""
-        names = ("ct", "mr", "gain", "bias")
+        names = ("ct", *noise.KEYS)
         keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
-        noise = {}
+        drawn = {}
         if self.noise_ct:
             normal = jax.random.normal(keys["ct"], batch["ct"].shape)
-            noise["noise_ct"] = self.noise_ct * normal
+            drawn["noise_ct"] = self.noise_ct * normal
         if self.noise_mr:
-            normal = jax.random.normal(keys["mr"], batch["mr"].shape)
-            noise["noise_mr"] = self.noise_mr * normal
-            n, h, w, _ = batch["mr"].shape
-            bias = jax.random.normal(keys["bias"], (n, 4, 4, 1))
-            bias = jax.image.resize(bias, (n, h, w, 1), "cubic")
-            gain = jax.random.normal(keys["gain"], (n, 1, 1, 1))
-            noise["gain_mr"] = (1 + self.noise_mr * gain) * (1 + self.noise_mr * bias)
-        return noise
+            drawn |= noise.draw_mr_noise(batch["mr"].shape, self.noise_mr, keys)
+        return drawn
 
     def generator_loss(
         self,
@@ -101,8 +94,7 @@ class CycleGan(Method):
         }
         (cycled_mr,) = to_mr(synthetic_ct + batch.get("noise_ct", 0))
         if self.noise_mr:
-            synthetic_mr = (synthetic_mr + 1) * batch["gain_mr"] - 1
-            synthetic_mr = jnp.clip(synthetic_mr + batch["noise_mr"], -1, 1)
+            synthetic_mr = noise.add_mr_noise(synthetic_mr, batch)
         mr_of_pairs = (batch[f"{pairs}_mr"] for pairs in self.pair_weights)
         cycled_ct, *ct_of_pairs = to_ct(synthetic_mr, *mr_of_pairs)
         terms["cycle_mr"] = self.cycle_mr * losses.mean_absolute(cycled_mr, mr)

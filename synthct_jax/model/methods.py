@@ -1,4 +1,4 @@
-"""The methods that can be trained: CycleGAN, supervised network, ensembles of them."""
+"""The methods that can be trained: CycleGAN, networks taught by pairs or a teacher."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from jax.sharding import Mesh
 
 from input_pipeline.ranges import check_choice
 from synthct_jax.model.cyclegan import CycleGan
+from synthct_jax.model.distilled import Distilled
 from synthct_jax.model.ensemble import Ensemble, Trainable
 from synthct_jax.model.supervised import Supervised
 
-_METHODS = {"cyclegan": CycleGan, "supervised": Supervised}
+_METHODS = {"cyclegan": CycleGan, "supervised": Supervised, "distilled": Distilled}
 
 
 def from_config(

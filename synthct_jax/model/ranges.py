@@ -11,7 +11,8 @@ from input_pipeline.ranges import (
     check_numbers,
 )
 
-# `choose_mesh` checks the numbers of the mesh, `views_of` that of the views.
+# `choose_mesh` checks the numbers of the mesh, `views_of` that of the views, and
+# `load_teacher` that of the teacher's.
 RANGES = DATA_RANGES | {
     "model.width": ONE_OR_MORE,
     "model.blocks": ONE_OR_MORE,
@@ -71,19 +72,25 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
                 f"{size_multiple}: model.downsamplings is {config.model.downsamplings}"
             )
     readers = {
-        "simulated": "cyclegan",
-        "paired": "cyclegan",
-        "tissue_ranges": "cyclegan",
-        "noise_ct": "cyclegan",
-        "noise_mr": "cyclegan",
-        "supervised_adversarial": "supervised",
+        "simulated": ("cyclegan",),
+        "paired": ("cyclegan",),
+        "tissue_ranges": ("cyclegan",),
+        "noise_ct": ("cyclegan",),
+        "noise_mr": ("cyclegan", "distilled"),
+        "supervised_adversarial": ("supervised",),
     }
-    for name, reader in readers.items():
-        if config.loss[name] and config.method != reader:
+    for name, methods in readers.items():
+        if config.loss[name] and config.method not in methods:
             raise ValueError(
                 f"loss.{name} is {config.loss[name]}, expected 0: method is "
-                f"{config.method}, only {reader} reads it"
+                f"{config.method}, only {' or '.join(methods)} reads it"
             )
+    if (config.method == "distilled") != bool(config.train.distil_from):
+        raise ValueError(
+            f"method is {config.method} and train.distil_from "
+            f"{config.train.distil_from!r}, expected distilled with a run or a model, "
+            "or another method without"
+        )
     if config.loss.tissue_ranges and "t2" in config.data.mr_channels:
         raise ValueError(
             f"loss.tissue_ranges is {config.loss.tissue_ranges}, expected 0: the "

@@ -31,6 +31,7 @@ def open_batches(
     mesh: Mesh,
     *,
     anatomies_dir: Path,
+    targets: Path | None = None,
     start_step: int = 0,
 ) -> Batches:
     """Return this process' share of endless batches, from `start_step` on.
@@ -50,6 +51,7 @@ def open_batches(
             paired=config.method == "supervised",
             own_pairs=config.loss.paired > 0,
             simulated=simulated,
+            targets=targets,
             start_step=start_step,
             process_index=share,
             process_count=shares,

@@ -121,10 +121,12 @@ def test_configuration_read_from_json_is_the_same_experiment(tmp_path):
     check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
 
 
-def test_run_of_before_there_were_pairs_resumes(tmp_path):
+def test_run_of_before_pairs_and_teachers_resumes(tmp_path):
     config = tiny_config()
     saved = json.loads(json.dumps(metadata_of(config).to_json()))
     del saved["config"]["loss"]["paired"], saved["config"]["phantom"]["pairs"]
+    for name in ("distil_from", "distil_views"):
+        del saved["config"]["train"][name]
     check_resumable(CheckpointMetadata.from_json(saved), metadata_of(config), tmp_path)
     del saved["config"]["phantom"]  # as of real scans
     assert "phantom" not in CheckpointMetadata.from_json(saved).config

@@ -33,3 +33,10 @@ def test_card_names_pairs_of_the_training():
     domains = dict.fromkeys(("mr", "ct"), {"subjects": [{"split": "train"}]})
     data = export._training_data(config.to_dict(), domains)
     assert data == f"{OWN}, some of them pairs"
+
+
+def test_card_names_the_teacher():
+    config = tiny_config(distil_from="runs/ensemble")
+    domains = dict.fromkeys(("mr", "ct"), {"subjects": [{"split": "train"}]})
+    data = export._training_data(config.to_dict(), domains)
+    assert data == f"{OWN}; the CT that ensemble makes of these MR"

@@ -19,6 +19,7 @@ from synthct_jax.model.ranges import RANGES, check_ranges
 
 # Checked with the devices that there are, and with the network's stride.
 ELSEWHERE = {"mesh.data", "mesh.fsdp", "mesh.space", "mesh.seeds", "translate.views"}
+ELSEWHERE |= {"train.distil_views"}
 
 # For each range: numbers in it, numbers outside.
 SAMPLES = {
