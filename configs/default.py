@@ -97,6 +97,10 @@ def add_phantom(config: ConfigDict, *, contrast: str) -> None:
     # every volume, and for every sample of the anatomies.
     phantom.scanner = "reference"
     phantom.anatomy = "reference"  # or varied
+    # Lesions of liver and kidneys in training images: both, mr, ct or none; then every
+    # second person for validation and test has some. "": nobody has any.
+    phantom.train_lesions = ""
+    phantom.ct_offset_mm = 0.0  # height of unpaired training CT above the other volumes
     # People whose label maps are drawn once and acquired anew for every sample, as
     # pairs for method=supervised or loss.simulated; 0: none.
     phantom.anatomies = 0

@@ -7,8 +7,10 @@ contrast medium in the CT; the same with _noncontrast, without. anatomy_in_out,
 anatomy_in and anatomy_out add what keeps the anatomy (default.keep_anatomy).
 supervised_in and so on train on pairs, for comparison. pairs_1_in_out to
 pairs_10_in_out add that many people with MR and CT on one grid to the unpaired scans.
-Data are drawn into --data_dir (RUN/data by default) at the first start. docs/results.md
-has errors and times.
+lesions_both, lesions_mr, lesions_ct and lesions_none are in_out with lesions in the
+training images of both kinds, of one, or of none, and in half of the others. Data are
+drawn into --data_dir (RUN/data by default) at the first start. docs/results.md has
+errors and times.
 """
 
 from ml_collections import ConfigDict
@@ -22,8 +24,9 @@ ANATOMY = {
 }
 # Unpaired scans and a few pairs: the number of people with both images.
 PAIRS = {f"pairs_{count}_in_out": count for count in (1, 2, 5, 10)}
+LESIONS = {f"lesions_{where}": where for where in ("both", "mr", "ct", "none")}
 VARIANTS = default.MR_INPUTS | default.NONCONTRAST | SUPERVISED | ANATOMY
-VARIANTS |= dict.fromkeys(PAIRS, default.MR_INPUTS["in_out"])
+VARIANTS |= dict.fromkeys([*PAIRS, *LESIONS], default.MR_INPUTS["in_out"])
 
 
 def get_config(variant: str = "in_out") -> ConfigDict:
@@ -38,6 +41,8 @@ def get_config(variant: str = "in_out") -> ConfigDict:
 
     contrast = "non_contrast" if variant in default.NONCONTRAST else "portal_venous"
     default.add_phantom(config, contrast=contrast)
+    if variant in LESIONS:
+        config.phantom.train_lesions = LESIONS[variant]
 
     default.shrink(config)
     if variant in ANATOMY:

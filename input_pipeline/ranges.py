@@ -44,6 +44,8 @@ DATA_RANGES = {
     "phantom.test": ZERO_OR_MORE,
     "phantom.slices": ONE_OR_MORE,
     "phantom.slice_mm": ABOVE_ZERO,
+    # Beyond, the reference anatomy is not drawn.
+    "phantom.ct_offset_mm": Range(lambda x: -50 <= x <= 80, "-50 to 80"),
     "phantom.anatomies": ZERO_OR_MORE,
 }
 

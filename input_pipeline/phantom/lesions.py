@@ -1,6 +1,7 @@
 """Findings of the varied anatomy: cysts, tumours, stones, fluid, hernias, clips.
 
 The share of people with each is chosen so that training sees it often enough.
+`add_lesions` gives the reference anatomy lesions where a configuration wants them.
 """
 
 import numpy as np
@@ -12,6 +13,41 @@ from input_pipeline.phantom.painting import paint_shape
 from input_pipeline.phantom.tissues import LABELS
 
 _KIDNEY = ("kidney_cortex", "kidney_medulla")
+# Tissues of an organ, kinds of its lesions, least and largest number and radius in mm:
+# chosen, large enough to have voxels of their own at 4 mm.
+_ADDED = (
+    (("liver",), ("fluid", "pale_tumour"), (3, 6), (11.0, 20.0)),
+    (_KIDNEY, ("fluid", "vascular_tumour"), (2, 4), (9.0, 14.0)),
+)
+_ADDED_DEPTH_MM = 5.0  # least depth of a centre in its organ, along each axis
+
+
+def add_lesions(
+    rng: np.random.Generator,
+    labels: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """Paint cysts and tumours into the liver and the kidneys of drawn labels, in place.
+
+    All that is not in these lesions stays as it is. Labels and axes are those of
+    `anatomy.draw_labels`.
+    """
+    for tissues, kinds, (fewest, most), (least_mm, most_mm) in _ADDED:
+        organ = np.isin(labels, [LABELS[name] for name in tissues])
+        reach = [np.searchsorted(a, a[0] + _ADDED_DEPTH_MM, "right") - 1 for a in axes]
+        window = [2 * int(steps) + 1 for steps in reach]
+        places = np.argwhere(scipy.ndimage.minimum_filter(organ, window))
+        if not len(places):
+            continue
+        for _ in range(int(rng.integers(fewest, most + 1))):
+            centre = places[rng.integers(len(places))]
+            radii = rng.uniform(least_mm, most_mm) * rng.uniform(0.85, 1.15, 3)
+            z, y, x = (
+                ((axis - axis[place]) / radius) ** 2
+                for axis, place, radius in zip(axes, centre, radii, strict=True)
+            )
+            inside = z[:, None, None] + y[:, None] + x < 1
+            labels[organ & inside] = LABELS[str(rng.choice(kinds))]
 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:

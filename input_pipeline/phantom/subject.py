@@ -9,6 +9,7 @@ from input_pipeline.phantom import ct, mr, scanners, shapes
 from input_pipeline.phantom.anatomy import draw_labels
 from input_pipeline.phantom.build import draw_build
 from input_pipeline.phantom.examination import draw_examination
+from input_pipeline.phantom.lesions import add_lesions
 from input_pipeline.ranges import check_choice
 
 # Largest sub-voxels in plane and along the slices. They resolve cortical bone
@@ -50,6 +51,8 @@ def draw_subject(
     contrast: str = "non_contrast",
     scanner: str = "reference",
     anatomy: str = "reference",
+    lesions: bool = False,
+    level_mm: float = 0.0,
 ) -> PhantomSubject:
     """Draw a random subject; the same arguments give the same voxels.
 
@@ -66,6 +69,8 @@ def draw_subject(
         scanner: one of `scanners.NAMES`; 'randomised' draws one.
         anatomy: one of `build.ANATOMIES`: the abdomens that results are measured on, or
             patients of greater variety.
+        lesions: add cysts and tumours of liver and kidneys; nothing else changes.
+        level_mm: height of the volume above where it is by default.
     """
     check_choice("scanner", scanner, scanners.NAMES)
     check_choice("contrast", contrast, ct.CONTRASTS)
@@ -74,8 +79,8 @@ def draw_subject(
             f"size {size}, spacing_mm {spacing_mm}, slices {slices} and slice_mm "
             f"{slice_mm} must all be positive"
         )
-    shape_rng, mr_rng, ct_rng, texture_rng = (
-        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)
+    shape_rng, mr_rng, ct_rng, texture_rng, lesion_rng = (
+        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(5)
     )
     plane = shapes.centres(size, spacing_mm)
     axes = (shapes.centres(slices, slice_mm), plane, plane)
@@ -84,18 +89,20 @@ def draw_subject(
     factors = (along, in_plane, in_plane)
     fine_plane = shapes.centres(size * in_plane, spacing_mm / in_plane)
     fine_axes = (
-        shapes.centres(slices * along, slice_mm / along),
+        shapes.centres(slices * along, slice_mm / along) + np.float32(level_mm),
         fine_plane,
         fine_plane,
     )
     build = draw_build(shape_rng, anatomy)
     fine = draw_labels(shape_rng, build, fine_axes)
+    if lesions:
+        add_lesions(lesion_rng, fine, fine_axes)
     fat_fractions = {
         "liver": build.liver_fat_fraction,
         "marrow": build.marrow_fat_fraction,
     }
     affine = np.diag([-spacing_mm, -spacing_mm, slice_mm, 1.0])
-    affine[:3, 3] = -plane[0], -plane[0], axes[0][0]
+    affine[:3, 3] = -plane[0], -plane[0], axes[0][0] + level_mm
     if scanner == "reference":
         texture = shapes.blurred_noise(
             texture_rng, (slices, size, size), 3.0 / spacing_mm

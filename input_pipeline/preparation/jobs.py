@@ -171,7 +171,8 @@ class PhantomJob(Job):
 
     Attributes:
         domains: of 'mr', 'ct' and 'labels', those to store.
-        seed, slices, slice_mm, contrast, scanner, anatomy: as for `draw_subject`.
+        seed, slices, slice_mm, contrast, scanner, anatomy, lesions, level_mm: as for
+            `draw_subject`.
     """
 
     domains: tuple[str, ...]
@@ -181,6 +182,8 @@ class PhantomJob(Job):
     contrast: str
     scanner: str
     anatomy: str
+    lesions: bool = False
+    level_mm: float = 0.0
 
     def store(self, slice_format: SliceFormat, folder: Path) -> list[StoredVolume]:
         """Draw the subject and store its slices in each of its domains."""
@@ -195,6 +198,8 @@ class PhantomJob(Job):
             contrast=self.contrast,
             scanner=self.scanner,
             anatomy=self.anatomy,
+            lesions=self.lesions,
+            level_mm=self.level_mm,
         )
         channels = [MR_CHANNELS.index(name) for name in slice_format.mr_channels]
         images = {"mr": subject.mr[..., channels], "ct": subject.ct_hu[..., None]}

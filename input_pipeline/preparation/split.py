@@ -7,7 +7,11 @@ import numpy as np
 
 from input_pipeline.dataset.manifest import SPLITS
 from input_pipeline.preparation.jobs import PhantomJob, ScanJob
+from input_pipeline.ranges import check_choice
 from input_pipeline.scans import layout
+
+TRAIN_LESIONS = ("", "both", "mr", "ct", "none")
+"""Training images with added lesions; "": nobody has any, in whichever split."""
 
 
 def split_subjects(
@@ -98,7 +102,12 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
         phantom: `config.phantom`.
         paired: the MR training subjects have their CT as well and the others are not
             drawn. All who are drawn are the same people as without.
+
+    Raises:
+        ValueError: `phantom.train_lesions` is unknown, or does not go with the anatomy
+            or with pairs.
     """
+    _check_lesions(phantom, paired=paired)
     everything = ("mr", "ct", "labels")
     groups = (
         (phantom.train_mr, "train", ("mr", "ct") if paired else ("mr",)),
@@ -108,7 +117,9 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
         (phantom.pairs, "train", ("mr", "ct")),
     )
     people = [
-        (split, domains) for count, split, domains in groups for _ in range(count)
+        (split, domains, _has_lesions(phantom.train_lesions, split, domains, place))
+        for count, split, domains in groups
+        for place in range(count)
     ]
     return [
         PhantomJob(
@@ -121,7 +132,34 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
             contrast=phantom.contrast,
             scanner=phantom.scanner,
             anatomy=phantom.anatomy,
+            lesions=lesions,
+            level_mm=float(phantom.ct_offset_mm) if domains == ("ct",) else 0.0,
         )
-        for number, (split, domains) in enumerate(people)
+        for number, (split, domains, lesions) in enumerate(people)
         if domains
     ]
+
+
+def _check_lesions(phantom, *, paired: bool) -> None:
+    where = phantom.train_lesions
+    check_choice("phantom.train_lesions", where, TRAIN_LESIONS)
+    if where and phantom.anatomy == "varied":
+        raise ValueError(
+            f"phantom.train_lesions is {where!r}, expected '' with phantom.anatomy="
+            "varied: its people have lesions of their own"
+        )
+    if where in ("mr", "ct") and (paired or phantom.pairs):
+        raise ValueError(
+            f"phantom.train_lesions is {where!r}, expected '', 'both' or 'none' with "
+            "method=supervised or phantom.pairs: a pair shows the same person"
+        )
+
+
+def _has_lesions(where: str, split: str, domains: Sequence[str], place: int) -> bool:
+    """Return whether a person of a split has added lesions.
+
+    Without training every second person has, so that erasing and inventing can be told.
+    """
+    if split == "train":
+        return where == "both" or where in domains
+    return bool(where) and place % 2 == 0

@@ -53,6 +53,8 @@ _ADDED = {
     "phantom.pairs": 0,
     "train.distil_from": "",
     "train.distil_views": 8,
+    "phantom.train_lesions": "",
+    "phantom.ct_offset_mm": 0.0,
 }
 
 
@@ -297,7 +299,7 @@ def check_resumable(
 def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration from JSON with lists as tuples and every field.
 
-    A field of `_ADDED` that is missing gets the value of before it was added.
+    A field of `_ADDED` that its section lacks gets the value of before it was added.
 
     Raises:
         ValueError: another field is missing; names it.
@@ -305,7 +307,7 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     config = lists_to_tuples(dict(config))
     for name, value in _ADDED.items():
         section, field = name.split(".")
-        if section in config:
+        if section in config:  # only phantoms have one of their own
             config[section] = {field: value} | config[section]
     lacking = sorted(flatten(get_config().to_dict()).keys() - flatten(config).keys())
     if lacking:

@@ -16,6 +16,7 @@ from synthct_jax.checkpoint.metadata import (
     best_step,
     check_resumable,
     choose_step,
+    complete_config,
     damaged_on_error,
     list_steps,
     read_metadata,
@@ -171,3 +172,13 @@ def test_other_training_data_are_refused(tmp_path):
         ValueError, match="1 ct subjects and 5 slices; /elsewhere has 1"
     ):
         check_resumable(saved, current, tmp_path)
+
+
+def test_configurations_of_before_a_field_are_read_with_what_it_was():
+    config = tiny_config().to_dict()
+    before = copy.deepcopy(config)
+    for field in ("train_lesions", "ct_offset_mm"):
+        del before["phantom"][field]
+    assert complete_config(before) == config
+    del before["phantom"]  # a training on scans
+    assert "phantom" not in complete_config(before)

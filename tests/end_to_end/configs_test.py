@@ -46,3 +46,12 @@ def test_unknown_variants_and_fields_are_errors(name):
         FILES[name].get_config("inout")
     with pytest.raises(AttributeError):
         FILES[name].get_config().data.sise = 1
+
+
+def test_variants_differ_in_the_training_images_with_lesions():
+    configs = {v: phantom.get_config(v) for v in phantom.LESIONS}
+    where = [config.phantom.train_lesions for config in configs.values()]
+    assert where == ["both", "mr", "ct", "none"]
+    for config in configs.values():
+        config.phantom.train_lesions = ""
+        assert config == phantom.get_config()

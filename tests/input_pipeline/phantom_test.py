@@ -101,6 +101,28 @@ def test_reference_anatomy_stays_as_it_is(plain):
     np.testing.assert_allclose(sums, PLAIN_SUMS, rtol=1e-4)
 
 
+def test_lesions_are_added_to_liver_and_kidneys_and_to_nothing_else(enhanced):
+    ill = draw_subject(SEED, **SMALL, contrast="portal_venous", lesions=True)
+    lesions = _where(ill, "fluid", "pale_tumour", "vascular_tumour")
+    organs = ("liver", "kidney_cortex", "kidney_medulla")
+    assert lesions.sum() > 40
+    # A voxel of a lesion and another tissue may go to the latter.
+    assert np.mean(_where(enhanced, *organs)[lesions]) > 0.9
+    far = ~scipy.ndimage.binary_dilation(lesions, np.ones((3, 3, 3)))
+    for field in ("ct_hu", "mr", "labels"):
+        before, after = getattr(enhanced, field)[far], getattr(ill, field)[far]
+        assert np.mean(before != after) < 0.005
+    liver = _inside(ill, "liver")
+    for name in ("fluid", "pale_tumour"):
+        assert ill.ct_hu[_inside(ill, name)].mean() < ill.ct_hu[liver].mean() - 20
+
+
+def test_higher_volume_shows_more_lung_in_its_place_in_space(plain):
+    higher = draw_subject(SEED, **SMALL, level_mm=40.0)
+    assert higher.affine[2, 3] == plain.affine[2, 3] + 40
+    assert _where(higher, "lung").sum() > 1.5 * _where(plain, "lung").sum()
+
+
 @pytest.fixture(scope="module")
 def varied():
     """Return the labels of whole varied people on one grid of 10 x 5 x 5 mm."""

@@ -315,6 +315,45 @@ def test_pairs_are_further_people_and_leave_the_others_as_they_are():
     assert len({job.name for job in more}) == len({job.seed for job in more}) == 7
 
 
+@pytest.mark.parametrize("where", ["", "both", "mr", "ct", "none"])
+def test_training_lesions_are_where_asked_and_in_half_of_the_others(where):
+    fields = tiny_phantom(validation=2, test=4, train_lesions=where).phantom
+    jobs = phantom_jobs(fields, 0)
+    lesions = {
+        domain: {
+            j.lesions for j in jobs if (j.split, j.domains) == ("train", (domain,))
+        }
+        for domain in ("mr", "ct")
+    }
+    assert lesions == {d: {where in ("both", d)} for d in ("mr", "ct")}
+    half = [job.lesions for job in jobs if job.split != "train"]
+    assert half == [True, False] * 3 if where else not any(half)
+    without = phantom_jobs(tiny_phantom(validation=2, test=4).phantom, 0)
+    assert [job.seed for job in jobs] == [job.seed for job in without]
+
+
+@pytest.mark.parametrize(
+    ("fields", "paired", "message"),
+    [
+        ({"train_lesions": "MR"}, False, "train_lesions is 'MR', expected one of"),
+        ({"train_lesions": "ct", "anatomy": "varied"}, False, "phantom.anatomy=varied"),
+        ({"train_lesions": "mr"}, True, "phantom.pairs: a pair shows the same"),
+        ({"train_lesions": "ct", "pairs": 1}, False, "a pair shows the same person"),
+    ],
+)
+def test_lesions_that_make_no_sense_are_refused(fields, paired, message):
+    with pytest.raises(ValueError, match=message):
+        phantom_jobs(tiny_phantom(**fields).phantom, 0, paired=paired)
+
+
+def test_only_unpaired_training_ct_are_higher():
+    jobs = phantom_jobs(tiny_phantom(ct_offset_mm=30.0).phantom, 0)
+    higher = {(job.split, job.domains) for job in jobs if job.level_mm == 30}
+    assert higher == {("train", ("ct",))}
+    with pytest.raises(ValueError, match="phantom.ct_offset_mm is 90.*-50 to 80"):
+        prepare(tiny_phantom(ct_offset_mm=90.0), None, "nowhere")
+
+
 def test_workers_do_not_change_a_byte(tmp_path):
     config = tiny_phantom(train_mr=1, train_ct=1, validation=0, test=1)
     for workers in (1, 2):
