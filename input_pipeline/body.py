@@ -66,13 +66,13 @@ def body_mask(
         body |= _enclosed(body)
     else:
         body = _largest(body)
-    body = _fill(body)
+    body = fill_holes(body)
 
     cross = _disc(1)[None]
     wide = scipy.ndimage.binary_dilation(body, cross)
     core = scipy.ndimage.binary_erosion(body, cross, border_value=1)
     wide, core = (_expand(mask, step, image.shape) for mask in (wide, core))
-    return _fill(core | (wide & (image > level)))
+    return fill_holes(core | (wide & (image > level)))
 
 
 def _bright_share(voxels: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ def _enclosed(mask: np.ndarray) -> np.ndarray:
     return inside
 
 
-def _fill(mask: np.ndarray) -> np.ndarray:
+def fill_holes(mask: np.ndarray) -> np.ndarray:
     """Fill the holes of each slice: all but the air connected to its corner.
 
     SciPy's binary_fill_holes takes five times as long. Only the bounding box of the

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
+from input_pipeline.body import fill_holes
 from input_pipeline.dataset.dataset import Dataset, SubjectVolume
+from input_pipeline.intensity import AIR_HU
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,8 @@ class EvaluationSubject(SubjectVolume):
 
     Attributes:
         reference_ct: (slices, rows, columns) HU; None where it is not known.
-        labels: (slices, rows, columns); None where the tissues are not known.
+        labels: (slices, rows, columns), 0 outside the body; None where the tissues are
+            not known.
     """
 
     reference_ct: np.ndarray | None = None
@@ -36,7 +39,9 @@ def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
     """Yield all MR subjects of a split; those with a CT on their grid have a reference.
 
     The same name in MR and CT is the same person. That both show the same breath is
-    taken for granted where somebody has put them on one grid.
+    taken for granted where somebody has put them on one grid. Labels are 0 where the
+    stored reference CT shows no body: preparation has made air of what lies outside
+    its own outline, such as the rim of the skin.
 
     Raises:
         ValueError: MR, CT and labels of a subject differ in name or shape.
@@ -63,6 +68,9 @@ def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
                     f"{other.name} {other.stored.shape} do not belong together"
                 )
             images[domain] = other.stored[..., 0]
+        if "labels" in images:
+            shown = fill_holes(images["ct"] > AIR_HU)
+            images["labels"] = np.where(shown, images["labels"], 0)
         yield EvaluationSubject(
             **{f.name: getattr(mr, f.name) for f in dataclasses.fields(mr)},
             reference_ct=images.get("ct"),

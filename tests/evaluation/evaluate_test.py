@@ -20,6 +20,7 @@ from synthct_jax.evaluation import (
     validation,
 )
 from synthct_jax.evaluation.ct_methods import Model
+from synthct_jax.evaluation.subjects import read_subjects
 from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.intervals import Interval
 
@@ -419,3 +420,19 @@ def test_validation_skips_slices_without_a_body():
 
     assert validate_without_bodies("person_4")["mae"] == 30
     assert list(validate_without_bodies("person_5", "person_6")) == ["frechet_haar"]
+
+
+def test_only_what_the_reference_ct_shows_counts_as_body():
+    """The mask of the CT cuts a part of the skin away; gas inside stays."""
+    data, _ = made_up_data(test=1)
+    (name,) = (s.name for s in data["dataset"].manifest.domains["mr"].of_split("test"))
+    images = data["dataset"].images[name]
+    labels, ct = images["labels"][..., 0], images["ct"][..., 0]
+    cut = labels > 0
+    cut[..., :-1] &= labels[..., 1:] == 0
+    gas = np.zeros_like(cut)
+    gas[:, 15:17, 15:17] = True
+    images["ct"] = np.where(cut | gas, -1024, ct)[..., None]
+    (subject,) = read_subjects(**data)
+    assert cut.sum() > 0
+    np.testing.assert_array_equal(subject.body, (labels > 0) & ~cut)
