@@ -189,7 +189,7 @@ def compute(
     real, middle_slices = _summarise_real_ct(dataset, real_split, inception)
     named_methods, warnings = ct_methods.by_name(model, dataset)
 
-    measured = _Measurements(model, manifest.label_names, inception)
+    measured = _Measurements(model, inception)
     countdown = Countdown(len(manifest.domains["mr"].of_split(split)), "subjects")
     for subject in read_subjects(dataset, split):
         _check_body(subject, dataset.folder)
@@ -251,10 +251,8 @@ def compute(
 class _Measurements:
     """Measurements collected while subjects are evaluated one after another."""
 
-    def __init__(
-        self, model: Model, label_names: Sequence[str], inception: Inception | None
-    ):
-        self._model, self._label_names, self._inception = model, label_names, inception
+    def __init__(self, model: Model, inception: Inception | None):
+        self._model, self._inception = model, inception
         self.rows: list[Row] = []
         self.summaries: dict[str, list[VolumeSummary]] = {}
         self.mr_subjects: dict[str, int] = {}
@@ -269,7 +267,7 @@ class _Measurements:
         if method == NETWORK:
             self._add_cycle(subject, hu)
         if subject.reference_ct is not None:
-            self.rows += per_subject.paired_rows(method, images, self._label_names)
+            self.rows += per_subject.paired_rows(method, images)
             counts = paired.error_counts(hu, subject.reference_ct, subject.body)
             self._error_counts[method] = self._error_counts.get(method, 0) + counts
         # Its own outline, as for real CT, if there is one.
@@ -284,7 +282,7 @@ class _Measurements:
         self.mr_subjects[subject.name] = len(subject.mr)
         if subject.reference_ct is not None:
             self.paired_subjects += 1
-            self.rows += per_subject.reference_rows(subject, self._label_names)
+            self.rows += per_subject.reference_rows(subject)
 
     def _add_cycle(self, subject: EvaluationSubject, hu: np.ndarray) -> None:
         residual = None

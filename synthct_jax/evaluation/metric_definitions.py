@@ -26,6 +26,7 @@ import numpy as np
 from synthct_jax.metrics import (
     haar_features,
     histogram,
+    labelled,
     paired,
     similarity,
     spectrum,
@@ -35,11 +36,12 @@ from synthct_jax.metrics import (
 from synthct_jax.metrics.intervals import UNLIMITED, Interval, Limits
 
 AT_LEAST_0: Limits = (0.0, math.inf)
+PERCENT: Limits = (0.0, 100.0)
 SHARE: Limits = (0.0, 1.0)
 
 BODY = "body"
-"""The region of the whole body; others are 'tissue:NAME', 'band:NAME' (of reference
-HU) and 'border:NAME'."""
+"""The region of the whole body; others are 'tissue:NAME', 'pure:NAME' (its voxels
+without partial volume), 'band:NAME' (of reference HU) and 'border:NAME'."""
 
 # With fewer real CT, nearly anything is outside the range between them.
 FEWEST_REAL_SUBJECTS = 6
@@ -60,6 +62,8 @@ class Metric:
         headline: what it tells, in plain words; a report shows a metric that has one
             without unfolding.
         features: slice features that it needs; empty for none.
+        labelled: whether it needs the labels of tissues; without them, or where it is
+            NaN, it is left out.
     """
 
     title: str
@@ -72,6 +76,7 @@ class Metric:
     _: dataclasses.KW_ONLY
     headline: str = ""
     features: str = ""
+    labelled: bool = False
 
     @property
     def best(self) -> float | None:
@@ -240,13 +245,18 @@ CONSISTENCY = {
 }
 _CYCLE = "cycle_"  # and the name of an MR channel
 _CYCLE_METRIC = Metric(
-    "Cycle error", "%", "lower", 2, (0.0, 100.0),
+    "Cycle error", "%", "lower", 2, PERCENT,
     "mean |MR - cycled MR| in the body, of the range of the network's input",
     headline="What is lost from MR to CT and back")
 
 # --- a synthetic CT and its reference CT ----------------------------------------------
 
 _RANGE = f"{paired.RANGE_HU[0]:g} to {paired.RANGE_HU[1]:g} HU"
+_PURE = "all of whose eight neighbours in the slice are"
+_CONTRAST = (
+    "contrast of lesions of liver and kidneys to their organ, synthetic over reference "
+    f"CT, of lesions with {labelled.LEAST_CONTRAST_HU:g} HU or more"
+)
 _MULTISCALE_RANGE = " to ".join(f"{hu:g}" for hu in similarity.MULTISCALE_RANGE_HU)
 
 PAIRED = {
@@ -290,6 +300,36 @@ PAIRED = {
         "Path length: ME", "mm of water", "near 0", 2, UNLIMITED,
         "its mean, synthetic minus reference",
         lambda ct: ct.path_lengths["me_mm"]),
+    "outline_shift": Metric("Outline: shift", "mm", "lower", 1, AT_LEAST_0,
+        "distance of the centres of the body in the synthetic and in the reference CT",
+        lambda ct: surface.centre_distance(
+            ct.mask_of_hu, ct.subject.reference_outline, ct.subject.spacing_mm)),
+    "organ_shift": Metric("Organs: shift", "mm", "lower", 1, AT_LEAST_0,
+        "displacement in the slice at which the synthetic CT correlates best with the "
+        f"reference CT, up to {labelled.REACH} voxels along each axis; mean of liver, "
+        "kidneys and spleen",
+        lambda ct: ct.organ_shift_mm, labelled=True),
+    "fat_as_soft": Metric("Fat as soft tissue", "%", "lower", 1, PERCENT,
+        f"share of voxels of fat, {_PURE} fat, above {labelled.SWAP_HU:g} HU",
+        lambda ct: labelled.percent(ct.pure_hu(labelled.FAT) > labelled.SWAP_HU),
+        labelled=True),
+    "soft_as_fat": Metric("Soft tissue as fat", "%", "lower", 1, PERCENT,
+        "share of voxels of muscle, solid organs and vessels, "
+        f"{_PURE} such, below {labelled.SWAP_HU:g} HU",
+        lambda ct: labelled.percent(
+            ct.pure_hu(labelled.SOFT_TISSUE) < labelled.SWAP_HU), labelled=True),
+    "lesion_contrast": Metric("Lesions: contrast kept", "%", "near 100", 0, UNLIMITED,
+        f"mean {_CONTRAST}",
+        lambda ct: labelled.percent(ct.lesion_contrasts), labelled=True),
+    "lesion_erased": Metric("Lesions: erased", "%", "lower", 0, PERCENT,
+        f"share of lesions that keep less than half of it: {_CONTRAST}",
+        lambda ct: labelled.percent(ct.lesion_contrasts < 0.5), labelled=True),
+    "lesion_invented": Metric("Lesions: invented", "%", "lower", 1, PERCENT,
+        "share of voxels of liver and kidneys, away from edges and lesions, whose "
+        f"error is more than {labelled.INVENTED_HU:g} HU from the organ's median "
+        "error; errors are means over 3 x 3 voxels",
+        lambda ct: labelled.percent(ct.organ_deviations > labelled.INVENTED_HU),
+        labelled=True),
 }
 
 REFERENCE = {
@@ -336,7 +376,7 @@ def region_title(region: str) -> str:
     """Return the words for a region: 'tissue:cortical_bone' to 'cortical bone'."""
     kind, _, name = region.rpartition(":")
     name = name.replace("_", " ")
-    return f"{name} {kind}" if kind == "border" else name
+    return {"border": f"{name} border", "pure": f"pure {name}"}.get(kind, name)
 
 
 def group(metric: str) -> str:

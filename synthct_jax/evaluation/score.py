@@ -43,7 +43,7 @@ def score(synthetic: str, truth: str, mask: str | None = None) -> list[Row]:
     )
     if not subject.body.any():
         raise UnusableScan(f"{mask or truth}: no voxel of a body, expected some")
-    return list(paired_rows(NETWORK, Images(ct.voxels[..., 0], subject), ()))
+    return list(paired_rows(NETWORK, Images(ct.voxels[..., 0], subject)))
 
 
 def report(

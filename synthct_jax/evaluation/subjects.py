@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from input_pipeline.body import fill_holes
+from input_pipeline.body import body_mask, fill_holes
 from input_pipeline.dataset.dataset import Dataset, SubjectVolume
 from input_pipeline.intensity import AIR_HU
 
@@ -19,10 +19,12 @@ class EvaluationSubject(SubjectVolume):
         reference_ct: (slices, rows, columns) HU; None where it is not known.
         labels: (slices, rows, columns), 0 outside the body; None where the tissues are
             not known.
+        label_names: name of each label; empty where they have none.
     """
 
     reference_ct: np.ndarray | None = None
     labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
 
     @property
     def mr(self) -> np.ndarray:
@@ -33,6 +35,22 @@ class EvaluationSubject(SubjectVolume):
     def body(self) -> np.ndarray:
         """The body by its labels, or else its outline in the MR."""
         return self.outline if self.labels is None else self.labels > 0
+
+    @functools.cached_property
+    def reference_outline(self) -> np.ndarray:
+        """The body as segmented from the reference CT, bool."""
+        return body_mask(self.reference_ct[..., None], "CT", self.spacing_mm)
+
+    @property
+    def has_tissues(self) -> bool:
+        """True if its labels are those of named tissues, not of a mask."""
+        return self.labels is not None and bool(self.label_names)
+
+    def voxels_of(self, names: Collection[str]) -> np.ndarray:
+        """Return the voxels whose label has one of the names, bool."""
+        return np.isin(
+            self.labels, [i for i, n in enumerate(self.label_names) if n in names]
+        )
 
 
 def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
@@ -75,6 +93,7 @@ def read_subjects(dataset: Dataset, split: str) -> Iterator[EvaluationSubject]:
             **{f.name: getattr(mr, f.name) for f in dataclasses.fields(mr)},
             reference_ct=images.get("ct"),
             labels=images.get("labels"),
+            label_names=dataset.manifest.label_names,
         )
 
 

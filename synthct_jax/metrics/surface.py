@@ -48,6 +48,23 @@ def hausdorff_95(
     )
 
 
+def centre_distance(
+    a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> float:
+    """Return the distance of the centres of two masks in mm, NaN if one is empty.
+
+    The spacing is that of slices, rows and columns.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(a, b)
+    if not a.any() or not b.any():
+        return float("nan")
+    centres = [np.argwhere(mask).mean(axis=0) * spacing_mm for mask in (a, b)]
+    return float(np.linalg.norm(np.subtract(*centres)))
+
+
 def _surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~scipy.ndimage.binary_erosion(mask, border_value=1)
 

@@ -84,3 +84,10 @@ def test_masks_of_different_shapes_are_refused():
             ValueError, match=r"shapes.*\(9, 30, 40\) and \(8, 30, 40\)"
         ):
             measure(a, a[1:])
+
+
+def test_distance_of_centres_is_that_of_a_moved_box_in_mm():
+    a, moved = box((2, 6), (5, 15), (10, 20)), box((3, 7), (7, 17), (10, 20))
+    distance = surface.centre_distance(a, moved, SPACING_MM)
+    assert distance == pytest.approx(np.hypot(6, 3))
+    assert np.isnan(surface.centre_distance(a, np.zeros_like(a), SPACING_MM))

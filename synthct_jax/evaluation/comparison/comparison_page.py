@@ -15,6 +15,7 @@ _SECTIONS = (
     ("Regions", "paired", "border"),
     ("Bands of reference HU", "paired", "band"),
     ("Tissues", "paired", "tissue"),
+    ("Tissues without partial volume", "paired", "pure"),
     ("Against its own MR, without a reference CT", "consistency", "body"),
     ("Distance from the distribution of real CT", "distribution", "body"),
 )

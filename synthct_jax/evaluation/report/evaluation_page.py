@@ -33,6 +33,7 @@ _REGION_TABLES = {
     "band": "HU band of the reference CT",
     "border": "Region",
     "tissue": "Tissue",
+    "pure": "Tissue, without partial volume",
 }
 
 
@@ -250,7 +251,7 @@ def _region_tables(results: Results) -> list[dict[str, Any]]:
             for region in results.regions(kind)
             if results.interval("mae", region=region)
         ]
-        if kind == "tissue":
+        if kind in ("tissue", "pure"):
             rows.sort(key=lambda row: -row["percent"])
         if rows:
             largest = max(row["mae"].value for row in rows) or 1.0
