@@ -1,11 +1,13 @@
-"""Baselines that know no anatomy: water, the CT histogram, and two thresholds.
+"""Baselines that know no anatomy: water, the CT histogram, thresholds, medians.
 
-Both maps of brightness are tables: float32 HU of stored MR 0, 1, ..., 32767.
+Both maps of brightness are tables: float32 HU of stored MR 0, 1, ..., 32767. Medians
+are a table over bins of all channels.
 """
 
 import itertools
 
 import numpy as np
+import scipy.ndimage
 
 from input_pipeline.intensity import AIR_HU, MR_ONE
 
@@ -13,6 +15,9 @@ CLASSES_HU = (-900.0, 80.0, -100.0)
 """HU of gas and lung, soft tissue, and fat: from dark to bright in phase."""
 _BIN = MR_ONE // 128
 _BINS = 32768 // _BIN
+# Bins of each channel of medians, by the number of channels, and of HU to 1536.
+_MEDIAN_BINS = {1: 256, 2: 64, 3: 32}
+_MEDIAN_HU_STEP, _MEDIAN_HU_BINS = 16, 160
 
 
 def water(body: np.ndarray) -> np.ndarray:
@@ -86,6 +91,56 @@ def fit_thresholds(errors: np.ndarray) -> np.ndarray:
             classes = np.repeat(order, (low, high - low, _BINS - high))
             table = np.array(CLASSES_HU, np.float32)[classes].repeat(_BIN)
     return table
+
+
+def intensity_bins(mr: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the bin of each channel of stored MR (..., channels), in its last axis."""
+    bins = np.maximum(mr, 0) // (32768 // _MEDIAN_BINS[mr.shape[-1]])
+    return tuple(np.moveaxis(bins, -1, 0))
+
+
+def median_counts(mr: np.ndarray, ct: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Count the CT of each bin of MR intensities over the mask, (bins, ..., HU) int64.
+
+    Args:
+        mr: stored, (..., channels).
+        ct: HU of its shape without channels.
+    """
+    channels = mr.shape[-1]
+    shape = (_MEDIAN_BINS[channels],) * channels + (_MEDIAN_HU_BINS,)
+    hu = (ct[mask].astype(np.int64) - AIR_HU) // _MEDIAN_HU_STEP
+    cells = (*intensity_bins(mr[mask]), np.clip(hu, 0, _MEDIAN_HU_BINS - 1))
+    counts = np.bincount(np.ravel_multi_index(cells, shape), minlength=np.prod(shape))
+    return counts.reshape(shape)
+
+
+def fit_medians(counts: np.ndarray) -> np.ndarray:
+    """Return the median HU of each bin of MR intensities, (bins, ...) float32.
+
+    Of all rules that see one voxel alone, medians have the least absolute error. Bins
+    without a voxel have the median of the nearest one with some.
+
+    Args:
+        counts: sum of `median_counts` of subjects.
+    """
+    cumulative = counts.cumsum(axis=-1)
+    half = cumulative[..., -1:] / 2
+    hu_bin = (cumulative < half).sum(axis=-1, keepdims=True)
+    inside = np.take_along_axis(counts, hu_bin, axis=-1)
+    below = np.take_along_axis(cumulative, hu_bin, axis=-1) - inside
+    share = (half - below) / np.maximum(inside, 1)
+    medians = (AIR_HU + _MEDIAN_HU_STEP * (hu_bin + share))[..., 0]
+    nearest = scipy.ndimage.distance_transform_edt(
+        half[..., 0] == 0, return_distances=False, return_indices=True
+    )
+    return medians[tuple(nearest)].astype(np.float32)
+
+
+def map_intensities(
+    medians: np.ndarray, mr: np.ndarray, body: np.ndarray
+) -> np.ndarray:
+    """Map stored MR (..., channels) by `fit_medians`; air outside the body."""
+    return np.where(body, medians[intensity_bins(mr)], np.float32(AIR_HU))
 
 
 def _mid_ranks(counts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Methods that give a CT: the network of a model, and baselines beside it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -119,7 +119,13 @@ def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, CtMethod], list[s
     else:
         warnings.append(
             "There are no validation subjects with a reference CT, to choose two "
-            "thresholds of brightness by"
+            "thresholds of brightness by, or medians"
+        )
+    stored = dataset.manifest.domains["mr"].channels
+    channels = [stored.index(name) for name in model.channels]
+    if (medians := _fit_medians(dataset, channels)) is not None:
+        methods["medians"] = lambda s: baselines.map_intensities(
+            medians, s.mr[..., channels], s.outline
         )
     methods["bulk"] = _bulk_density
     return methods, warnings
@@ -150,16 +156,33 @@ def fit_thresholds(dataset: Dataset) -> np.ndarray | None:
     See `baselines.fit_thresholds`. None without validation subjects that have
     reference CT.
     """
-    if not dataset.manifest.domains["mr"].of_split("validation"):
-        return None
     channel = brightness_channel(dataset)
-    errors = 0
+    errors = sum(
+        baselines.threshold_errors(mr[..., channel], ct, inside)
+        for mr, ct, inside in _validation_pairs(dataset)
+    )
+    return baselines.fit_thresholds(errors) if np.any(errors) else None
+
+
+def _fit_medians(dataset: Dataset, channels: Sequence[int]) -> np.ndarray | None:
+    """Return the median HU by MR intensities of validation subjects, or None."""
+    counts = sum(
+        baselines.median_counts(mr[..., channels], ct, inside)
+        for mr, ct, inside in _validation_pairs(dataset)
+    )
+    return baselines.fit_medians(counts) if np.any(counts) else None
+
+
+def _validation_pairs(
+    dataset: Dataset,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield stored MR, reference CT and the voxels to fit baselines to."""
+    if not dataset.manifest.domains["mr"].of_split("validation"):
+        return
     for subject in read_subjects(dataset, "validation"):
         if subject.reference_ct is not None:
-            inside = subject.body & subject.outline  # outside the outline it is air
-            mr, ct = subject.mr[..., channel], subject.reference_ct
-            errors = errors + baselines.threshold_errors(mr, ct, inside)
-    return baselines.fit_thresholds(errors) if np.any(errors) else None
+            # Outside the outline baselines are air.
+            yield subject.mr, subject.reference_ct, subject.body & subject.outline
 
 
 def brightness_channel(dataset: Dataset) -> int:

@@ -27,12 +27,13 @@ METHODS = {
     "water": "water in the outline of the MR",
     "histogram": "MR mapped to the CT histogram",
     "thresholds": "two thresholds of MR brightness",
+    "medians": "median CT of each MR intensity",
     "bulk": "reference CT in three densities",
 }
 """Methods that give a CT, and their titles: the network; baselines that know no
 anatomy; and air, soft tissue and bone of the reference CT at one density each, which no
 MR alone can give."""
-BASELINES = ("water", "histogram", "thresholds")
+BASELINES = ("water", "histogram", "thresholds", "medians")
 
 REFERENCE_CT = "reference_ct"
 """In the place of a method: the subject's own reference CT."""
@@ -129,7 +130,7 @@ class Results:
     def regions(self, kind: str) -> list[str]:
         """Return the names of the regions of a kind, such as 'tissue:liver'.
 
-        The kind is 'tissue', 'band' or 'border'.
+        The kind is 'tissue', 'pure', 'band' or 'border'.
         """
         regions = dict.fromkeys(region for _, region, _ in self._table)
         return [region for region in regions if region.startswith(f"{kind}:")]

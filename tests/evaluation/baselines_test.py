@@ -64,3 +64,22 @@ def test_thresholds_part_the_tissues_wherever_fat_lies(fat):
     assert (ct == np.array([-900, 80, -100]).repeat(50)).all()
     assert len(table) == 32768 and table.dtype == np.float32
     assert np.count_nonzero(np.diff(table)) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_medians_follow_every_channel_and_fill_what_nobody_has(channels):
+    rng = np.random.default_rng(0)
+    dark = rng.random((3000, channels)) < 0.5
+    mr = np.where(dark, 1000, 20000).astype(np.int16)
+    place = dark @ 2 ** np.arange(channels)
+    ct = (100 * place + rng.choice([-20, 0, 3, 5, 900], len(mr))).astype(np.int16)
+    mask = np.arange(len(mr)) % 2 > 0
+    counts = sum(baselines.median_counts(mr, ct, m) for m in (mask, ~mask))
+    medians = baselines.fit_medians(counts)
+    body = np.ones(len(mr), bool)
+    body[0] = False
+    hu = baselines.map_intensities(medians, mr, body)
+    assert hu[0] == -1024 and hu.dtype == np.float32
+    np.testing.assert_allclose(hu[1:], 100 * place[1:] + 3, atol=13)
+    darker = baselines.map_intensities(medians, np.maximum(mr - 1000, -5), body)
+    np.testing.assert_array_equal(darker, hu)

@@ -202,7 +202,10 @@ def test_baselines_are_evaluated_beside_the_network(shifted_evaluation):
     # Its bone is as dark as air on MR, its fat and muscle are 20 HU off or less.
     fat = evaluated.interval("me", "thresholds", "tissue:fat")
     assert fat.value == pytest.approx(0, abs=2)
-    assert evaluated.best_baseline() == "thresholds"
+    for tissue in ("fat", "muscle", "bone"):
+        median = evaluated.interval("me", "medians", f"tissue:{tissue}")
+        assert median.value == pytest.approx(0, abs=4)
+    assert evaluated.best_baseline() == "medians"
     assert "MAE in the body: 30.0 HU (30.0 to 30.0), 3 subjects" in results.summary(
         evaluated
     )
@@ -217,7 +220,7 @@ def test_unpaired_data_have_no_errors_and_the_report_says_so(tmp_path):
     assert not evaluated.paired and not evaluated.metrics("paired")
     assert not evaluated.regions("tissue")
     # They need a reference CT.
-    assert not {"thresholds", "bulk"} & set(evaluated.methods)
+    assert not {"thresholds", "medians", "bulk"} & set(evaluated.methods)
     assert any("two thresholds" in text for text in evaluated.data["warnings"])
     distance = evaluated.interval(haar_features.NAME)
     assert distance.value > 0 and distance.low is None
@@ -436,3 +439,6 @@ def test_only_what_the_reference_ct_shows_counts_as_body():
     (subject,) = read_subjects(**data)
     assert cut.sum() > 0
     np.testing.assert_array_equal(subject.body, (labels > 0) & ~cut)
+    np.testing.assert_array_equal(
+        subject.voxels_of(["fat"]), (labels == NAMES.index("fat")) & ~cut
+    )
