@@ -256,6 +256,12 @@ def get_config() -> ConfigDict:
     # The checkpoint with the lowest value of this validation metric is kept as well.
     train.evaluate_every = 0  # steps between validations; 0: never
     train.best_metric = "frechet_haar"  # lowest wins
+    # Detectors of failed training that fire at a validation (docs/guards.md). log:
+    # warn. stop: save, and end with status 3. roll_back: go on from the last checkpoint
+    # at whose validation none fired, with another data order.
+    train.guard = "log"
+    train.guard_after = 0.2  # fraction of steps before which detectors only log
+    train.roll_backs = 3  # of a run, then stop
 
     # Translation and evaluation average over so many views of each slice: 1; 2, also
     # its left-right flip; 4 or 8, both also shifted by half of the network's stride.

@@ -26,14 +26,19 @@ def run_mode() -> int:
             processes.init_distributed()
             if device:
                 environment.require_device(device)
+            from synthct_jax.evaluation.guard import StoppedByGuard
             from synthct_jax.train import train
 
-            done = train(
-                flags.CONFIG.value,
-                workdir=workdir,
-                data_dir=data_dir,
-                anatomies_dir=flags.path(flags.ANATOMIES_DIR),
-            )
+            try:
+                done = train(
+                    flags.CONFIG.value,
+                    workdir=workdir,
+                    data_dir=data_dir,
+                    anatomies_dir=flags.path(flags.ANATOMIES_DIR),
+                )
+            except StoppedByGuard as stopped:
+                print(f"error: {stopped}", file=sys.stderr)
+                return signals.GUARDED
             return 0 if done else signals.RESUMABLE
         case "evaluate":
             from synthct_jax.evaluation import evaluate, watch

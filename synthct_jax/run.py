@@ -1,9 +1,10 @@
 """Everything that a training needs besides training, behind one `with` block."""
 
 import contextlib
+import dataclasses
 import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
     set_aside,
 )
+from synthct_jax.evaluation.guard import FIRED, Guard, RollBack, StoppedByGuard
+from synthct_jax.evaluation.validation import Validator
 from synthct_jax.model.optim import schedule
 from synthct_jax.model.train_state import Params, TrainState
 from synthct_jax.runtime import cpu_memory, processes
@@ -46,11 +49,12 @@ class Run(contextlib.ExitStack):
 
     Call in this order: `guard`, `restore`, `open_logs`, `start_loop`; then for each
     step `log` and `due`, and if something is due `fetch_losses`, `validate`, `save` and
-    `finish`. What is entered by `enter_context` is left with the run.
+    `finish`; after a RollBack from any of these, `roll_back`. What is entered by
+    `enter_context` is left with the run.
 
     Attributes:
         primary: this process writes the files; one of several does.
-        start: the step that the run resumes from, 0 for a new run.
+        start: the step that the run went on from, 0 for a new run.
         goodput: the clock.
     """
 
@@ -62,6 +66,12 @@ class Run(contextlib.ExitStack):
         self._logged = False
         self.primary = jax.process_index() == 0
         self.start = 0
+        self._judge = Guard(config)
+        if self._judge.policy == "roll_back" and jax.process_count() > 1:
+            raise ValueError(
+                "train.guard is roll_back, expected log or stop: there are "
+                f"{jax.process_count()} processes"
+            )
 
     def __enter__(self) -> "Run":
         with contextlib.ExitStack() as entered:  # left again if one cannot be entered
@@ -94,6 +104,7 @@ class Run(contextlib.ExitStack):
                 self._workdir,
                 keep_latest=self._train.keep_latest,
                 best_metric=self._train.best_metric if validates else None,
+                keep_good=_is_good if self._train.guard == "roll_back" else None,
             )
         )
         self.start = self._checkpoints.latest_step or 0
@@ -108,6 +119,7 @@ class Run(contextlib.ExitStack):
 
         Raises:
             ValueError: the checkpoint is of another experiment than `metadata`.
+            StoppedByGuard: it is where a guard has stopped the run, and still would.
             DamagedCheckpoint: none can be restored; or the latest cannot, and there
                 are several processes, of which some may have seen no damage.
         """
@@ -134,7 +146,13 @@ class Run(contextlib.ExitStack):
     def _restore(
         self, step: int, abstract: TrainState, metadata: CheckpointMetadata
     ) -> TrainState:
-        check_resumable(read_metadata(self._workdir, step), metadata, self._workdir)
+        saved = read_metadata(self._workdir, step)
+        check_resumable(saved, metadata, self._workdir)
+        judge = Guard(self._config, saved.guard)
+        if judge.stopped and judge.policy != "log":
+            raise StoppedByGuard(judge.stopped)
+        judge.stopped = ""
+        self._judge = judge
         with self.goodput.measure("restore"):
             state = self._checkpoints.restore(abstract, step)
             return jax.block_until_ready(state)
@@ -142,19 +160,24 @@ class Run(contextlib.ExitStack):
     def open_logs(self) -> None:
         """Open the logs, now that there is a state and steps are left to do."""
         self.goodput.write(resumed=self.start, step=self.start)
-        self.writer = MetricWriter(self._folder, resumed_at=self.start)
-        self.callback(self.writer.close)
-        self.writer.write_hparams(self._config.to_dict())
+        self.callback(lambda: self.writer.close())
         self._progress = Progress(
             self._train.steps, start=self.start, shown=self.primary
         )
         self.callback(self._progress.finish)
+        self._open_metrics()
+
+    def _open_metrics(self) -> None:
+        """Open the logs of numbers after step `start`, whose rows will come again."""
+        self.writer = MetricWriter(self._folder, resumed_at=self.start)
+        self.writer.write_hparams(self._config.to_dict())
         self._losses = LossLog(
             self.writer,
             self._progress,
             every=self._train.log_every,
             last_step=self._train.steps,
             learning_rate=schedule(self._train),
+            observe=lambda losses: self._judge.add(losses),
         )
 
     def start_loop(self) -> None:
@@ -166,8 +189,14 @@ class Run(contextlib.ExitStack):
         self.goodput.enter("step")
 
     def log(self, step: int, losses: dict[str, jax.Array]) -> None:
-        """Keep the losses of a dispatched step; check and log the ones before."""
-        self._logged = self._losses.add(step, losses)
+        """Keep the losses of a dispatched step; check and log the ones before.
+
+        This, `fetch_losses`, `validate` and `save` raise FloatingPointError, RollBack
+        or StoppedByGuard if something is not finite, by `train.guard`.
+        """
+        self._step = step
+        with self._guarded():
+            self._logged = self._losses.add(step, losses)
 
     def due(self, step: int) -> Due | None:
         """Return what has to be done after step `step`, None if nothing has."""
@@ -189,26 +218,91 @@ class Run(contextlib.ExitStack):
 
         The watchdog guards this wait, and sleeps through the first pause of its kind.
         """
-        self._losses.fetch()
+        with self._guarded():
+            self._losses.fetch()
         self._pause_began = time.monotonic()
         if due.validation not in self._pauses_done:
             self._watchdog.disarm()  # this may compile, which can take long
             self._pauses_done.add(due.validation)
 
     def validate(
-        self,
-        step: int,
-        validate: Callable[[dict[str, Params]], dict[str, float]],
-        weights: dict[str, Params],
+        self, step: int, validate: Validator, weights: dict[str, Params]
     ) -> dict[str, float]:
-        """Return the metrics of a validation of these weights, and log them."""
-        with self.goodput.measure("evaluate"):
-            metrics = validate(weights)
+        """Return the metrics of a validation of these weights, log and judge them.
+
+        Raises:
+            RollBack: a detector fired, and the configuration asks for it.
+        """
+        with self._guarded(), self.goodput.measure("evaluate"):
+            metrics, signs = validate(weights)
+        judged = self._judge.judge(step, signs)
         self.writer.write_scalars(
-            step, {f"validation_{name}": value for name, value in metrics.items()}
+            step, {f"validation_{k}": v for k, v in (metrics | judged).items()}
         )
         self._progress.note(f"step {step}  validation  {format_values(metrics)}")
-        return metrics
+        for fault in self._judge.faults:
+            logging.warning("Step %d: %s", step, fault)
+        if self._judge.faults and self._judge.policy != "log":
+            reason = f"at step {step} {'; '.join(self._judge.faults)}"
+            if self._may_roll_back():
+                raise RollBack(reason)
+            self._judge.stopped = self._judge.report(reason)
+        return metrics | judged
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn FloatingPointError into what `train.guard` asks for."""
+        try:
+            yield
+        except FloatingPointError as error:
+            if self._judge.policy == "log":
+                raise
+            if self._may_roll_back():
+                raise RollBack(str(error)) from error
+            raise StoppedByGuard(self._judge.report(str(error))) from error
+
+    def _may_roll_back(self) -> bool:
+        return self._judge.may_roll_back and self._last_good_step() is not None
+
+    def _last_good_step(self) -> int | None:
+        """Return the last saved step at whose validation no detector fired."""
+        self._checkpoints.wait()
+        for step in reversed(list_steps(self._workdir)):
+            if _is_good(read_metadata(self._workdir, step).metrics):
+                return step
+        return None
+
+    def roll_back(
+        self, abstract: TrainState, metadata: CheckpointMetadata, why: str
+    ) -> TrainState:
+        """Return the state of the last good checkpoint; remove all that came after it.
+
+        A run that is killed before its next checkpoint repeats the roll-back.
+        """
+        self.goodput.write(resumed=self.start, step=self._step)
+        self._watchdog.disarm()
+        self._progress.pause()
+        good = self._last_good_step()
+        roll_back = {"step": self._step, "to": good, "reason": why}
+        roll_backs = [*self._judge.roll_backs, roll_back]
+        self._checkpoints.remove_after(good)
+        state = self._restore(good, abstract, metadata)
+        self._judge.roll_backs = roll_backs
+        self.start = good
+        self.writer.close()
+        self._open_metrics()
+        self.goodput.write(resumed=good, step=good)
+        self._progress.note(
+            f"Rolled back from step {self._step} to {good}, for another order of the "
+            f"data ({len(roll_backs)} of {self._train.roll_backs}): {why}"
+        )
+        self.goodput.enter("step")
+        return state
+
+    @property
+    def roll_backs(self) -> int:
+        """Number of roll-backs of the run, which decides the order of the data."""
+        return len(self._judge.roll_backs)
 
     def save(self, state: TrainState, metadata: CheckpointMetadata, due: Due) -> None:
         """Save the state asynchronously; wait for the write if this step ends the run.
@@ -216,8 +310,10 @@ class Run(contextlib.ExitStack):
         A run ends after its last step, or by a signal.
         """
         self.goodput.enter("save")
-        self._checkpoints.save(state, metadata)
-        if due.signal or due.last:
+        description = dataclasses.replace(metadata, guard=self._judge.to_json())
+        with self._guarded():
+            self._checkpoints.save(state, description)
+        if due.signal or due.last or self._judge.stopped:
             self._checkpoints.wait()
             logging.info(
                 "Step %d was %ssaved in %.2f s",
@@ -227,9 +323,15 @@ class Run(contextlib.ExitStack):
             )
 
     def finish(self, step: int, due: Due) -> bool:
-        """Go on to the next step; return True if the run stops here by a signal."""
+        """Go on to the next step; return True if the run stops here by a signal.
+
+        Raises:
+            StoppedByGuard: a detector fired, and the run stops here; it is saved.
+        """
         self._watchdog.alive()
         self.goodput.write(resumed=self.start, step=step)
+        if self._judge.stopped:
+            raise StoppedByGuard(self._judge.stopped)
         if due.signal and not due.last:
             self._progress.note(
                 f"Stopped by {due.signal} after step {step}, which is saved: the same "
@@ -240,6 +342,11 @@ class Run(contextlib.ExitStack):
         if not due.last:
             self.goodput.enter("step")
         return False
+
+
+def _is_good(metrics: Mapping[str, float]) -> bool:
+    """Return whether no detector fired at the validation of a checkpoint."""
+    return metrics.get(FIRED) == 0
 
 
 def _set_damaged_descriptions_aside(workdir: Path) -> None:

@@ -26,13 +26,15 @@ from synthct_jax.checkpoint.metadata import (
     source_commit,
 )
 from synthct_jax.evaluation import validation
+from synthct_jax.evaluation.guard import RollBack
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.inference.teacher import TEACHER_CT, load_teacher, write_targets
 from synthct_jax.model import methods
 from synthct_jax.model.ranges import check_ranges, check_relations
 from synthct_jax.model.step import compile_step, make_init, make_step
+from synthct_jax.model.train_state import Batch, TrainState
 from synthct_jax.parallel import sharding
-from synthct_jax.parallel.batches import draw_anatomies, open_batches
+from synthct_jax.parallel.batches import Batches, draw_anatomies, open_batches
 from synthct_jax.parallel.mesh import choose_mesh
 from synthct_jax.run import Run
 from synthct_jax.runtime import processes
@@ -61,6 +63,7 @@ def train(
             model to start from.
         FileNotFoundError: there are no prepared data.
         FloatingPointError: a loss is not finite; that step is not saved.
+        StoppedByGuard: a guard fired, and `train.guard` stops the training.
     """
     check_ranges(config)
     config = config.copy_and_resolve_references()  # completed below
@@ -115,17 +118,21 @@ def train(
         run.open_logs()
 
         # The step, compiled once, for the shapes of a batch.
-        batches = open_batches(
-            config,
-            dataset,
-            mesh,
-            anatomies_dir=anatomies_dir,
-            targets=workdir / TEACHER_CT if config.train.distil_from else None,
-            start_step=run.start,
-        )
-        run.callback(batches.close)
+        def open_after_start() -> Batches:
+            return open_batches(
+                config,
+                dataset,
+                mesh,
+                anatomies_dir=anatomies_dir,
+                targets=workdir / TEACHER_CT if config.train.distil_from else None,
+                start_step=run.start,
+                roll_backs=run.roll_backs,
+            )
+
+        batches = open_after_start()
+        run.callback(lambda: batches.close())
         validate = validation.make_validator(
-            methods.from_config(config), config.data, dataset
+            methods.from_config(config), config, dataset
         )
         sample = make_sampler(method, config, dataset) if run.primary else None
         gather = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
@@ -136,31 +143,44 @@ def train(
             train_step = compile_step(make_step(method, mesh, abstract), state, batch)
         run.start_loop()
 
-        # The loop.
-        for step in range(run.start + 1, config.train.steps + 1):
-            # Forbids implicit copies between host and devices.
-            with jax.transfer_guard("disallow"):
-                state, losses = train_step(state, batch)
-                # While the devices compute, the next batch is copied to them; then the
-                # losses of the step before are waited for.
-                if step < config.train.steps:
-                    with run.goodput.measure("input_wait"):
-                        batch = sharding.to_global(next(batches), mesh)
-                run.log(step, losses)
-            if (due := run.due(step)) is not None:
-                run.fetch_losses(due)
-                metrics, weights = {}, None
-                if due.validation or not due.signal:
-                    weights = gather(state.inference_params)
-                if due.validation:
-                    metrics = run.validate(step, validate, weights)
-                run.save(state, dataclasses.replace(metadata, metrics=metrics), due)
-                if sample and not due.signal:
-                    run.writer.write_images(step, {"step": sample(weights)})
-                del weights  # the generators, whole on every device
-                if run.finish(step, due):
-                    return False
-    return True
+        def train_steps(state: TrainState, batch: Batch) -> bool:
+            """Do the steps after `run.start`; return False if a signal stops them."""
+            for step in range(run.start + 1, config.train.steps + 1):
+                # Forbids implicit copies between host and devices.
+                with jax.transfer_guard("disallow"):
+                    state, losses = train_step(state, batch)
+                    # While the devices compute, the next batch is copied to them; then
+                    # the losses of the step before are waited for.
+                    if step < config.train.steps:
+                        with run.goodput.measure("input_wait"):
+                            batch = sharding.to_global(next(batches), mesh)
+                    run.log(step, losses)
+                if (due := run.due(step)) is not None:
+                    run.fetch_losses(due)
+                    metrics, weights = {}, None
+                    if due.validation or not due.signal:
+                        weights = gather(state.inference_params)
+                    if due.validation:
+                        metrics = run.validate(step, validate, weights)
+                    run.save(state, dataclasses.replace(metadata, metrics=metrics), due)
+                    if sample and not due.signal:
+                        run.writer.write_images(step, {"step": sample(weights)})
+                    del weights  # the generators, whole on every device
+                    if run.finish(step, due):
+                        return False
+            return True
+
+        # The loop: once, and again after each roll-back.
+        while True:
+            try:
+                return train_steps(state, batch)
+            except RollBack as roll_back:  # its frames hold a state: not in here
+                why = str(roll_back)
+            batches.close()
+            state = run.roll_back(abstract, metadata, why)
+            batches = open_after_start()
+            with run.goodput.measure("input_wait"):
+                batch = sharding.to_global(next(batches), mesh)
 
 
 def find_data(config: ConfigDict, *, workdir: Path, data_dir: Path | None) -> Path:

@@ -13,7 +13,7 @@ is saved in the JSON, and compared when the array is restored.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,19 @@ from synthct_jax.checkpoint.metadata import CheckpointMetadata, DamagedCheckpoin
 from synthct_jax.model.train_state import Params, TrainState
 
 _ARRAY_ITEMS = ("generator", "inverse_generator", "state")
+
+
+@dataclasses.dataclass(frozen=True)
+class _LatestGood(checkpoint_managers.PreservationPolicy):
+    """Keep the latest checkpoint whose metrics meet a condition."""
+
+    is_good: Callable[[Mapping[str, float]], bool]
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: Any
+    ) -> Sequence[bool]:
+        good = [self.is_good(checkpoint.metrics or {}) for checkpoint in checkpoints]
+        return [is_good and not any(good[i + 1 :]) for i, is_good in enumerate(good)]
 
 
 class Checkpoints:
@@ -46,6 +59,7 @@ class Checkpoints:
         *,
         keep_latest: int = 3,
         best_metric: str | None = None,
+        keep_good: Callable[[Mapping[str, float]], bool] | None = None,
         read_only: bool = False,
     ):
         """Open the checkpoints of `workdir`.
@@ -53,6 +67,7 @@ class Checkpoints:
         Args:
             keep_latest: how many of the latest are kept.
             best_metric: also keep the one with the lowest value of this metric.
+            keep_good: with `best_metric`, also keep the latest whose metrics meet this.
             read_only: change nothing: another process may be saving.
         """
         self._workdir = workdir.resolve()
@@ -66,12 +81,13 @@ class Checkpoints:
                 value = (metrics or {}).get(best_metric)
                 return math.inf if value is None or math.isnan(value) else value
 
-            policy = checkpoint_managers.AnyPreservationPolicy(
-                [
-                    policy,
-                    checkpoint_managers.BestN(get_metric_fn=metric, reverse=True, n=1),
-                ]
-            )
+            policies = [
+                policy,
+                checkpoint_managers.BestN(get_metric_fn=metric, reverse=True, n=1),
+            ]
+            if keep_good is not None:
+                policies.append(_LatestGood(keep_good))
+            policy = checkpoint_managers.AnyPreservationPolicy(policies)
             best = dict(best_fn=metric, best_mode="min")
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -177,6 +193,13 @@ class Checkpoints:
         aside = metadata.set_aside(self._workdir, step)
         self._manager.reload()
         return aside
+
+    def remove_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps, the latest first."""
+        self.wait()
+        for later in sorted(self._manager.all_steps(), reverse=True):
+            if later > step:
+                self._manager.delete(later)
 
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""

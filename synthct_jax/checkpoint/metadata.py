@@ -39,6 +39,9 @@ _MAY_CHANGE = (
     "train.evaluate_every",
     "train.best_metric",
     "train.watchdog_seconds",
+    "train.guard",
+    "train.guard_after",
+    "train.roll_backs",
     "translate.views",
 )
 
@@ -55,6 +58,9 @@ _ADDED = {
     "train.distil_views": 8,
     "phantom.train_lesions": "",
     "phantom.ct_offset_mm": 0.0,
+    "train.guard": "log",
+    "train.guard_after": 0.2,
+    "train.roll_backs": 3,
 }
 
 
@@ -73,6 +79,8 @@ class CheckpointMetadata:
     versions: dict[str, str]
     # Of the validation at this step, empty if there was none.
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    # What the guard of the training knows, with its roll-backs (`Guard.to_json`).
+    guard: dict[str, Any] = dataclasses.field(default_factory=dict)
     # Of every array by item and name, filled in when it is saved.
     digests: dict[str, dict[str, int]] = dataclasses.field(
         default_factory=dict, compare=False
@@ -91,6 +99,7 @@ class CheckpointMetadata:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
         """Return the metadata of `to_json`, whatever else `values` hold."""
+        values = {"guard": {}} | dict(values)  # earlier versions had none
         fields = {f.name: values[f.name] for f in dataclasses.fields(cls)}
         return cls(**fields | {"config": complete_config(values["config"])})
 

@@ -104,6 +104,10 @@ def _volumes(
     yield from (v for v in dataset.subjects(domain, split) if v.name in names)
 
 
+class NotFiniteError(ValueError, FloatingPointError):
+    """A network translates to NaN or infinity."""
+
+
 def translate_checked(
     translate: Callable[[np.ndarray], np.ndarray], mr: np.ndarray, name: str
 ) -> np.ndarray:
@@ -116,13 +120,14 @@ def translate_checked(
         HU, (slices, rows, columns).
 
     Raises:
-        ValueError: the HU have another shape or are not finite; names the subject.
+        ValueError: the HU have another shape; names the subject.
+        NotFiniteError: they are not finite.
     """
     hu = translate(mr)
     if hu.shape != mr.shape[:3]:
         raise ValueError(f"{name}: MR {mr.shape} was translated to CT {hu.shape}")
     if not np.isfinite(hu).all():
-        raise ValueError(f"{name}: the translation is not finite everywhere")
+        raise NotFiniteError(f"{name}: the translation is not finite everywhere")
     return hu
 
 

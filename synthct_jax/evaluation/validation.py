@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
+from synthct_jax.evaluation.detectors import ImageDetectors
 from synthct_jax.evaluation.subjects import (
     evenly_spaced,
     read_subjects,
@@ -52,23 +53,31 @@ def check_validation(config: ConfigDict, dataset: Dataset) -> None:
         )
 
 
-def make_validator(
-    method: Any, data_config: ConfigDict, dataset: Dataset
-) -> Callable[[Mapping[str, Any]], dict[str, float]]:
+Validator = Callable[[Mapping[str, Any]], tuple[dict[str, float], dict[str, float]]]
+"""A function from weights to the metrics of `validate` and those of ImageDetectors."""
+
+
+def make_validator(method: Any, config: ConfigDict, dataset: Dataset) -> Validator:
     """Return a function from a training's weights to their validation metrics.
 
     Every process computes all of them, so that all agree on the best step. The
     generator of `method` is not split over devices.
     """
     translator = Translator(
-        method, data_config, stored_channels=dataset.manifest.domains["mr"].channels
+        method, config.data, stored_channels=dataset.manifest.domains["mr"].channels
     )
+    detect = ImageDetectors(translator, config, dataset)
 
-    def validate_weights(weights: Mapping[str, Any]) -> dict[str, float]:
-        params = jax.tree.map(lambda array: array.addressable_data(0), weights["to_ct"])
-        return validate(
-            lambda mr: translator(params, mr), dataset=dataset, split="validation"
+    def validate_weights(
+        weights: Mapping[str, Any],
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        params = jax.tree.map(lambda array: array.addressable_data(0), weights)
+        metrics = validate(
+            lambda mr: translator(params["to_ct"], mr),
+            dataset=dataset,
+            split="validation",
         )
+        return metrics, detect(params)
 
     return validate_weights
 

@@ -59,6 +59,25 @@ def tissue_ranges(knots: Knots, fat: float) -> tuple[TissueRange, ...]:
     )
 
 
+def tissue_masks(mr: jax.Array, ranges: tuple[TissueRange, ...]) -> list[jax.Array]:
+    """Return the pixels where MR shows each tissue, bool (n, h, w, 1).
+
+    Args:
+        mr: (n, h, w, c), in [-1, 1].
+        ranges: see `tissue_ranges`.
+    """
+    share = (mr + 1) / 2
+    mean = share.mean(axis=-1, keepdims=True)
+    least, most = (f(share, axis=-1, keepdims=True) for f in (jnp.min, jnp.max))
+    masks = []
+    for tissue in ranges:
+        low, high = tissue.mean
+        shows = (mean > low) & (mean < high)
+        shows &= (least > tissue.least) & (most < tissue.most)
+        masks.append(shows)
+    return masks
+
+
 def outside_ranges(
     ct: jax.Array, mr: jax.Array, ranges: tuple[TissueRange, ...]
 ) -> jax.Array:
@@ -71,14 +90,8 @@ def outside_ranges(
         mr: the MR (n, h, w, c) that it was translated from, in [-1, 1].
         ranges: see `tissue_ranges`.
     """
-    share = (mr + 1) / 2
-    mean = share.mean(axis=-1, keepdims=True)
-    least, most = (f(share, axis=-1, keepdims=True) for f in (jnp.min, jnp.max))
     distance = jnp.zeros_like(ct)
-    for tissue in ranges:
-        low, high = tissue.mean
-        shows = (mean > low) & (mean < high)
-        shows &= (least > tissue.least) & (most < tissue.most)
+    for tissue, shows in zip(ranges, tissue_masks(mr, ranges), strict=True):
         low, high = tissue.ct
         outside = jnp.maximum(low - ct, 0) + jnp.maximum(ct - high, 0)
         distance += jnp.where(shows, outside, 0)

@@ -8,8 +8,12 @@ from input_pipeline.ranges import (
     ONE_OR_MORE,
     ZERO_OR_MORE,
     ZERO_TO_ONE,
+    check_choice,
     check_numbers,
 )
+
+GUARDS = ("log", "stop", "roll_back")
+"""Policies of `train.guard`."""
 
 # `choose_mesh` checks the numbers of the mesh, `views_of` that of the views, and
 # `load_teacher` that of the teacher's.
@@ -44,6 +48,8 @@ RANGES = DATA_RANGES | {
     "train.keep_latest": ONE_OR_MORE,
     "train.watchdog_seconds": ZERO_OR_MORE,
     "train.evaluate_every": ZERO_OR_MORE,
+    "train.guard_after": ZERO_TO_ONE,
+    "train.roll_backs": ZERO_OR_MORE,
 }
 
 
@@ -90,6 +96,12 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             f"method is {config.method} and train.distil_from "
             f"{config.train.distil_from!r}, expected distilled with a run or a model, "
             "or another method without"
+        )
+    check_choice("train.guard", config.train.guard, GUARDS)
+    if config.train.guard != "log" and not config.train.evaluate_every:
+        raise ValueError(
+            f"train.guard is {config.train.guard}, expected log: train.evaluate_every "
+            "is 0, so nothing is judged"
         )
     if config.loss.tissue_ranges and "t2" in config.data.mr_channels:
         raise ValueError(

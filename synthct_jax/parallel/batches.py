@@ -33,14 +33,17 @@ def open_batches(
     anatomies_dir: Path,
     targets: Path | None = None,
     start_step: int = 0,
+    roll_backs: int = 0,
 ) -> Batches:
     """Return this process' share of endless batches, from `start_step` on.
 
     See `Dataset.batches`. `anatomies_dir` is read if the configuration simulates pairs.
+    Each number of `roll_backs` has an order of its own.
     """
     share, shares = sharding.share_of_process(mesh)
 
     def open_seed(seed: int) -> Batches:
+        seed = sharding.order_seed(seed, roll_backs)
         simulated = None
         if simulates_pairs(config):
             simulated = stream_simulated(config, anatomies_dir, seed=seed)

@@ -94,6 +94,13 @@ def member_seed(seed: int, member: int) -> int:
     return (seed + member) % 2**32
 
 
+def order_seed(seed: int, roll_backs: int) -> int:
+    """Return the seed of the data order after so many roll-backs of a training."""
+    if not roll_backs:
+        return seed
+    return int(np.random.SeedSequence((seed, roll_backs)).generate_state(1)[0])
+
+
 def _own(grid: np.ndarray) -> list[int]:
     """Return the positions along the first axis where this process has a device."""
     process = jax.process_index()

@@ -7,9 +7,9 @@ save and at the end:
     {"process": "2026-11-22T10:00:00.123", "resumed": 0, "step": 400,
      "seconds": {"step": 120.4, "input_wait": 0.2, "save": 0.8}}
 
-After a kill, `summarise` counts as lost work the rows past the checkpoint from which
-the next process resumed. The time between a killed process's last row and its end is in
-no bucket, nor is a process that ended before it had a state.
+After a kill or a roll-back, `summarise` counts as lost work the rows past the
+checkpoint from which the run went on. The time between a killed process's last row and
+its end is in no bucket, nor is a process that ended before it had a state.
 """
 
 import contextlib
@@ -114,14 +114,16 @@ class Goodput:
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return the seconds in each bucket, summed over the rows of all processes.
 
-    Time that led to steps which a later process repeated is lost work, including their
+    Time that led to steps which were repeated later is lost work, including their
     input, evaluations and saves.
     """
     total = dict.fromkeys(BUCKETS, 0.0)
-    kept = math.inf  # the step from which the next process resumed
+    kept = math.inf  # the step from which the run went on
     next_row = None
     for row in reversed(rows):
-        if next_row is not None and row["process"] != next_row["process"]:
+        if next_row is not None and (
+            row["process"] != next_row["process"] or row["step"] > next_row["step"]
+        ):
             kept = min(kept, next_row["resumed"])
         next_row = row
         for bucket, seconds in row["seconds"].items():

@@ -23,8 +23,13 @@ class LossLog:
         every: int,
         last_step: int,
         learning_rate: Callable[[int], jax.Array],
+        observe: Callable[[Mapping[str, float]], None],
     ):
-        """Write means of the losses every `every` steps, and at `last_step`."""
+        """Write means of the losses every `every` steps, and at `last_step`.
+
+        `observe` gets those of every step.
+        """
+        self._observe = observe
         self._writer, self._progress = writer, progress
         self._every, self._last_step = every, last_step
         self._learning_rate = learning_rate
@@ -57,6 +62,7 @@ class LossLog:
                 f"{format_values(losses)}. "
                 "This step is not saved; a lower train.learning_rate may help"
             )
+        self._observe(losses)
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1

@@ -15,6 +15,7 @@ from typing import NoReturn
 from input_pipeline import files
 
 RESUMABLE = 75  # exit status: stopped after saving, the same command goes on
+GUARDED = 3  # exit status: a guard has stopped the training
 SECONDS = 3.0  # until the handler has run
 CLEANUP_SECONDS = 10.0  # until the process has ended then
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -132,6 +132,21 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path):
     assert list_steps(tmp_path) == [2, 7]
 
 
+def test_latest_good_checkpoint_is_kept_and_later_ones_can_be_removed(tmp_path):
+    options = dict(keep_latest=1, best_metric="mae")
+    options["keep_good"] = lambda metrics: metrics.get("fired") == 0
+    with Checkpoints(tmp_path, **options) as checkpoints:
+        for step, fired in {1: 0.0, 2: 0.0, 3: 1.0, 4: None}.items():
+            metrics = {} if fired is None else {"mae": 9.0 - step, "fired": fired}
+            checkpoints.save(make_state(step), make_metadata(**metrics))
+    assert list_steps(tmp_path) == [2, 3, 4]  # good, best and latest
+    with Checkpoints(tmp_path, **options) as checkpoints:
+        checkpoints.remove_after(2)
+        assert list_steps(tmp_path) == [2]
+        assert checkpoints.save(make_state(3, seed=1), make_metadata(fired=1.0))
+    assert list_steps(tmp_path) == [2, 3]
+
+
 def test_changed_array_is_detected_and_named(tmp_path):
     for name, seed in (("run", 0), ("other", 1)):
         with Checkpoints(tmp_path / name) as checkpoints:

@@ -133,6 +133,14 @@ def test_run_of_before_pairs_and_teachers_resumes(tmp_path):
     assert "phantom" not in CheckpointMetadata.from_json(saved).config
 
 
+def test_description_of_a_version_without_guards_is_read():
+    saved = metadata_of(tiny_config()).to_json()
+    del saved["guard"]
+    for name in ("guard", "guard_after", "roll_backs"):
+        del saved["config"]["train"][name]
+    assert CheckpointMetadata.from_json(saved) == metadata_of(tiny_config())
+
+
 def test_description_is_refused_when_any_field_was_edited(tmp_path):
     fields = with_digest({"step": 3, **metadata_of(tiny_config()).to_json()})
     path = tmp_path / "checkpoints" / "3" / "config" / "metadata"

@@ -7,8 +7,9 @@ from absl import flags
 from absl.testing import flagsaver
 
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
-from synthct_jax import main
-from synthct_jax.runtime import processes
+from synthct_jax import main, train
+from synthct_jax.evaluation.guard import StoppedByGuard
+from synthct_jax.runtime import processes, signals
 
 # ml_collections loads configuration files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -111,6 +112,19 @@ def test_requests_that_cannot_be_met_are_named(
     assert main.main(parse(*arguments)) == USAGE_ERROR
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
+
+
+def test_training_that_a_guard_has_stopped_has_a_status_of_its_own(
+    parse, capsys, monkeypatch
+):
+    def stop(*args, **kwargs):
+        raise StoppedByGuard("stopped by train.guard=stop: at step 4 ...")
+
+    monkeypatch.setattr(processes, "init_distributed", lambda: None)
+    monkeypatch.setattr(train, "train", stop)
+    arguments = [CONFIG, "--workdir=RUN", "--config.train.guard=stop"]
+    assert main.main(parse(*arguments)) == signals.GUARDED == 3
+    assert capsys.readouterr().err.startswith("error: stopped by train.guard=stop")
 
 
 def test_debug_raises_the_error_itself(parse, tmp_path):

@@ -71,6 +71,19 @@ def test_steps_past_the_resumed_checkpoint_are_lost_work():
     assert sum(total.values()) == 55.5
 
 
+def test_steps_before_a_roll_back_are_lost_work():
+    total = goodput.summarise(
+        [
+            row("a", 0, 100, step=10.0),
+            row("a", 0, 140, step=4.0, evaluate=1.0),
+            row("a", 100, 100, restore=2.0),
+            row("a", 100, 200, step=10.0),
+        ]
+    )
+    assert total["lost_work"] == 5.0
+    assert (total["step"], total["restore"]) == (20.0, 2.0)
+
+
 def test_torn_line_of_a_killed_process_is_removed(tmp_path):
     path = tmp_path / goodput.FILE
     whole = json.dumps(row("2026-01-01T00:00:00+00:00", 0, 1, step=1.0)) + "\n"
