@@ -1,9 +1,7 @@
-"""Flags of the command line, and their help."""
+"""Flags of the command line; `runtime.flag_help` keeps their help by mode."""
 
 import difflib
-import textwrap
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +10,13 @@ from ml_collections import config_flags
 
 from synthct_jax.metrics import tissues
 from synthct_jax.runtime import environment
+from synthct_jax.runtime.flag_help import COMMON, HELP, describe, flags_of
 from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
-
-_HELP: dict[str, dict[str, str]] = {}  # of each flag, by the modes that it is for
-_COMMON = ("debug", "tune")  # flags of all modes
-
-
-def _help(flag: str, **texts: str) -> str:
-    """Keep the help of a flag by mode; return it as one text.
-
-    Args:
-        texts: by modes, joined by two underscores; 'all' for all of them.
-    """
-    _HELP[flag] = texts
-    labelled = (f"{m.replace('__', ', ')}: {text}" for m, text in texts.items())
-    return " ".join(texts.values() if "all" in texts else labelled)
-
 
 INPUT = flags.DEFINE_string(
     "input",
     None,
-    _help(
+    describe(
         "input",
         translate="an MR. A DICOM folder with all phases, a zip archive of one, or "
         "volume files (NIfTI, MetaImage, NRRD) in the order of the model's channels, "
@@ -44,10 +28,20 @@ INPUT = flags.DEFINE_string(
         "folder.",
     ),
 )
+SERIES = flags.DEFINE_list(
+    "series",
+    [],
+    describe(
+        "series",
+        translate="which DICOM series of a whole examination to read, where the "
+        "program cannot tell: the SeriesNumber, the SeriesInstanceUID or a text in the "
+        "SeriesDescription of one; comma-separated, if the channels are in several.",
+    ),
+)
 PATIENTS = flags.DEFINE_string(
     "patients",
     None,
-    _help(
+    describe(
         "patients",
         translate="in place of --input, a folder of patients. Each subfolder, zip "
         "archive or volume file in it is a scan, translated into OUTPUT/NAME. Those "
@@ -56,7 +50,7 @@ PATIENTS = flags.DEFINE_string(
 )
 CONFIG = config_flags.DEFINE_config_file(
     "config",
-    help_string=_help(
+    help_string=describe(
         "config",
         prepare__train__plan__benchmark="a configuration that ships, or a file, with "
         "or without a variant: folder:in_out, my.py. Any field can be overridden: "
@@ -69,12 +63,14 @@ MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 RAW_DIR = flags.DEFINE_string(
     "raw_dir",
     None,
-    _help("raw_dir", prepare__sweep="the scans, in the layout of the configuration."),
+    describe(
+        "raw_dir", prepare__sweep="the scans, in the layout of the configuration."
+    ),
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
-    _help(
+    describe(
         "data_dir",
         prepare="the folder to write, which must be new.",
         train="the prepared data. The phantom draws its own there, by default in "
@@ -87,7 +83,7 @@ DATA_DIR = flags.DEFINE_string(
 ANATOMIES_DIR = flags.DEFINE_string(
     "anatomies_dir",
     None,
-    _help(
+    describe(
         "anatomies_dir",
         train="label maps of drawn people, for simulated pairs (phantom.anatomies); "
         "drawn there if missing, by default in WORKDIR/anatomies. Runs of a seed share "
@@ -97,7 +93,7 @@ ANATOMIES_DIR = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    _help(
+    describe(
         "workdir",
         train="folder of the run; an existing run is resumed.",
         evaluate__export__translate="the run whose generator to use.",
@@ -107,7 +103,7 @@ WORKDIR = flags.DEFINE_string(
 MODEL = flags.DEFINE_string(
     "model",
     None,
-    _help(
+    describe(
         "model",
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
@@ -119,19 +115,19 @@ MODEL = flags.DEFINE_string(
 CARD = flags.DEFINE_string(
     "card",
     None,
-    _help(
+    describe(
         "card",
         export="a JSON file with what the card is to state and the checkpoint does not "
         "know: trained_on, command, contrast_medium, licence, numbers.",
     ),
 )
 TRUTH = flags.DEFINE_string(
-    "truth", None, _help("truth", score="the reference CT, as --input.")
+    "truth", None, describe("truth", score="the reference CT, as --input.")
 )
 MASK = flags.DEFINE_string(
     "mask",
     None,
-    _help(
+    describe(
         "mask",
         score="a volume file, whose voxels above 0 are compared; by default the body.",
     ),
@@ -139,7 +135,7 @@ MASK = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    _help(
+    describe(
         "output",
         translate="a new folder.",
         export="a new file, NAME.safetensors; NAME.json appears beside it.",
@@ -153,7 +149,7 @@ OUTPUT = flags.DEFINE_string(
 STEP = flags.DEFINE_integer(
     "step",
     None,
-    _help(
+    describe(
         "step",
         evaluate__export__translate="the checkpoint; by default the best validated "
         "one, or the latest.",
@@ -163,7 +159,7 @@ STEP = flags.DEFINE_integer(
 VIEWS = flags.DEFINE_integer(
     "views",
     None,
-    _help(
+    describe(
         "views",
         evaluate="flips and small shifts of each slice to average over, 1, 2, 4 or 8, "
         "in place of config.translate.views.",
@@ -175,7 +171,7 @@ VIEWS = flags.DEFINE_integer(
 PSEUDONYMISE = flags.DEFINE_boolean(
     "pseudonymise",
     False,
-    _help(
+    describe(
         "pseudonymise",
         translate="leave out of OUTPUT what the headers and the path of the MR say of "
         "the patient. The CT series keeps its place in mm, but has a made-up patient, "
@@ -187,7 +183,7 @@ SPLIT = flags.DEFINE_enum(
     "split",
     None,
     ["train", "validation", "test"],
-    _help(
+    describe(
         "split",
         evaluate="the subjects; by default test, or validation or train if there are "
         "no others.",
@@ -196,7 +192,7 @@ SPLIT = flags.DEFINE_enum(
 INCEPTION = flags.DEFINE_string(
     "inception",
     None,
-    _help(
+    describe(
         "inception",
         evaluate="file with the weights of Inception v3, for FID and KID; see "
         "synthct_jax/metrics/inception_weights.py.",
@@ -205,7 +201,7 @@ INCEPTION = flags.DEFINE_string(
 WATCH = flags.DEFINE_boolean(
     "watch",
     False,
-    _help(
+    describe(
         "watch",
         evaluate="every checkpoint of a training, as soon as it is saved, until the "
         "last; may run on another machine. WORKDIR/evaluation/curve.html shows the "
@@ -215,7 +211,7 @@ WATCH = flags.DEFINE_boolean(
 POLL_SECONDS = flags.DEFINE_float(
     "poll_seconds",
     30.0,
-    _help(
+    describe(
         "poll_seconds", evaluate="time between two looks of --watch for checkpoints."
     ),
     lower_bound=0.1,
@@ -223,7 +219,7 @@ POLL_SECONDS = flags.DEFINE_float(
 RUNS = flags.DEFINE_list(
     "runs",
     None,
-    _help(
+    describe(
         "runs",
         compare="two or more, comma-separated; the others are compared with the first. "
         "Folders of evaluations, of runs, whose newest evaluation is taken, or of a "
@@ -233,7 +229,7 @@ RUNS = flags.DEFINE_list(
 MASKS = flags.DEFINE_list(
     "masks",
     None,
-    _help(
+    describe(
         "masks",
         organs="for each CT, or one for all, a volume file of labels or a JSON file of "
         "regions (synthct_jax/evaluation/organs.py), on the grid of the MR.",
@@ -242,28 +238,28 @@ MASKS = flags.DEFINE_list(
 ORGANS = flags.DEFINE_list(
     "organs",
     [],
-    _help("organs", organs="organs of the labels: 1:liver,2:kidney,3:kidney."),
+    describe("organs", organs="organs of the labels: 1:liver,2:kidney,3:kidney."),
 )
 CONTRAST = flags.DEFINE_enum(
     "contrast",
     tissues.ORGAN_CONTRASTS[0],
     tissues.ORGAN_CONTRASTS,
-    _help("contrast", organs="contrast medium of the CT, for the ranges."),
+    describe("contrast", organs="contrast medium of the CT, for the ranges."),
 )
 VARIANTS = flags.DEFINE_list(
     "variants",
     None,
-    _help("variants", sweep="variants of the configuration, comma-separated."),
+    describe("variants", sweep="variants of the configuration, comma-separated."),
 )
 SEEDS = flags.DEFINE_list(
     "seeds",
     ["0"],
-    _help("seeds", sweep="each trains every variant; comma-separated."),
+    describe("seeds", sweep="each trains every variant; comma-separated."),
 )
 ONLY = flags.DEFINE_integer(
     "only",
     -1,
-    _help(
+    describe(
         "only",
         sweep="just this run, counted from 0 (all variants with the first seed, then "
         "with the next), without tables; -1: all, with tables.",
@@ -273,7 +269,7 @@ ONLY = flags.DEFINE_integer(
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    _help(
+    describe(
         "topology",
         plan="devices to compile the training step for, which need not be present: "
         "TPUs such as v5e:4x4 (needs libtpu: pip install -e '.[tpu]'), or cpu:8, "
@@ -284,7 +280,7 @@ DEVICE = flags.DEFINE_enum(
     "device",
     None,
     list(environment.DEVICES),
-    _help(
+    describe(
         "device",
         translate__train__evaluate__sweep__benchmark="kind of device to compute on. By "
         "default JAX chooses: TPUs, else GPUs, else the CPUs.",
@@ -293,28 +289,18 @@ DEVICE = flags.DEFINE_enum(
 DEBUG = flags.DEFINE_boolean(
     "debug",
     False,
-    _help("debug", all="Show the traceback of an error, and what libraries log."),
+    describe("debug", all="Show the traceback of an error, and what libraries log."),
 )
 TUNE = flags.DEFINE_boolean(
     "tune",
     True,
-    _help(
+    describe(
         "tune",
         all="Tune the process for speed: huge pages, glibc's memory, flags of XLA, the "
         "cache of compiled programs, oneDNN (synthct_jax/runtime/environment.py). "
         "--notune leaves the process as it was started.",
     ),
 )
-
-
-def flags_of(mode: str) -> list[str]:
-    """Return the flags that a mode reads, those that it needs first."""
-    reads = [
-        flag
-        for flag, texts in _HELP.items()
-        if any(mode in modes.split("__") for modes in texts)
-    ]
-    return sorted(reads, key=lambda name: name not in MODES[mode].needs)
 
 
 def check(argv: Sequence[str]) -> None:
@@ -330,7 +316,7 @@ def check(argv: Sequence[str]) -> None:
         called = f"{called} with --model"
         needs, excluded = WITH_MODEL[MODE.value]
         reads = [name for name in reads if name not in excluded]
-    for name in sorted(_HELP.keys() - set(_COMMON)):
+    for name in sorted(HELP.keys() - set(COMMON)):
         present = flags.FLAGS[name].present
         if name in needs and not present:
             raise ValueError(f"{called} needs --{name}")
@@ -350,32 +336,6 @@ def check(argv: Sequence[str]) -> None:
         raise ValueError("evaluate reads --poll_seconds with --watch alone")
     if not TUNE.value and environment.is_tuning_allowed():
         raise ValueError("--notune is read before a --flagfile: give it as an argument")
-
-
-def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
-    """Return the text for arguments that ask for help or the version, else None.
-
-    Args:
-        overview: text for no arguments, and for help without a mode.
-    """
-    if "--version" in arguments:
-        names = ("synthct_jax", "jax", "jaxlib")
-        return ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    if arguments[:1] not in ([], ["help"]) and not {"-h", "--help"} & set(arguments):
-        return None
-    named = [argument.removeprefix("--mode=") for argument in arguments]
-    mode = next((name for name in named if name in MODES), None)
-    if mode is None:
-        modes = "\n".join(f"  {name:10}{mode.summary}" for name, mode in MODES.items())
-        return f"{overview}\nModes:\n\n{modes}"
-    lines = [f"synthct {mode}: {MODES[mode].summary}", "", f"  {MODES[mode].example}"]
-    for name in (*flags_of(mode), *_COMMON):
-        texts = _HELP[name].items()
-        text = next(
-            t for modes, t in texts if mode in modes.split("__") or modes == "all"
-        )
-        lines += ["", f"  --{name}", textwrap.indent(textwrap.fill(text, 74), " " * 6)]
-    return "\n".join(lines)
 
 
 def path(flag: flags.FlagHolder) -> Path | None:

@@ -23,7 +23,7 @@ from absl import app
 
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
 from synthct_jax import flags, modes
-from synthct_jax.runtime import environment, messages, processes, signals
+from synthct_jax.runtime import environment, flag_help, messages, processes, signals
 from synthct_jax.runtime.arguments import arguments_as_flags
 
 
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 def run() -> None:
     """Run the program with the arguments of this process, and exit."""
     arguments = sys.argv[1:]
-    if text := flags.help_for(arguments, overview=__doc__):
+    if text := flag_help.help_for(arguments, overview=__doc__):
         with contextlib.suppress(BrokenPipeError):  # `synthct -h | head`
             print(text, flush=True)
             sys.exit(0)

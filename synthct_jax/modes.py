@@ -74,6 +74,7 @@ def run_mode() -> int:
             scan, views = flags.INPUT.value, flags.VIEWS.value
             options = dict(workdir=workdir, step=step, model=model, views=views)
             options["pseudonymise"] = flags.PSEUDONYMISE.value
+            options["series"] = flags.SERIES.value
             if (patients := flags.path(flags.PATIENTS)) is None:
                 translate(scan, output, **options)
                 print(f"Synthetic CT, preview and report: {output}")

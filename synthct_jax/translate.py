@@ -54,6 +54,7 @@ def translate(
     model: str | None = None,
     views: int | None = None,
     loaded: LoadedModel | None = None,
+    series: Sequence[str] = (),
     pseudonymise: bool = False,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
@@ -69,6 +70,7 @@ def translate(
         views: of each slice to average over, see `views_of`; by default those of the
             generator's configuration.
         loaded: the generator itself, in place of workdir, step and model.
+        series: names of DICOM series to choose among, see `dicom_choice.named`.
         pseudonymise: whether nothing in `output` may say who the patient is: the CT
             series has a made-up patient, study and frame of reference then.
 
@@ -84,12 +86,13 @@ def translate(
     files.check_vacant(output)
     read_from = scan
     if loaded is None and workdir is None and model is None:
-        name, read_from = choose_shipped(scan)
+        name, read_from = choose_shipped(scan, series)
         loaded = _load_shipped(name, views)
     elif loaded is None:
         loaded = load(workdir, step, model)
     loaded = loaded.with_views(views)
-    mr = read_mr(read_from, loaded.data["mr_channels"])
+    mr = read_mr(read_from, loaded.data["mr_channels"], series)
+    choice = dict(getattr(mr.origin, "choice", None) or {})
     axial = to_axial(mr)
     batches, body = synthesise(loaded, axial)
     warnings = list(
@@ -99,6 +102,7 @@ def translate(
     )
     for warning in warnings:
         logging.warning("%s", warning)
+    warnings += choice.pop("warnings", [])
     versions = library_versions()
     masked = loaded.data["mask_outside_body"]
     outside_body = "set to air" if masked else "as translated"
@@ -139,6 +143,7 @@ def translate(
             "pseudonymised": pseudonymise,
             "generator": dict(loaded.identity),
             "mr_channels": list(mr.channels),
+            "series": choice or None,
             "grid": {
                 "slices_rows_columns": list(axial.voxels.shape[:3]),
                 "spacing_mm": [round(mm, 5) for mm in axial.spacing_mm],
@@ -180,6 +185,7 @@ def translate_all(
     step: int | None = None,
     model: str | None = None,
     views: int | None = None,
+    series: Sequence[str] = (),
     pseudonymise: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """Translate all patients of a folder, each into a folder of its name in `output`.
@@ -188,8 +194,8 @@ def translate_all(
 
     Args:
         patients: each subfolder, zip archive or volume file in it is a scan.
-        workdir, step, model, views, pseudonymise: as for `translate`. The folders in
-            `output` keep the names of those in `patients`.
+        workdir, step, model, views, series, pseudonymise: as for `translate`. The
+            folders in `output` keep the names of those in `patients`.
 
     Returns:
         The names of those that are done, and why the others failed, by name.
@@ -215,6 +221,7 @@ def translate_all(
                     output / name,
                     views=views,
                     loaded=loaded,
+                    series=series,
                     pseudonymise=pseudonymise,
                 )
                 countdown.log(name)
@@ -266,13 +273,13 @@ def _find_scans(patients: Path, output: Path) -> dict[str, Path]:
     return scans
 
 
-def choose_shipped(scan: str) -> tuple[str, str]:
+def choose_shipped(scan: str, series: Sequence[str] = ()) -> tuple[str, str]:
     """Return the shipped model for the channels of a scan, and what to read.
 
     Raises:
         FileNotFoundError, ValueError: as for `find_channels` and `choose_model`.
     """
-    paths = find_channels(scan)
+    paths = find_channels(scan, series=series)
     path = model_file.choose_model(paths)
     inputs = model_file.read_card(path)["inputs"]
     logging.info(
@@ -282,10 +289,10 @@ def choose_shipped(scan: str) -> tuple[str, str]:
     return path.stem, ",".join(dict.fromkeys(paths[name] for name in inputs))
 
 
-def read_mr(scan: str, channels: Sequence[str]) -> Volume:
+def read_mr(scan: str, channels: Sequence[str], series: Sequence[str] = ()) -> Volume:
     """Read an MR; an UnusableScan also names the channels of the model."""
     try:
-        mr = read_scan(scan, modality="MR", channels=tuple(channels))
+        mr = read_scan(scan, modality="MR", channels=tuple(channels), series=series)
         input_check.check_values(mr)
         return mr
     except FileNotFoundError:

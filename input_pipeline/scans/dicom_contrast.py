@@ -53,7 +53,8 @@ def contrast(frame: Frame, *, single_echo: bool) -> str | None:
         UnusableScan: ImageType and EchoTime contradict each other.
     """
     kinds = set(frame.image_type()[2:])
-    if kinds & _OTHER_IMAGES:
+    component = frame.text("ComplexImageComponent") or "MAGNITUDE"
+    if kinds & _OTHER_IMAGES or component not in ("MAGNITUDE", "MIXED"):
         return None
     by_type = None
     if kinds & _IN_PHASE:

@@ -38,6 +38,7 @@ _GROUPS = (
     "PixelValueTransformationSequence",
     "MREchoSequence",
     "MRImageFrameTypeSequence",
+    "MRDiffusionSequence",
     "CTImageFrameTypeSequence",
     "MRTimingAndRelatedParametersSequence",
     "CTAcquisitionDetailsSequence",

@@ -1,12 +1,14 @@
-"""Reader of a folder of DICOM files.
+"""Reader of a folder of DICOM files: the headers are grouped, one scan is read.
 
-Nothing is guessed: a folder with two candidates is refused with a list of both.
+Nothing is guessed: a folder with two candidates of which neither is better is refused
+with a list of both (`dicom_choice`).
 """
 
 import collections
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -14,14 +16,15 @@ from pydicom.dataset import Dataset
 
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.alignment import grids_apart_mm, onto_grid
-from input_pipeline.scans.dicom_contrast import contrast
+from input_pipeline.scans.dicom_choice import Choice, choose, named, only
 from input_pipeline.scans.dicom_frames import (
     Frame,
     find_frames,
     frame_count,
     read_pixels,
 )
-from input_pipeline.scans.dicom_geometry import find_difference, size, stack_slices
+from input_pipeline.scans.dicom_geometry import size, stack_slices
+from input_pipeline.scans.dicom_images import Image, group
 from input_pipeline.scans.quiet import quiet
 from input_pipeline.volume import (
     MR_CHANNELS,
@@ -44,34 +47,13 @@ class DicomOrigin(Origin):
         headers: one a slice, of the first channel, without pixels.
         sources: for each slice the (SOPClassUID, SOPInstanceUID, frame number or
             None) of all channels' images there; frame numbers count from 1.
+        choice: `Choice.report` of the series that were read; None for a CT and for
+            made-up headers.
     """
 
     headers: tuple[Dataset, ...]
     sources: tuple[tuple[tuple[str, str, int | None], ...], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Image:
-    """Frames that belong together: one series, one echo, one kind of image."""
-
-    series: str
-    frames: tuple[Frame, ...]
-    contrast: str | None
-
-    def __str__(self) -> str:
-        first = self.frames[0]
-        description = first.text("SeriesDescription")
-        tesla = first.text("MagneticFieldStrength")
-        facts = (
-            f"{len(self.frames)} images in {os.path.dirname(first.path)}",
-            description and repr(description),
-            "" if first.echo_ms is None else f"TE {first.echo_ms:g} ms",
-            tesla and f"{tesla} T",
-            "\\".join(first.image_type()),
-            self.contrast,
-            f"series {self.series}",
-        )
-        return ", ".join(fact for fact in facts if fact)
+    choice: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +74,7 @@ def read_dicom(
     *,
     modality: str,
     channels: Sequence[str] | None = None,
+    series: Sequence[str] = (),
 ) -> Volume:
     """Read the one scan in a folder of DICOM files, as stored.
 
@@ -108,6 +91,7 @@ def read_dicom(
         modality: 'MR' or 'CT'; images of another modality are skipped.
         channels: for MR, in the order of the result. None takes both phases if there
             is one, and otherwise the only image, called 'mr' if it is no T2 either.
+        series: names of MR series to choose among, see `dicom_choice.named`.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -122,16 +106,24 @@ def read_dicom(
         frames, others = _frames_of_modality(folder, modality)
         if others:
             logging.info("%s: %s is read, passed over: %s", folder, modality, others)
-        images = _group(frames, modality)
+        images = group(frames, modality)
         if modality == "CT":
-            chosen = {"hu": _only(images, folder, "one CT series")}
-        else:
-            chosen = _choose(images, channels, folder)
-        return _read(chosen, folder, modality)
+            return _read({"hu": only(images, folder, "one CT series")}, folder, "CT")
+        choice = choose(images, channels, folder=folder, series=series)
+        if choice.passed_over:
+            logging.info("%s: %s", folder, "\n  ".join(choice.lines()))
+        for warning in choice.warnings:
+            logging.warning("%s: %s", folder, warning)
+        return _read(choice.images, folder, "MR", choice)
 
 
-def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
+def find_contrasts(
+    folder: str | os.PathLike, *, series: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the known contrasts of the MR images in a folder, in a fixed order.
+
+    Images that are no channel by their headers do not count, unless `series` names
+    them: see `read_dicom`.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -139,14 +131,22 @@ def find_contrasts(folder: str | os.PathLike) -> tuple[str, ...]:
     """
     folder = os.fspath(folder)
     with quiet("pydicom"):
-        images = _group(_frames_of_modality(folder, "MR")[0], "MR")
-    contrasts = {image.contrast for image in images}
-    if contrasts == {None}:
-        listing = "".join(f"\n  {image}" for image in images)
-        raise UnusableScan(
-            f"{folder}: no image is {', '.join(MR_CHANNELS)} by its headers:{listing}"
-        )
-    return tuple(name for name in MR_CHANNELS if name in contrasts)
+        frames, _ = _frames_of_modality(folder, "MR")
+        images = named(group(frames, "MR"), series, folder=folder)
+        for usable in (
+            [i for i in images if not (i.unfit or i.scattered)],
+            [i for i in images if series or not i.unfit],
+        ):
+            contrasts = {image.contrast for image in usable} - {None}
+            if contrasts:
+                return tuple(name for name in MR_CHANNELS if name in contrasts)
+        for image in images:
+            if image.conflict:
+                raise image.conflict
+        listing = "".join(f"\n  {image}: {image.unfit}" for image in images)
+    raise UnusableScan(
+        f"{folder}: no image is {', '.join(MR_CHANNELS)} by its headers:{listing}"
+    )
 
 
 def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
@@ -172,71 +172,12 @@ def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
     return scans, others
 
 
-def _group(frames: Sequence[Frame], modality: str) -> list[_Image]:
-    """Group frames by series and, within an MR series, by echo and kind of image."""
-    groups = collections.defaultdict(list)
-    echoes = collections.defaultdict(set)
-    for frame in frames:
-        series = frame.text("SeriesInstanceUID")
-        if modality == "CT":
-            # Value 4 and on varies within the series of some scanners.
-            key = (series, frame.image_type()[:3])
-        else:
-            echoes[series].add(frame.echo_ms)
-            key = (series, frame.image_type(), frame.echo_ms)
-        groups[key].append(frame)
-    return [
-        _Image(
-            series=key[0],
-            frames=tuple(group),
-            contrast=contrast(group[0], single_echo=len(echoes[key[0]]) == 1)
-            if modality == "MR"
-            else None,
-        )
-        for key, group in groups.items()
-    ]
-
-
-def _only(images: Sequence[_Image], folder: str, expected: str) -> _Image:
-    if len(images) == 1:
-        return images[0]
-    problem = "several series"
-    if len({image.series for image in images}) == 1:
-        problem = "several images in one series"
-        if difference := find_difference([image.frames[0] for image in images]):
-            problem = f"mixed {difference[0]} in one series"
-    listing = "".join(f"\n  {image}" for image in images)
-    raise UnusableScan(f"{folder}: {problem}, expected {expected}:{listing}")
-
-
-def _choose(
-    images: Sequence[_Image], channels: Sequence[str] | None, folder: str
-) -> dict[str, _Image]:
-    """Choose the image of each channel, in their order."""
-    if channels is None:
-        if {"in_phase", "out_of_phase"} <= {image.contrast for image in images}:
-            channels = ("in_phase", "out_of_phase")
-        else:
-            image = _only(images, folder, "one MR series, or both phases of one")
-            if image.contrast not in ("in_phase", "out_of_phase"):
-                return {image.contrast or "mr": image}
-            channels = ("in_phase", "out_of_phase")
-    chosen = {}
-    for channel in channels:
-        candidates = [image for image in images if image.contrast == channel]
-        if not candidates:
-            listing = "".join(f"\n  {image}" for image in images)
-            partner = [c for c in channels if any(i.contrast == c for i in images)]
-            beside = f" beside {' and '.join(partner)}" if partner else ""
-            raise UnusableScan(
-                f"{folder}: no {channel} image{beside}, expected "
-                f"{', '.join(channels)}; found:{listing}"
-            )
-        chosen[channel] = _only(candidates, folder, f"one {channel} image")
-    return chosen
-
-
-def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
+def _read(
+    chosen: dict[str, Image],
+    folder: str,
+    modality: str,
+    choice: Choice | None = None,
+) -> Volume:
     stacks = []
     for channel, image in chosen.items():
         for frame in image.frames:
@@ -271,6 +212,7 @@ def _read(chosen: dict[str, _Image], folder: str, modality: str) -> Volume:
                 tuple(_reference(frame) for frame in images)
                 for images in zip(*on_reference, strict=True)
             ),
+            choice=choice and choice.report(),
         ),
     )
 

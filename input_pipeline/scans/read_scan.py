@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from input_pipeline.scans import archives
 from input_pipeline.scans.alignment import check_one_body
@@ -23,7 +23,11 @@ _CHANNEL_WORD = re.compile(rf"(?<![a-z0-9])({'|'.join(MR_CHANNELS)})(?![a-z0-9])
 
 
 def read_scan(
-    scan: str | os.PathLike, *, modality: str, channels: Sequence[str] | None = None
+    scan: str | os.PathLike,
+    *,
+    modality: str,
+    channels: Sequence[str] | None = None,
+    series: Sequence[str] = (),
 ) -> Volume:
     """Read a scan as it is stored; `volume.to_axial` brings it to the canonical order.
 
@@ -39,26 +43,30 @@ def read_scan(
         modality: 'MR' or 'CT'.
         channels: names out of in_phase, out_of_phase, t2 for MR, in the order of the
             result; None takes those that a folder has. CT has the one channel 'hu'.
+        series: names of DICOM series of MR to choose among, see `dicom_choice.named`.
 
     Raises:
         FileNotFoundError: names what is missing.
-        UnusableScan: the scan cannot become a volume, or a file in a list is named
-            after another channel; names the file and the reason.
+        UnusableScan: the scan cannot become a volume, a file in a list is named after
+            another channel, or `series` is given and it is not DICOM; names the file
+            and the reason.
         ValueError: the number of files is not that of the channels, or a channel or
             modality is unknown.
     """
     scan = os.fspath(scan)
     if scan.lower().endswith(archives.SUFFIX):
         with archives.unpacked(scan) as folder:
-            volume = _read(folder, modality, channels)
+            volume = _read(folder, modality, channels, series)
             volume = dataclasses.replace(volume, source=scan)
     else:
-        volume = _read(scan, modality, channels)
+        volume = _read(scan, modality, channels, series)
     check_one_body(volume)
     return volume
 
 
-def find_channels(scan: str | os.PathLike) -> dict[str, str]:
+def find_channels(
+    scan: str | os.PathLike, *, series: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the channels that an MR has, each with the path to read it from.
 
     DICOM headers and the names in a folder of NIfTI files say what an image shows. The
@@ -66,7 +74,7 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
     t2, as a word: patient2_in_phase.nii.gz.
 
     Args:
-        scan: as for `read_scan`.
+        scan, series: as for `read_scan`.
 
     Raises:
         FileNotFoundError: names what is missing.
@@ -76,11 +84,13 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
     scan = os.fspath(scan)
     if scan.lower().endswith(archives.SUFFIX):
         with archives.unpacked(scan) as folder:
-            return dict.fromkeys(find_channels(folder), scan)
+            return dict.fromkeys(find_channels(folder, series=series), scan)
     paths = split_paths(scan)
     if len(paths) == 1 and not volume_suffix(scan):
         files = _channel_files(scan, MR_CHANNELS, None) if os.path.isdir(scan) else {}
-        return dict.fromkeys(files or find_contrasts(scan), scan)
+        _check_series(scan, series, files)
+        return dict.fromkeys(files or find_contrasts(scan, series=series), scan)
+    _check_series(scan, series, paths)
     channels = {}
     for path in paths:
         words = channels_in_name(path)
@@ -96,7 +106,19 @@ def find_channels(scan: str | os.PathLike) -> dict[str, str]:
     return channels
 
 
-def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
+def _check_series(
+    scan: str, series: Sequence[str], volume_files: Collection[str]
+) -> None:
+    if series and volume_files:
+        raise UnusableScan(
+            f"{scan}: --series={','.join(series)} names DICOM series, and there are "
+            "volume files"
+        )
+
+
+def _read(
+    scan: str, modality: str, channels: Sequence[str] | None, series: Sequence[str]
+) -> Volume:
     check_channels(modality, channels or ())
     known = CHANNELS[modality]
     if modality == "CT" and channels is None:
@@ -105,10 +127,12 @@ def _read(scan: str, modality: str, channels: Sequence[str] | None) -> Volume:
     if len(paths) == 1 and os.path.isdir(scan):
         files = _channel_files(scan, known, channels)
         if not files:
-            return read_dicom(scan, modality=modality, channels=channels)
+            return read_dicom(scan, modality=modality, channels=channels, series=series)
+        _check_series(scan, series, files)
         return read_nifti(list(files.values()), modality=modality, channels=list(files))
     if len(paths) == 1 and not volume_suffix(scan):
-        return read_dicom(scan, modality=modality, channels=channels)
+        return read_dicom(scan, modality=modality, channels=channels, series=series)
+    _check_series(scan, series, paths)
     for path in paths:
         if not volume_suffix(path):
             raise UnusableScan(

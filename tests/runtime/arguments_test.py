@@ -6,6 +6,7 @@ import pytest
 from paths import REPOSITORY
 
 from synthct_jax import flags, main
+from synthct_jax.runtime import flag_help
 from synthct_jax.runtime.arguments import CONFIGS, arguments_as_flags, config_names
 
 
@@ -27,21 +28,21 @@ def test_shipped_configurations_are_those_of_the_repository():
 
 @pytest.mark.parametrize("mode", flags.MODES)
 def test_help_of_a_mode_names_its_flags_and_an_example(mode):
-    text = flags.help_for([mode, "-h"], overview="")
+    text = flag_help.help_for([mode, "-h"], overview="")
     needed = flags.MODES[mode].needs
     assert all(f"\n  --{name}\n" in text for name in needed)
     assert f"  synthct {mode} " in text
     others = [other for other in flags.MODES if f" {other}: " in text.split("\n", 1)[1]]
     assert not others  # what a flag does in other modes
-    assert flags.help_for([f"--mode={mode}", "--help"], overview="") == text
+    assert flag_help.help_for([f"--mode={mode}", "--help"], overview="") == text
 
 
 def test_overview_lists_the_modes_and_versions_are_told():
-    overview = flags.help_for([], overview="About.")
+    overview = flag_help.help_for([], overview="About.")
     assert overview.startswith("About.")
     assert all(f"\n  {mode} " in overview for mode in flags.MODES)
-    assert flags.help_for(["--version"], overview="").startswith("synthct_jax ")
-    assert flags.help_for(["train", "--config=x"], overview="") is None
+    assert flag_help.help_for(["--version"], overview="").startswith("synthct_jax ")
+    assert flag_help.help_for(["train", "--config=x"], overview="") is None
 
 
 @pytest.mark.parametrize(

@@ -267,3 +267,96 @@ def truncate(path: Path, *, keep: float = 0.8) -> None:
 
 def files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def write_sequence(
+    folder: Path,
+    number: int,
+    echoes_ms: tuple[float, ...] = (IN_PHASE_MS, OUT_OF_PHASE_MS),
+    *,
+    geometry: Geometry | None = None,
+    series: str | None = None,
+    kind: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "M"),
+    edit: Edit | None = None,
+    **attributes,
+) -> np.ndarray:
+    """Write one series of an examination into a folder named after its number alone.
+
+    Args:
+        number: SeriesNumber.
+        kind: ImageType.
+        edit: as for `write_series`, after all else.
+        attributes: further elements, by keyword.
+    """
+
+    def edit_all(image, index):
+        image.SeriesNumber, image.ImageType = number, list(kind)
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value)
+        return edit(image, index) if edit else image
+
+    target = folder / f"S{number}_{len(list(folder.glob('*')))}"
+    return write_mr(
+        target,
+        echoes_ms=echoes_ms,
+        subfolders=tuple(f"E{n}" for n in range(len(echoes_ms))),
+        geometry=geometry,
+        series=series,
+        edit=edit_all,
+    )
+
+
+CORONAL = Geometry(degrees=(90.0, 0.0, 0.0))
+AGENT = {"ContrastBolusAgent": "gadobutrol"}
+
+
+def write_examination(folder: Path) -> np.ndarray:
+    """Write an examination of the liver; return the values of its dual echo, series 4.
+
+    Besides, each with a number of its own: localizers (1, 2), T2 (3, coronal 12),
+    diffusion (5) and ADC (6), MRCP as a slab and in thin slices (7, 8), T1 with
+    suppressed fat (9), a Dixon series after contrast medium (10) with water and fat,
+    its subtraction (11), a fat fraction map (13) and a CT.
+    """
+
+    def three_planes(image, index):
+        planes = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+        image.ImageOrientationPatient = planes[index % 3]
+        return image
+
+    def b_value(image, index):
+        image.DiffusionBValue = (50.0, 800.0)[index % 2]
+        return image
+
+    turbo = {"ScanningSequence": "SE"}
+    echo_planar = {"ScanningSequence": ["EP", "SE"]}
+    derived = ("DERIVED", "PRIMARY")
+    localizer = ("ORIGINAL", "PRIMARY", "LOCALIZER")
+    write_sequence(folder, 1, (IN_PHASE_MS,), kind=localizer)
+    write_sequence(folder, 2, (IN_PHASE_MS,), edit=three_planes)
+    write_sequence(
+        folder, 3, (T2_MS,), SeriesDescription="t2 fs", ScanOptions="FS", **turbo
+    )
+    values = write_sequence(folder, 4, SeriesDescription="dual echo")
+    write_sequence(folder, 5, (60.0,), edit=b_value, **echo_planar)
+    write_sequence(folder, 6, (60.0,), kind=(*derived, "ADC"), **echo_planar)
+    slab = Geometry(shape=(2, 12, 9), step_mm=50.5)
+    write_sequence(folder, 7, (250.0,), geometry=slab, **turbo)
+    write_sequence(folder, 8, (700.0,), **turbo)
+    write_sequence(folder, 9, (OUT_OF_PHASE_MS,), ScanOptions=["PFP", "FS"])
+    dixon = generate_uid()
+    for echo_ms, name in (
+        (IN_PHASE_MS, "IN_PHASE"),
+        (OUT_OF_PHASE_MS, "OPP_PHASE"),
+        (IN_PHASE_MS, "WATER"),
+        (IN_PHASE_MS, "FAT"),
+    ):
+        kind = (*derived, "DIXON", name)
+        write_sequence(folder, 10, (echo_ms,), kind=kind, series=dixon, **AGENT)
+    write_sequence(
+        folder, 11, (OUT_OF_PHASE_MS,), kind=(*derived, "M", "SUBTRACT"), **AGENT
+    )
+    write_sequence(folder, 12, (T2_MS,), geometry=CORONAL, **turbo)
+    write_sequence(folder, 13, (IN_PHASE_MS,), kind=(*derived, "QUANTITY"))
+    write_ct(folder / "CT")
+    return values
