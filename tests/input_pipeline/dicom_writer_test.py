@@ -12,8 +12,11 @@ import numpy as np
 import pydicom
 import pytest
 from fake_dicom import Geometry, write_enhanced_mr, write_mr
+from programs import need
 from pydicom.uid import CTImageStorage
 
+from input_pipeline.phantom import draw_subject
+from input_pipeline.phantom.dicom import write_dicom
 from input_pipeline.scans.dicom_reader import read_dicom
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import read_nifti, write_nifti
@@ -296,6 +299,29 @@ def assert_conforms(paths):
 
 def test_series_conforms_to_the_standard(mr, tmp_path):
     assert_conforms(write_ct_series(tmp_path / "ct", some_hu(mr), mr))
+
+
+def test_mr_and_ct_series_are_of_one_patient_study_and_space(tmp_path):
+    need("dcentvfy")
+    subject = draw_subject(3, size=32, spacing_mm=12.0, slices=4, slice_mm=9.0)
+    for name in ("mr", "other"):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / name, subject)
+    mr = to_axial(read_dicom(tmp_path / "mr", modality="MR", channels=BOTH))
+    paths = write_ct_series(tmp_path / "ct", some_hu(mr), mr)
+    assert_conforms(paths)
+
+    def verify(folder):
+        command = ["dcentvfy", *fake_dicom.files(folder), *paths]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    assert verify(tmp_path / "mr") == ""
+    for path in fake_dicom.files(tmp_path / "other"):  # the same patient otherwise
+        image = pydicom.dcmread(path)
+        image.PatientName = "Another"
+        image.save_as(path)
+    assert "PatientName" in verify(tmp_path / "other")
 
 
 def test_series_of_a_made_up_volume_conforms(mr, tmp_path):
