@@ -26,6 +26,17 @@ INPUT = flags.DEFINE_string(
         "DICOM folders.",
         score="a synthetic CT: an output of translate, a volume file or a DICOM "
         "folder.",
+        send="an output of translate, or a folder of a CT series.",
+    ),
+)
+SEND = flags.DEFINE_string(
+    "send",
+    None,
+    describe(
+        "send",
+        translate__send="where the CT series goes: dicom://AE_TITLE@HOST:PORT "
+        "(C-STORE), or dicomweb://HOST:PORT/PATH, http:// or https:// (STOW-RS). Needs "
+        "pip install 'synthct_jax[send]'.",
     ),
 )
 SERIES = flags.DEFINE_list(
@@ -325,6 +336,8 @@ def check(argv: Sequence[str]) -> None:
             raise ValueError(f"{called} does not read --{name}; it reads {names}")
     if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
         raise ValueError("translate needs --input or --patients, one of them")
+    if SEND.value is not None and PATIENTS.value is not None:
+        raise ValueError("--send is of one patient: send each output by synthct send")
     if flags.FLAGS["step"].present and not flags.FLAGS["workdir"].present:
         raise ValueError("--step is of a checkpoint: it needs --workdir")
     for name in ("step", "views"):

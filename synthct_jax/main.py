@@ -10,8 +10,10 @@
 mode is named.
 
 Exit status: 0 done; 75 stopped by a signal after saving, run the same command to
-resume; 130, 143 ended by Ctrl-C or SIGTERM, nothing is left half-written; 3 stopped by
-train.guard; 2 the request cannot be met, standard error says why; 1 any other failure.
+resume; 130, 143 ended by Ctrl-C or SIGTERM, nothing is left half-written; 2 the request
+cannot be met, standard error says why; 3 a training was stopped by train.guard; 69 the
+CT series is written, but not all of it was accepted where --send sends it; 1 any other
+failure.
 """
 
 import contextlib

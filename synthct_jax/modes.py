@@ -69,22 +69,27 @@ def run_mode() -> int:
             documents.compare_runs(runs, output := output or documents.FOLDER)
             print(f"Comparison: {output / 'compare.html'}")
         case "translate":
+            from input_pipeline.scans import dicom_send
             from synthct_jax.translate import translate, translate_all
 
             scan, views = flags.INPUT.value, flags.VIEWS.value
             options = dict(workdir=workdir, step=step, model=model, views=views)
             options["pseudonymise"] = flags.PSEUDONYMISE.value
             options["series"] = flags.SERIES.value
+            if address := flags.SEND.value:
+                dicom_send.check_address(address)  # before the work
             if (patients := flags.path(flags.PATIENTS)) is None:
                 translate(scan, output, **options)
                 print(f"Synthetic CT, preview and report: {output}")
-                return 0
+                return _send(output, address) if address else 0
             done, failures = translate_all(patients, output, **options)
             for name, reason in failures.items():
                 print(f"error: {name}: {reason}", file=sys.stderr)
             total = len(done) + len(failures)
             print(f"{len(done)} of {total} patients are translated: {output}")
             return 1 if failures else 0
+        case "send":
+            return _send(Path(flags.INPUT.value).expanduser(), flags.SEND.value)
         case "score":
             from synthct_jax.evaluation import score
 
@@ -122,3 +127,18 @@ def run_mode() -> int:
             output = output or Path(suite.OUTPUT)
             print(suite.format_table(suite.run_benchmark(flags.CONFIG.value, output)))
     return 0
+
+
+def _send(output: Path, address: str) -> int:
+    """Send the CT series of an output; return the exit status."""
+    from input_pipeline.scans import dicom_send
+
+    paths = dicom_send.find_series(output)
+    refused = dicom_send.send(paths, address)
+    for name, reason in refused.items():
+        print(f"error: {name} was not accepted: {reason}", file=sys.stderr)
+    print(f"{len(paths) - len(refused)} of {len(paths)} instances sent to {address}")
+    if not refused:
+        return 0
+    print(f"Again: synthct send --input={output} --send={address}", file=sys.stderr)
+    return dicom_send.UNSENT

@@ -50,6 +50,11 @@ MODES = {
         "synthct export --workdir=RUN --output=NAME.safetensors --card=FACTS.json",
         ("workdir", "output"),
     ),
+    "send": Mode(
+        "send a synthetic CT to an archive, once more or later than translate",
+        "synthct send --input=OUT --send=dicom://ARCHIVE@HOST:104",
+        ("input", "send"),
+    ),
     "score": Mode(
         "measure a synthetic CT of any program against the reference CT on its grid",
         "synthct score --input=SYNTHETIC_CT --truth=CT",
