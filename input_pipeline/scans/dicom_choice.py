@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from input_pipeline.scans.dicom_geometry import find_difference
-from input_pipeline.scans.dicom_images import Image, on_one_grid
+from input_pipeline.scans.dicom_images import Image, on_one_grid, text_or_blank
 from input_pipeline.volume import UnusableScan
 
 _PHASES = ("in_phase", "out_of_phase")
@@ -165,8 +165,10 @@ def _matching(images: Sequence[Image], name: str) -> list[Image]:
     """Return the images whose UID it is, or else whose number, or else description."""
     tests = (
         lambda image: image.series == name,
-        lambda image: image.frames[0].text("SeriesNumber") == name,
-        lambda image: name.lower() in image.frames[0].text("SeriesDescription").lower(),
+        lambda image: text_or_blank(image.frames[0], "SeriesNumber") == name,
+        lambda image: (
+            name.lower() in text_or_blank(image.frames[0], "SeriesDescription").lower()
+        ),
     )
     for test in tests:
         if matching := [image for image in images if test(image)]:
@@ -312,14 +314,14 @@ def _advice(images: Sequence[Image]) -> str:
         return ""
     differences = []
     for keyword in _TELLING:
-        values = [frame.text(keyword) for frame in series]
+        values = [text_or_blank(frame, keyword) for frame in series]
         if len(set(values)) > 1:
             shown = ", ".join(value or "absent" for value in values)
             differences.append(f"\n  {keyword}: {shown}")
-    numbers = {frame.text("SeriesNumber") for frame in series} - {""}
+    numbers = {text_or_blank(frame, "SeriesNumber") for frame in series} - {""}
     example = series[0].text("SeriesInstanceUID")
     if len(numbers) == len(series):
-        example = series[0].text("SeriesNumber")
+        example = text_or_blank(series[0], "SeriesNumber")
     apart = "".join(differences) or " SeriesInstanceUID alone"
     return (
         f"\nThey differ in:{apart}\nLeave one in the folder, or name it to translate: "

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,8 +50,9 @@ class Image:
 
     def __str__(self) -> str:
         first = self.frames[0]
-        number, description = map(first.text, ("SeriesNumber", "SeriesDescription"))
-        tesla = first.text("MagneticFieldStrength")
+        number = text_or_blank(first, "SeriesNumber")
+        description = text_or_blank(first, "SeriesDescription")
+        tesla = text_or_blank(first, "MagneticFieldStrength")
         facts = (
             f"{len(self.frames)} images in {os.path.dirname(first.path)}",
             number and f"number {number}",
@@ -66,8 +68,9 @@ class Image:
     def facts(self) -> dict[str, object]:
         """Return what tells it from others, without free text and UIDs, as JSON."""
         first = self.frames[0]
+        number = text_or_blank(first, "SeriesNumber")
         return {
-            "series_number": first.count("SeriesNumber"),
+            "series_number": int(number) if number.isdigit() else None,
             "images": len(self.frames),
             "plane": self.plane,
             "echo_time_ms": first.echo_ms,
@@ -79,7 +82,7 @@ class Image:
         """Reason why it is no channel whatever else there is; '' if it may be one."""
         first = self.frames[0]
         kinds = set(first.image_type())
-        b_values = {frame.number_or_none("DiffusionBValue") for frame in self.frames}
+        b_values = {_number_or_none(f, "DiffusionBValue") for f in self.frames}
         b_values = sorted(b_values - {None})
         if b_values:
             return f"diffusion, b = {', '.join(f'{b:g}' for b in b_values)} s/mm2"
@@ -96,14 +99,16 @@ class Image:
             return str(self.conflict or "") or (
                 f"neither in phase, out of phase nor T2 by ImageType and TE {echo}"
             )
-        echo_planar = first.text("EchoPlanarPulseSequence") == "YES"
-        if echo_planar or "EP" in first.text("ScanningSequence"):
+        echo_planar = text_or_blank(first, "EchoPlanarPulseSequence") == "YES"
+        if echo_planar or "EP" in text_or_blank(first, "ScanningSequence"):
             return "echo-planar, as diffusion and perfusion are"
         if (first.echo_ms or 0) > _BILE_ECHO_TIME_MS:
             return f"TE {first.echo_ms:g} ms, as in MRCP"
-        if (first.number_or_none("SliceThickness") or 0) > _SLAB_MM:
-            return f"a slab of {first.number_or_none('SliceThickness'):g} mm"
-        if self.contrast != "t2" and "FS" in _values(first, "ScanOptions"):
+        thickness = _number_or_none(first, "SliceThickness") or 0
+        if thickness > _SLAB_MM:
+            return f"a slab of {thickness:g} mm"
+        options = re.findall(r"\w+", text_or_blank(first, "ScanOptions"))
+        if self.contrast != "t2" and "FS" in options:
             return "fat is suppressed (ScanOptions FS), so it is no phase image"
         return ""
 
@@ -124,8 +129,11 @@ class Image:
         first = self.frames[0]
         kinds = first.image_type()
         remarks = {}
-        agent = first.text("ContrastBolusAgent").upper() not in _NO_AGENT
-        if agent or first.get("ContrastBolusAgentSequence"):
+        agent = text_or_blank(first, "ContrastBolusAgent").upper() not in _NO_AGENT
+        if agent or text_or_blank(first, "ContrastBolusAgentSequence") not in (
+            "",
+            "[]",
+        ):
             remarks["agent"] = "with contrast medium (ContrastBolusAgent)"
         if {"DERIVED", "SECONDARY"} & set(kinds[:2]):
             remarks["derived"] = f"computed from other images ({'/'.join(kinds[:2])})"
@@ -174,9 +182,19 @@ def on_one_grid(image: Image, other: Image) -> bool:
     return bool(np.allclose(places, others, rtol=0, atol=0.01))
 
 
-def _values(frame: Frame, keyword: str) -> set[str]:
-    value = frame.get(keyword) or ()
-    return {str(v) for v in ((value,) if isinstance(value, str) else value)}
+def text_or_blank(frame: Frame, keyword: str) -> str:
+    """Return an element that nothing depends on as text, '' if it is damaged."""
+    try:
+        return frame.text(keyword)
+    except UnusableScan:
+        return ""
+
+
+def _number_or_none(frame: Frame, keyword: str) -> float | None:
+    try:
+        return frame.number_or_none(keyword)
+    except UnusableScan:
+        return None
 
 
 def group(frames: Sequence[Frame], modality: str) -> list[Image]:

@@ -16,6 +16,7 @@ from fake_dicom import (
     write_examination,
     write_sequence,
 )
+from pydicom.dataelem import RawDataElement
 
 from input_pipeline.scans.dicom_reader import find_contrasts, read_dicom
 from input_pipeline.scans.read_scan import find_channels, read_scan
@@ -260,6 +261,23 @@ def test_two_images_that_a_series_name_cannot_tell_apart_are_refused(tmp_path):
     with pytest.raises(UnusableScan, match="several images in one series") as error:
         read_dicom(tmp_path, modality="MR", channels=("t2",))
     assert "--series" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SliceThickness", "SeriesNumber", "DiffusionBValue", "ScanOptions"]
+)
+def test_damaged_elements_that_nothing_depends_on_are_no_reason_to_refuse(
+    tmp_path, keyword
+):
+    def damage(image, index):
+        image[keyword] = RawDataElement(
+            pydicom.tag.Tag(keyword), "DS", 4, b"4,6 ", 0, False, True
+        )
+        return image
+
+    values = write_sequence(tmp_path, 4, edit=damage)
+    volume = read_dicom(tmp_path, modality="MR", channels=BOTH)
+    np.testing.assert_array_equal(volume.voxels, values)
 
 
 def test_contradicting_headers_of_another_series_do_not_matter(tmp_path):
