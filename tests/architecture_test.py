@@ -4,6 +4,8 @@ import ast
 import functools
 import graphlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -166,3 +168,15 @@ def test_variables_are_named_for_their_value():
         and isinstance(node.ctx, ast.Store)
         and node.id in vague
     ]
+
+
+def test_translation_does_without_the_libraries_of_training_data():
+    program = """
+import sys
+import synthct_jax.translate
+print([name for name in ("grain", "tensorflow_datasets") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr

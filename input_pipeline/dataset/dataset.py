@@ -9,32 +9,10 @@ import grain
 import numpy as np
 
 from input_pipeline import intensity
-from input_pipeline.body import body_mask
 from input_pipeline.dataset.manifest import Manifest, Subject, read_manifest
 from input_pipeline.dataset.storage import SelectedSlices, SlicesOfFile, open_domain
 from input_pipeline.dataset.stream import add_pairs, read_ahead, stream_pairs
-from input_pipeline.volume import MODALITY
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SubjectVolume:
-    """The stored slices of one subject in one domain.
-
-    Attributes:
-        domain: 'mr', 'ct' or 'labels'.
-        stored: (slices, size, size, channels) int16, from inferior to superior.
-        spacing_mm: distance of neighbouring (slices, rows, columns).
-    """
-
-    name: str
-    domain: str
-    stored: np.ndarray
-    spacing_mm: tuple[float, float, float]
-
-    @functools.cached_property
-    def outline(self) -> np.ndarray:
-        """The body, (slices, rows, columns) bool, of MR or CT."""
-        return body_mask(self.stored, MODALITY[self.domain], self.spacing_mm)
+from input_pipeline.dataset.subject_volume import SubjectVolume
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 
 from input_pipeline.body import body_mask, fill_holes
-from input_pipeline.dataset.dataset import Dataset, SubjectVolume
+from input_pipeline.dataset.dataset import Dataset
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.intensity import AIR_HU
 
 

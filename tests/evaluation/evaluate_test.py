@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from html_page import HtmlPage
 
-from input_pipeline.dataset.dataset import Dataset, SubjectVolume
+from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Domain, Manifest, Subject
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.intensity import mr_to_unit
 from synthct_jax.evaluation import (
     distribution,
