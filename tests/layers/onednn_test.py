@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from synthct_jax.layers.cpu import onednn
+from synthct_jax.runtime import environment
 
 if (sys.platform, platform.machine()) != ("linux", "x86_64"):
     pytest.skip("jaxlib carries oneDNN for x86 Linux", allow_module_level=True)
 
+needs_onednn = pytest.mark.skipif(
+    not environment.is_tested_jax(), reason=f"it is off with jax {jax.__version__}"
+)
 LARGE = (4, 96, 160, 96)  # matrices, m, k, n: 11 million multiplications and additions
 
 
@@ -27,6 +31,7 @@ def calls_onednn(function, *arguments) -> bool:
     return onednn.TARGET in jax.jit(function).lower(*arguments).as_text()
 
 
+@needs_onednn
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("leading", [(), (4,), (2, 2)])
@@ -46,6 +51,7 @@ def test_product_equals_numpys(transpose_a, transpose_b, leading):
     np.testing.assert_allclose(jax.jit(product)(a, b), expected, atol=1e-4)
 
 
+@needs_onednn
 def test_vmap_adds_a_leading_axis():
     count, m, k, n = LARGE
     a, b = factors(count, 4 * m, k, n)
@@ -81,6 +87,7 @@ def test_onednn_is_unavailable_if_xla_does_not_know_the_call(monkeypatch):
     onednn._call.clear_cache()
 
 
+@needs_onednn
 @pytest.mark.parametrize(
     "context",
     [lambda: jax.transfer_guard("disallow"), jax.disable_jit],
@@ -149,6 +156,7 @@ print(is_stored(jax.jit(after), "after"))
 """
 
 
+@needs_onednn
 def test_only_programs_with_a_product_are_not_stored(tmp_path):
     """XLA would read out of bounds while it serialises one with a product."""
     done = subprocess.run(

@@ -33,6 +33,7 @@ SAMPLES = {
 OWN = {
     "data.mr_percentile": ([99.5, 100], [0, 100.5]),
     "data.rotate_degrees": ([0, 180], [-1, 181]),
+    "phantom.ct_offset_mm": ([-50, 80], [-50.5, 81]),
 }
 ZEROS = ("train.learning_rate", "train.pool_size", "loss.identity", "data.crop")
 
