@@ -175,6 +175,7 @@ def test_guard_that_stops_turns_a_loss_that_is_not_finite_into_its_status(
     assert list_steps(tmp_path)[-1] == 4
 
 
+@pytest.mark.slow
 def test_guard_that_stops_gives_its_status_to_a_translation_that_is_not_finite(
     tmp_path,
 ):
