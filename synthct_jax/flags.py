@@ -20,8 +20,7 @@ INPUT = flags.DEFINE_string(
         "input",
         translate="an MR. A DICOM folder with all phases, a zip archive of one, or "
         "volume files (NIfTI, MetaImage, NRRD) in the order of the model's channels, "
-        "comma-separated. Without --workdir and --model their names say in_phase, "
-        "out_of_phase or t2.",
+        "comma-separated. Without --workdir and --model their names say what they are.",
         organs="synthetic CT, comma-separated: outputs of translate, volume files or "
         "DICOM folders.",
         score="a synthetic CT: an output of translate, a volume file or a DICOM "
@@ -86,6 +85,7 @@ DATA_DIR = flags.DEFINE_string(
         prepare="the folder to write, which must be new.",
         train="the prepared data. The phantom draws its own there, by default in "
         "WORKDIR/data.",
+        calibrate="prepared MR of healthy people, with their CT where it is known.",
         evaluate="other data than those of the training. A model file has none.",
         organs="prepared data. --input is MR then, and becomes a CT by two thresholds "
         "of brightness, chosen on the validation subjects of these data.",
@@ -116,6 +116,7 @@ MODEL = flags.DEFINE_string(
     None,
     describe(
         "model",
+        calibrate="a model file, FILE.safetensors, or the name of a model that ships.",
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
         translate="a model file, FILE.safetensors, or the name of a model that ships. "
@@ -149,7 +150,7 @@ OUTPUT = flags.DEFINE_string(
     describe(
         "output",
         translate="a new folder.",
-        export="a new file, NAME.safetensors; NAME.json appears beside it.",
+        export__calibrate="a new NAME.safetensors; NAME.json appears beside it.",
         evaluate="a folder, by default WORKDIR/evaluation/STEP; with --watch, "
         "WORKDIR/evaluation.",
         compare="a folder, ./comparison by default.",
@@ -190,6 +191,15 @@ PSEUDONYMISE = flags.DEFINE_boolean(
         "With --patients the folders keep their names.",
     ),
 )
+FORCE = flags.DEFINE_boolean(
+    "force",
+    False,
+    describe(
+        "force",
+        translate="translate also an MR that is refused as unlike those that the model "
+        "knows. CT series and sheet say so.",
+    ),
+)
 SPLIT = flags.DEFINE_enum(
     "split",
     None,
@@ -222,9 +232,7 @@ WATCH = flags.DEFINE_boolean(
 POLL_SECONDS = flags.DEFINE_float(
     "poll_seconds",
     30.0,
-    describe(
-        "poll_seconds", evaluate="time between two looks of --watch for checkpoints."
-    ),
+    describe("poll_seconds", evaluate="seconds between two looks of --watch."),
     lower_bound=0.1,
 )
 RUNS = flags.DEFINE_list(
@@ -293,8 +301,8 @@ DEVICE = flags.DEFINE_enum(
     list(environment.DEVICES),
     describe(
         "device",
-        translate__train__evaluate__sweep__benchmark="kind of device to compute on. By "
-        "default JAX chooses: TPUs, else GPUs, else the CPUs.",
+        translate__calibrate__train__evaluate__sweep__benchmark="kind of device to "
+        "compute on. By default JAX chooses: TPUs, else GPUs, else the CPUs.",
     ),
 )
 DEBUG = flags.DEFINE_boolean(

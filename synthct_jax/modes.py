@@ -15,7 +15,12 @@ def run_mode() -> int:
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
     model, device = flags.MODEL.value, flags.DEVICE.value
-    if device and flags.MODE.value in ("translate", "evaluate", "benchmark"):
+    if device and flags.MODE.value in (
+        "translate",
+        "calibrate",
+        "evaluate",
+        "benchmark",
+    ):
         environment.require_device(device)
     match flags.MODE.value:
         case "prepare":
@@ -62,6 +67,11 @@ def run_mode() -> int:
 
             export(workdir, output, step=step, card=flags.path(flags.CARD))
             print(f"Model: {output}, with its card beside it")
+        case "calibrate":
+            from synthct_jax.quality.calibrate import calibrate
+
+            calibrate(model, data_dir, output)
+            print(f"Model: {output}, with limits in its card")
         case "compare":
             from synthct_jax.evaluation.comparison import documents
 
@@ -75,6 +85,7 @@ def run_mode() -> int:
             scan, views = flags.INPUT.value, flags.VIEWS.value
             options = dict(workdir=workdir, step=step, model=model, views=views)
             options["pseudonymise"] = flags.PSEUDONYMISE.value
+            options["force"] = flags.FORCE.value
             options["series"] = flags.SERIES.value
             if address := flags.SEND.value:
                 dicom_send.check_address(address)  # before the work

@@ -5,25 +5,24 @@ OUT/dicom/                the same as a CT series; unless pseudonymised in the s
                           and the frame of reference of the MR
 OUT/uncertainty.nii.gz    spread in HU over views and networks, if there are several
 OUT/preview.png           MR and synthetic CT in three planes
+OUT/quality.html          outcome, pictures and features beside their limits
+OUT/quality.json          the same for programs, by quality/quality.schema.json
 OUT/report.json           input, generator, versions, HU statistics, warnings
 """
 
-import dataclasses
 import datetime
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from input_pipeline import files, slices
-from input_pipeline.body import body_mask
+from input_pipeline import files
 from input_pipeline.countdown import Countdown
 from input_pipeline.intensity import AIR_HU
-from input_pipeline.resample import grid_covering, resample_from_grid
 from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
@@ -37,7 +36,12 @@ from synthct_jax.inference.loaded_model import (
     load_model,
     load_model_file,
 )
+from synthct_jax.inference.synthesis import synthesise, to_network, translate_input
 from synthct_jax.metrics import tissues
+from synthct_jax.quality.assessment import Assessment
+from synthct_jax.quality.features import OUTPUT
+
+__all__ = ["synthesise", "translate", "translate_all"]
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
@@ -56,6 +60,7 @@ def translate(
     loaded: LoadedModel | None = None,
     series: Sequence[str] = (),
     pseudonymise: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -73,6 +78,8 @@ def translate(
         series: names of DICOM series to choose among, see `dicom_choice.named`.
         pseudonymise: whether nothing in `output` may say who the patient is: the CT
             series has a made-up patient, study and frame of reference then.
+        force: whether to translate also what a calibrated model refuses. CT series and
+            sheet say so.
 
     Returns:
         The content of OUT/report.json.
@@ -80,7 +87,8 @@ def translate(
     Raises:
         FileExistsError: `output` is not empty.
         FileNotFoundError, ValueError: as for `load_model`, `load_model_file` and
-            `read_scan`; or no shipped model fits the scan.
+            `read_scan`; no shipped model fits the scan; or the MR is unlike those
+            that the model was calibrated on.
         FloatingPointError: the network's output is not finite.
     """
     files.check_vacant(output)
@@ -94,13 +102,21 @@ def translate(
     mr = read_mr(read_from, loaded.data["mr_channels"], series)
     choice = dict(getattr(mr.origin, "choice", None) or {})
     axial = to_axial(mr)
-    batches, body = synthesise(loaded, axial)
+    network_input = to_network(loaded, axial)
+    body = network_input.body
+    quality = Assessment(loaded, network_input.mr)
+    if quality.refusal and not force:
+        raise UnusableScan(f"--input: {quality.refusal}")
     warnings = list(
         input_check.find_differences(
-            axial, body, data=loaded.data, training_mr=loaded.training_mr
+            axial,
+            body,
+            data=loaded.data,
+            training_mr=loaded.training_mr,
+            calibrated=loaded.quality is not None,
         )
     )
-    for warning in warnings:
+    for warning in (*warnings, *quality.unusual()):
         logging.warning("%s", warning)
     warnings += choice.pop("warnings", [])
     versions = library_versions()
@@ -114,6 +130,7 @@ def translate(
             axial,
             software=f"synthct_jax {versions['synthct_jax']}",
             remark=f"{_made_by(loaded)}outside the body {outside_body}",
+            refused=quality.refusal is not None,
             pseudonymise=pseudonymise,
         ) as series:
             warnings += [
@@ -122,7 +139,7 @@ def translate(
             ]
             start = 0
             countdown = Countdown(len(body), "slices", every_seconds=2)
-            for batch, batch_spread in batches:
+            for batch, batch_spread in translate_input(loaded, network_input):
                 series.write(batch, start)
                 countdown.log(count=len(batch))
                 stop = start + len(batch)
@@ -134,7 +151,13 @@ def translate(
             # A tenth of a HU: the file is a quarter as large.
             write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
-        report = {
+        quality.add_output(
+            network_input.to_grid(hu, AIR_HU),
+            network_input.to_grid(spread, 0) if loaded.has_spread else None,
+        )
+        for warning in quality.unusual(OUTPUT):
+            logging.warning("%s", warning)
+        made = {
             "notice": NOT_A_DEVICE,
             "created": datetime.datetime.now(datetime.UTC).isoformat(
                 timespec="seconds"
@@ -142,6 +165,11 @@ def translate(
             "input": None if pseudonymise else scan,
             "pseudonymised": pseudonymise,
             "generator": dict(loaded.identity),
+        }
+        document = quality.write(folder, made, warnings, mr=axial, hu=hu, body=body)
+        report = {
+            **made,
+            "quality": document["outcome"],
             "mr_channels": list(mr.channels),
             "series": choice or None,
             "grid": {
@@ -158,7 +186,7 @@ def translate(
             }
             if loaded.has_spread
             else None,
-            "warnings": warnings,
+            "warnings": warnings + quality.unusual() + quality.unusual(OUTPUT),
             "versions": versions,
             "trained_with_versions": dict(loaded.versions),
         }
@@ -187,6 +215,7 @@ def translate_all(
     views: int | None = None,
     series: Sequence[str] = (),
     pseudonymise: bool = False,
+    force: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """Translate all patients of a folder, each into a folder of its name in `output`.
 
@@ -194,8 +223,8 @@ def translate_all(
 
     Args:
         patients: each subfolder, zip archive or volume file in it is a scan.
-        workdir, step, model, views, series, pseudonymise: as for `translate`. The
-            folders in `output` keep the names of those in `patients`.
+        workdir, step, model, views, series, pseudonymise, force: as for `translate`.
+            The folders in `output` keep the names of those in `patients`.
 
     Returns:
         The names of those that are done, and why the others failed, by name.
@@ -223,6 +252,7 @@ def translate_all(
                     loaded=loaded,
                     series=series,
                     pseudonymise=pseudonymise,
+                    force=force,
                 )
                 countdown.log(name)
             done.append(name)
@@ -302,70 +332,6 @@ def read_mr(scan: str, channels: Sequence[str], series: Sequence[str] = ()) -> V
             f"--input: {error} (the model was trained on {len(channels)} MR "
             f"channel{'s' if len(channels) > 1 else ''}: {', '.join(channels)})"
         ) from error
-
-
-def synthesise(
-    model: LoadedModel, axial: Volume
-) -> tuple[Iterator[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Return HU and their spread on the MR's own pixels, and the mask of the body.
-
-    HU and spread over views come in batches of slices, (n, rows, columns) float32:
-    accelerators compute the next batch while the caller uses this one. The mask is
-    (slices, rows, columns).
-
-    No patient is cropped: the network gets a square of the training's size around the
-    whole body, or a larger one if the body does not fit. If it was trained without a
-    body mask, it gets the whole field of view.
-
-    Raises:
-        UnusableScan: the MR shows no body.
-        FloatingPointError: raised by the iterator at a batch that is not finite.
-    """
-    data = model.data
-    # DICOM's decimals and NIfTI's float32 differ in the seventh digit of the spacing,
-    # which must not change a rounded HU.
-    slice_mm, row_mm, column_mm = (round(mm, 4) for mm in axial.spacing_mm)
-    axial = dataclasses.replace(
-        axial, affine=np.diag([column_mm, row_mm, slice_mm, 1.0])
-    )
-    body = body_mask(axial.voxels, "MR", axial.spacing_mm)
-    spacing_mm, multiple = data["spacing_mm"], model.method.size_multiple
-    if data["mask_outside_body"]:  # only air is outside of this square
-        grid = slices.grid_of_body(
-            axial, body, size=data["size"], spacing_mm=spacing_mm, grow_by=multiple
-        )
-    else:
-        grid = grid_covering(axial, spacing_mm, multiple=multiple)
-    stored, _ = slices.to_slices(
-        axial,
-        grid,
-        mask=body,
-        mask_outside=data["mask_outside_body"],
-        mr_percentile=data["mr_percentile"],
-    )
-
-    def resample(images: np.ndarray, fill: float) -> np.ndarray:
-        return resample_from_grid(images[..., None], grid, axial, fill=fill)[..., 0]
-
-    def resample_batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        stop = 0
-        for batch, batch_spread in model.translator.stream(model.params, stored):
-            hu = resample(batch, AIR_HU)
-            spread = np.zeros_like(hu)
-            if model.has_spread:
-                spread = resample(batch_spread, 0)
-            start, stop = stop, stop + len(hu)
-            if not np.isfinite(hu).all():
-                raise FloatingPointError(
-                    f"{model.source}: the network's HU of slices {start} to "
-                    f"{stop - 1} hold NaN or infinite values"
-                )
-            if data["mask_outside_body"]:  # the network has not seen it
-                outside = ~body[start:stop]
-                hu[outside], spread[outside] = AIR_HU, 0
-            yield hu, spread
-
-    return resample_batches(), body
 
 
 def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class CtSeries:
         *,
         software: str = _NAME,
         remark: str = "",
+        refused: bool = False,
         pseudonymise: bool = False,
     ):
         """Check the arguments; nothing is written yet.
@@ -110,6 +111,8 @@ class CtSeries:
             volume: the MR that the synthetic CT is made of, in axial order.
             software: name and version of the program.
             remark: end of the DerivationDescription.
+            refused: whether the MR was refused, and translated by force: the names of
+                the series and of the derivation say so.
             pseudonymise: whether a made-up patient, study and frame of reference take
                 the place of the MR's.
 
@@ -137,6 +140,12 @@ class CtSeries:
         problem = "a CT series cannot inherit its headers"
         with quiet("pydicom"), unusable_on_error(volume.source, problem):
             self._series, self.left_out = _series(self._origin, software, remark)
+            if refused:
+                self._series.SeriesDescription = "synthetic CT, INPUT WAS REFUSED"
+                self._series.DerivationDescription += (
+                    "; the MR was refused as unlike those that the model knows, and "
+                    "was translated by force"
+                )
             # Tried now, since values that cannot be written would be found too late.
             pixels = np.zeros(self._origin.shape[1:], "<u2")
             _encode(_image(self._series, self._origin, 0, pixels))

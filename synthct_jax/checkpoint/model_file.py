@@ -93,6 +93,30 @@ def write_model(path: Path, params: Params, card: Mapping[str, Any]) -> dict[str
         "storage": "float16, computed in the type that config.model.dtype names",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    return _write(path, weights, card)
+
+
+def copy_model(model: str, path: Path, **fields: Any) -> dict[str, Any]:
+    """Write the weights of a model again, with more fields or others in its card.
+
+    Args:
+        model: a path or a shipped name, see `read_model`.
+        path, fields: as for `write_model`.
+
+    Returns:
+        The complete card.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: as for `write_model` and
+            `read_model`.
+    """
+    check_new(path)
+    source = read_model(model)
+    card = {name: value for name, value in source.card.items() if name != "digest"}
+    return _write(path, source.path.read_bytes(), card | fields)
+
+
+def _write(path: Path, weights: bytes, card: Mapping[str, Any]) -> dict[str, Any]:
     card = with_digest(card)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The weights get their name last: a card alone is no model.

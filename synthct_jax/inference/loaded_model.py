@@ -34,6 +34,7 @@ class LoadedModel:
         training_mr: see `CheckpointMetadata`.
         versions: of this package and its libraries, at the training.
         inverse_params: weights of to_mr; None if not requested or not there.
+        quality: limits of features, of a calibrated model file; else None.
     """
 
     source: str
@@ -45,6 +46,7 @@ class LoadedModel:
     training_mr: Mapping[str, Any]
     versions: Mapping[str, str]
     inverse_params: Params | None = None
+    quality: Mapping[str, Any] | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -152,4 +154,5 @@ def load_model_file(model: str) -> LoadedModel:
         trained_on=card["trained_on"],
         training_mr=card["training_mr"],
         versions=card["versions"],
+        quality=card.get("quality"),
     )

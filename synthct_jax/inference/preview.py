@@ -17,7 +17,7 @@ _MARGIN_MM = 10.0  # of air around the body
 _ROW, _LABEL, _TITLE, _GAP = 2.6, 1.5, 0.4, 0.1  # inches
 
 
-class _Plane(NamedTuple):
+class Plane(NamedTuple):
     """A plane: how to cut (slices, rows, columns), height and width of its pixels."""
 
     title: str
@@ -25,7 +25,7 @@ class _Plane(NamedTuple):
     pixel_mm: tuple[float, float]
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A volume with the values that are shown black and white."""
 
     label: str
@@ -47,11 +47,11 @@ def write_preview(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -
         hu: synthetic CT on its grid, (slices, rows, columns).
         body: bool of that shape, with at least one voxel.
     """
-    box = _box_around(body, mr.spacing_mm)
+    box = box_around(body, mr.spacing_mm)
     mr = dataclasses.replace(mr, voxels=mr.voxels[box])
     hu = hu[box]
-    planes = _planes(hu.shape, mr.spacing_mm, first_slice=box[0].start)
-    rows = _rows(mr, hu)
+    planes = planes_of(hu.shape, mr.spacing_mm, first_slice=box[0].start)
+    rows = rows_of(mr, hu)
     sizes_mm = [np.multiply(p.cut(hu).shape, p.pixel_mm) for p in planes]
     widths = [width for _, width in sizes_mm]
     inches_per_mm = _ROW / max(height for height, _ in sizes_mm)
@@ -91,17 +91,23 @@ def write_preview(path: Path, mr: Volume, hu: np.ndarray, *, body: np.ndarray) -
     figure.savefig(path, facecolor="black")
 
 
-def _planes(
+def planes_of(
     shape: tuple[int, int, int],
     spacing_mm: tuple[float, float, float],
     *,
     first_slice: int,
-) -> list[_Plane]:
+) -> list[Plane]:
+    """Return up to three axial planes, the middle coronal and the middle sagittal one.
+
+    Args:
+        shape: (slices, rows, columns) of the volumes to cut.
+        first_slice: number of their first slice in the scan, from 0, for titles.
+    """
     slice_mm, row_mm, column_mm = spacing_mm
     slices, row, column = shape[0], shape[1] // 2, shape[2] // 2
     axial = sorted({int(share * (slices - 1)) for share in (0.25, 0.5, 0.75)})
     planes = [
-        _Plane(
+        Plane(
             f"axial, slice {first_slice + index + 1}",
             lambda voxels, index=index: voxels[index],
             (row_mm, column_mm),
@@ -110,12 +116,12 @@ def _planes(
     ]
     return [
         *planes,
-        _Plane("coronal", lambda v: v[::-1, row], (slice_mm, column_mm)),
-        _Plane("sagittal", lambda v: v[::-1, :, column], (slice_mm, row_mm)),
+        Plane("coronal", lambda v: v[::-1, row], (slice_mm, column_mm)),
+        Plane("sagittal", lambda v: v[::-1, :, column], (slice_mm, row_mm)),
     ]
 
 
-def _rows(mr: Volume, hu: np.ndarray) -> list[_Row]:
+def rows_of(mr: Volume, hu: np.ndarray) -> list[Row]:
     """Return MR channels up to the 99.5th percentile of tissue, and CT by window."""
     tissue = hu >= tissues.BANDS["air"][1]
     rows = []
@@ -123,16 +129,16 @@ def _rows(mr: Volume, hu: np.ndarray) -> list[_Row]:
         voxels = mr.voxels[..., channel]
         white = float(np.percentile(voxels[tissue], 99.5)) if tissue.any() else 1.0
         label = f"MR {name.replace('_', ' ')}"
-        rows.append(_Row(label, voxels, 0.0, max(white, 1e-6)))
+        rows.append(Row(label, voxels, 0.0, max(white, 1e-6)))
     for name in _WINDOWS:
         window = WINDOWS[name]
         level = f"level {window.level:g},\nwidth {window.width:g} HU"
         label = f"synthetic CT\n{name}, {level}"
-        rows.append(_Row(label, hu, window.low, window.high))
+        rows.append(Row(label, hu, window.low, window.high))
     return rows
 
 
-def _box_around(
+def box_around(
     body: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> tuple[slice, slice, slice]:
     """Return the box that holds the body, with a margin within the slices."""

@@ -55,6 +55,11 @@ MODES = {
         "synthct send --input=OUT --send=dicom://ARCHIVE@HOST:104",
         ("input", "send"),
     ),
+    "calibrate": Mode(
+        "measure healthy people, and write the limits of their features into a card",
+        "synthct calibrate --model=NAME --data_dir=DATA --output=NAME.safetensors",
+        ("model", "data_dir", "output"),
+    ),
     "score": Mode(
         "measure a synthetic CT of any program against the reference CT on its grid",
         "synthct score --input=SYNTHETIC_CT --truth=CT",

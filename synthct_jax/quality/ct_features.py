@@ -1,0 +1,180 @@
+"""Features of a synthetic CT on the network's pixels, alone and beside its MR."""
+
+import numpy as np
+import scipy.ndimage
+
+from input_pipeline.body import body_mask
+from synthct_jax.metrics import tissues
+from synthct_jax.metrics.continuity import (
+    slice_difference_statistics,
+    slice_differences,
+)
+from synthct_jax.metrics.path_length import relative_stopping_power
+
+_MODE_HU = 4.0  # width of the bins of a histogram
+_MODE_BLUR = 2.0  # bins
+_SPINE_MM = 45.0  # half the width of the strip that holds the vertebral column
+_PATH_MM = 20.0  # half the width of a bundle of rays
+_LEVELS = {1: 48, 2: 12, 3: 6}  # of brightness of each MR channel, by their number
+_RANGE_HU = (-300.0, 300.0)  # beyond it MR does not tell how dense
+_DEVIATION_MM = 8.0  # standard deviation of the Gaussian, for organs and no vessels
+_DARK, _BRIGHTEST = 0.08, 90.0  # of the MR's scale; percentile
+
+
+def hounsfield(hu: np.ndarray, body: np.ndarray) -> dict:
+    """Return peaks of the tissues and their shares in the body.
+
+    Args:
+        hu: (slices, rows, columns).
+        body: bool of that shape.
+    """
+    inside = hu[body]
+    bone = inside[inside >= tissues.BONE_FROM_HU]
+    aerated = inside < tissues.AERATED_BELOW_HU
+    return {
+        "fat_peak_hu": _peak(inside, tissues.BANDS["fat"]),
+        "soft_peak_hu": _peak(inside, tissues.BANDS["soft_tissue"]),
+        "bone_median_hu": np.median(bone) if bone.size else np.nan,
+        "air_share": aerated.mean(),
+        "fat_share": _share(inside, "fat"),
+        "soft_share": _share(inside, "soft_tissue"),
+        "bone_share": bone.size / inside.size,
+    }
+
+
+def _share(values: np.ndarray, tissue: str) -> float:
+    low, high = tissues.BANDS[tissue]
+    return ((values >= low) & (values < high)).mean()
+
+
+def _peak(values: np.ndarray, band: tuple[float, float]) -> float:
+    """Return the HU of the maximum of the histogram in a band."""
+    edges = np.arange(band[0], band[1] + _MODE_HU, _MODE_HU)
+    counts, _ = np.histogram(values, edges)
+    if not counts.any():
+        return np.nan
+    smooth = scipy.ndimage.gaussian_filter1d(counts.astype(float), _MODE_BLUR)
+    return float(edges[np.argmax(smooth)] + _MODE_HU / 2)
+
+
+def shape(
+    hu: np.ndarray,
+    body: np.ndarray,
+    rim: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+) -> dict:
+    """Return the outline beside that of the MR, the spine and changes along slices.
+
+    Args:
+        hu: (slices, rows, columns).
+        body, rim: of the MR, bool of that shape.
+    """
+    outline = body_mask(hu[..., None], "CT", spacing_mm)
+    skin = body & ~scipy.ndimage.binary_erosion(body, np.ones((1, 7, 7)))
+    changes = slice_difference_statistics(slice_differences(hu, body))
+    return {
+        "outline_dice": 2 * (outline & body).sum() / (outline.sum() + body.sum()),
+        "air_at_skin": (hu[skin] < tissues.AERATED_BELOW_HU).mean(),
+        "rim_hu": np.median(hu[rim]) if rim.any() else np.nan,
+        "spine_share": _spine_share(hu, body, spacing_mm),
+        "ct_slice_jump": changes["largest"],
+        "ct_slice_repeat": changes["smallest"],
+    }
+
+
+def _spine_share(
+    hu: np.ndarray, body: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> float:
+    """Return the share of slices that one piece of bone near the spine reaches."""
+    row, column = (int(np.median(np.nonzero(body)[axis])) for axis in (1, 2))
+    half = round(_SPINE_MM / spacing_mm[2])
+    strip = hu[:, row:, max(column - half, 0) : column + half]
+    pieces, count = scipy.ndimage.label(
+        strip >= tissues.BONE_FROM_HU, np.ones((3, 3, 3))
+    )
+    if not count:
+        return 0.0
+    reach = max(
+        box[0].stop - box[0].start for box in scipy.ndimage.find_objects(pieces)
+    )
+    return reach / body.any(axis=(1, 2)).sum()
+
+
+def path_lengths(
+    hu: np.ndarray, body: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> dict:
+    """Return water-equivalent over geometric length, from four sides to the middle.
+
+    Each is of a bundle of rays of 40 mm in all slices, from the skin to the middle of
+    the body.
+    """
+    power = np.where(body, np.asarray(relative_stopping_power(hu)), 0)
+    row, column = (int(np.median(np.nonzero(body)[axis])) for axis in (1, 2))
+    up, left = (round(_PATH_MM / mm) for mm in spacing_mm[1:])
+    across = slice(max(column - left, 0), column + left + 1)
+    along = slice(max(row - up, 0), row + up + 1)
+    bundles = {
+        "anterior": np.s_[:, :row, across],
+        "posterior": np.s_[:, row:, across],
+        "right": np.s_[:, along, :column],
+        "left": np.s_[:, along, column:],
+    }
+    return {
+        f"path_{side}": power[bundle].sum() / max(body[bundle].sum(), 1)
+        for side, bundle in bundles.items()
+    }
+
+
+def agreement(
+    hu: np.ndarray,
+    mr: np.ndarray,
+    body: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+) -> dict:
+    """Return how the CT follows the MR.
+
+    Args:
+        hu: (slices, rows, columns).
+        mr: (slices, rows, columns, channels), shares of the scale.
+        body: bool of the shape of `hu`.
+    """
+    levels = _LEVELS.get(mr.shape[-1], 4)
+    steps = np.clip(mr[body] * (levels / 1.2), 0, levels - 1).astype(np.int64)
+    cell = np.ravel_multi_index(tuple(steps.T), (levels,) * mr.shape[-1])
+    inside = hu[body]
+    clipped = np.clip(inside, *_RANGE_HU)
+    counts = np.bincount(cell)
+    usual = np.bincount(cell, clipped) / np.maximum(counts, 1)
+    deviation = np.zeros(hu.shape, np.float32)
+    deviation[body] = clipped - usual[cell]
+    sigma = [_DEVIATION_MM / mm for mm in spacing_mm]
+    share = scipy.ndimage.gaussian_filter(body.astype(np.float32), sigma, truncate=3)
+    local = scipy.ndimage.gaussian_filter(deviation, sigma, truncate=3)[body]
+    local = local / np.maximum(share[body], 0.3)
+    mean = mr[body].mean(axis=-1)
+    bright = inside[mean >= np.percentile(mean, _BRIGHTEST)]
+    dark = inside[mr[body].max(axis=-1) < _DARK]
+    soft = np.abs(inside - 40) < 60
+    return {
+        "information": _information(cell, clipped),
+        "denser_than_alike_hu": local.max(),
+        "lighter_than_alike_hu": local.min(),
+        "bright_as_fat": _share(bright, "fat"),
+        "dark_as_soft": (np.abs(dark - 40) < 60).mean() if dark.size else np.nan,
+        "soft_brightness": np.median(mean[soft]) / np.median(mean)
+        if soft.any()
+        else np.nan,
+    }
+
+
+def _information(cell: np.ndarray, hu: np.ndarray) -> float:
+    """Return the share of the entropy of HU that the MR's brightness explains."""
+    bins = ((hu - _RANGE_HU[0]) / 20).astype(np.int64)
+    joint = np.bincount(cell * (bins.max() + 1) + bins).astype(float)
+    entropies = [
+        -(p * np.log(p)).sum()
+        for counts in (joint, np.bincount(cell), np.bincount(bins))
+        for p in [counts[counts > 0] / counts.sum()]
+    ]
+    both, of_mr, of_ct = entropies
+    return float((of_mr + of_ct - both) / of_ct) if of_ct > 0 else np.nan

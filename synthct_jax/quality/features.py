@@ -1,0 +1,161 @@
+"""Every feature of a patient's MR and synthetic CT: its meaning, unit, and value.
+
+Features are measured on the slices that the network saw, so that those of prepared data
+and of a scan to translate are the same numbers.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from input_pipeline.dataset.dataset import SubjectVolume
+from input_pipeline.intensity import MR_ONE
+from synthct_jax.quality import ct_features, mr_features
+
+INPUT, OUTPUT = "input", "output"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Feature:
+    """A named number of a patient.
+
+    Attributes:
+        meaning: what it measures, in words for a table.
+        unit: empty for a ratio.
+        stage: INPUT, known before the translation, or OUTPUT.
+    """
+
+    meaning: str
+    unit: str
+    stage: str
+
+
+_PERCENT, _SCALE = "%", "% of scale"
+_OF_CHANNEL = {
+    "lower_quartile": ("lower quartile of {} in the body", _SCALE),
+    "median": ("median of {} in the body", _SCALE),
+    "upper_quartile": ("upper quartile of {} in the body", _SCALE),
+    "dark_share": ("share of the body that is dark in {}", _PERCENT),
+    "separation": ("how far two classes of brightness lie apart in {}", _PERCENT),
+    "rim": ("brightness of {} under the skin, relative to the body", ""),
+    "clipped": ("share of the body at the greatest value of {}", _PERCENT),
+    "noise": ("noise of {}", _SCALE),
+    "bias": ("uneven brightness of {}, standard deviation", _PERCENT),
+    "slice_jump": ("greatest change of {} between slices, relative to the next", ""),
+    "slice_repeat": ("least change of {} between slices, relative to the next", ""),
+}
+_OF_INPUT = {
+    "slices": ("number of slices", ""),
+    "slice_mm": ("distance of slices", "mm"),
+    "coverage_mm": ("extent of the body along the slices", "mm"),
+    "cross_section_cm2": ("mean cross-section of the body", "cm²"),
+    "width_over_depth": ("width of the body over its depth", ""),
+    "flat_edge_mm": ("straight edge of the body at its sides, as if cut off", "mm"),
+    "empty_slices": ("share of slices with almost no body", _PERCENT),
+    "area_jump": ("greatest change of the cross-section between slices", _PERCENT),
+    "phase_correlation": ("correlation of in_phase and out_of_phase", ""),
+    "phase_ratio": ("brightness of out_of_phase relative to in_phase", ""),
+    "cancelled": ("share of tissue that loses signal out of phase, net", _PERCENT),
+}
+_OF_OUTPUT = {
+    "fat_peak_hu": ("peak of fat", "HU"),
+    "soft_peak_hu": ("peak of soft tissue", "HU"),
+    "bone_median_hu": ("median of bone", "HU"),
+    "air_share": ("share of gas and lung in the body", _PERCENT),
+    "fat_share": ("share of fat in the body", _PERCENT),
+    "soft_share": ("share of soft tissue in the body", _PERCENT),
+    "bone_share": ("share of bone in the body", _PERCENT),
+    "outline_dice": ("overlap of the outlines of CT and MR, Dice", _PERCENT),
+    "air_at_skin": ("share of the outermost 6 mm of the body that is air", _PERCENT),
+    "rim_hu": ("median HU under the skin", "HU"),
+    "spine_share": ("share of slices that one piece of spine bone reaches", _PERCENT),
+    "ct_slice_jump": ("greatest change of HU between slices, relative to the next", ""),
+    "ct_slice_repeat": ("least change of HU between slices, relative to the next", ""),
+    "path_anterior": ("water-equivalent path from anterior, per mm", ""),
+    "path_posterior": ("water-equivalent path from posterior, per mm", ""),
+    "path_right": ("water-equivalent path from the right, per mm", ""),
+    "path_left": ("water-equivalent path from the left, per mm", ""),
+    "information": ("share of the CT's information that the MR explains", _PERCENT),
+    "denser_than_alike_hu": ("densest place against equally bright ones", "HU"),
+    "lighter_than_alike_hu": ("lightest place against equally bright ones", "HU"),
+    "bright_as_fat": ("share of the brightest tenth of the MR that is fat", _PERCENT),
+    "dark_as_soft": ("share of signal-free MR that is soft tissue", _PERCENT),
+    "soft_brightness": ("brightness of soft tissue in the MR", ""),
+    "uncertainty_mean_hu": ("mean of the uncertainty", "HU"),
+    "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU"),
+}
+
+
+def features_of(channels: Sequence[str]) -> dict[str, Feature]:
+    """Return every feature of an MR of these channels and its CT, by name."""
+    table = {
+        f"{channel}.{name}": Feature(
+            meaning=meaning.format(channel), unit=unit, stage=INPUT
+        )
+        for channel in channels
+        for name, (meaning, unit) in _OF_CHANNEL.items()
+    }
+    for stage, rows in ((INPUT, _OF_INPUT), (OUTPUT, _OF_OUTPUT)):
+        for name, (meaning, unit) in rows.items():
+            table[name] = Feature(meaning=meaning, unit=unit, stage=stage)
+    return table
+
+
+def measure_input(mr: SubjectVolume, channels: Sequence[str]) -> dict[str, float]:
+    """Return the features of the MR.
+
+    Args:
+        mr: the slices that the network gets.
+        channels: names of all channels in it.
+
+    Returns:
+        The value of each feature that these channels have, without those that are
+        undefined, in the units of `features_of`.
+    """
+    shares = mr.stored * np.float32(1 / MR_ONE)
+    rim = mr_features.rim_of(mr.outline, mr.spacing_mm)
+    values = mr_features.shape(mr.outline, mr.spacing_mm)
+    for index, channel in enumerate(channels):
+        image = np.ascontiguousarray(shares[..., index])
+        of_channel = mr_features.brightness(image, mr.outline, rim)
+        of_channel |= mr_features.disturbances(image, mr.outline, mr.spacing_mm)
+        values |= {f"{channel}.{name}": value for name, value in of_channel.items()}
+    if {"in_phase", "out_of_phase"} <= set(channels):
+        pair = [shares[..., list(channels).index(n)] for n in _PHASES]
+        values |= mr_features.phases(*pair, mr.outline)
+    return _in_units(values, channels)
+
+
+_PHASES = ("in_phase", "out_of_phase")
+
+
+def measure_output(
+    mr: SubjectVolume, hu: np.ndarray, spread: np.ndarray | None
+) -> dict[str, float]:
+    """Return the features of a synthetic CT and its MR, as `measure_input` does.
+
+    Args:
+        mr: the slices that the network got.
+        hu: (slices, rows, columns) on the same pixels.
+        spread: of that shape, HU; None if there is none.
+    """
+    body, spacing_mm = mr.outline, mr.spacing_mm
+    shares = mr.stored * np.float32(1 / MR_ONE)
+    rim = mr_features.rim_of(body, spacing_mm)
+    values = ct_features.hounsfield(hu, body)
+    values |= ct_features.shape(hu, body, rim, spacing_mm)
+    values |= ct_features.path_lengths(hu, body, spacing_mm)
+    values |= ct_features.agreement(hu, shares, body, spacing_mm)
+    if spread is not None:
+        values["uncertainty_mean_hu"] = spread[body].mean()
+        values["uncertainty_95_hu"] = np.percentile(spread[body], 95)
+    return _in_units(values, ())
+
+
+def _in_units(values: Mapping[str, float], channels: Sequence[str]) -> dict[str, float]:
+    table = features_of(channels)
+    factor = {_PERCENT: 100.0, _SCALE: 100.0}
+    scaled = {n: float(v) * factor.get(table[n].unit, 1.0) for n, v in values.items()}
+    return {name: value for name, value in scaled.items() if math.isfinite(value)}
