@@ -70,7 +70,7 @@ def shape(
         body, rim: of the MR, bool of that shape.
     """
     outline = body_mask(hu[..., None], "CT", spacing_mm)
-    skin = body & ~scipy.ndimage.binary_erosion(body, np.ones((1, 7, 7)))
+    skin = body & ~_core_of(body)
     changes = slice_difference_statistics(slice_differences(hu, body))
     return {
         "outline_dice": 2 * (outline & body).sum() / (outline.sum() + body.sum()),
@@ -80,6 +80,11 @@ def shape(
         "ct_slice_jump": changes["largest"],
         "ct_slice_repeat": changes["smallest"],
     }
+
+
+def _core_of(body: np.ndarray) -> np.ndarray:
+    """Return the body without the outermost three pixels of each slice."""
+    return scipy.ndimage.binary_erosion(body, np.ones((1, 7, 7)))
 
 
 def _spine_share(
@@ -153,10 +158,10 @@ def agreement(
     local = local / np.maximum(share[body], 0.3)
     mean = mr[body].mean(axis=-1)
     bright = inside[mean >= np.percentile(mean, _BRIGHTEST)]
-    dark = inside[mr[body].max(axis=-1) < _DARK]
+    dark = hu[_core_of(body) & (mr.max(axis=-1) < _DARK)]
     soft = np.abs(inside - 40) < 60
     return {
-        "information": _information(cell, clipped),
+        "information": information(cell, clipped),
         "denser_than_alike_hu": local.max(),
         "lighter_than_alike_hu": local.min(),
         "bright_as_fat": _share(bright, "fat"),
@@ -167,7 +172,7 @@ def agreement(
     }
 
 
-def _information(cell: np.ndarray, hu: np.ndarray) -> float:
+def information(cell: np.ndarray, hu: np.ndarray) -> float:
     """Return the share of the entropy of HU that the MR's brightness explains."""
     bins = ((hu - _RANGE_HU[0]) / 20).astype(np.int64)
     joint = np.bincount(cell * (bins.max() + 1) + bins).astype(float)

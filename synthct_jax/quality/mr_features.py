@@ -120,7 +120,7 @@ def shape(body: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict:
         rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
         depth.append((rows[-1] - rows[0] + 1) * row_mm)
         width.append((columns[-1] - columns[0] + 1) * column_mm)
-        edge.append(plane[:, [columns[0], columns[-1]]].sum(axis=0).max() * row_mm)
+        edge.append(_flat_edge(plane[rows]) * row_mm)
     return {
         "slices": len(body),
         "slice_mm": slice_mm,
@@ -131,6 +131,12 @@ def shape(body: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict:
         "empty_slices": (~filled).mean(),
         "area_jump": np.abs(steps).max(initial=0),
     }
+
+
+def _flat_edge(plane: np.ndarray) -> int:
+    """Return the most rows that begin, or end, within a pixel of the outermost one."""
+    starts = [side.argmax(axis=1) for side in (plane, plane[:, ::-1])]
+    return max(int((start <= start.min() + 1).sum()) for start in starts)
 
 
 def phases(in_phase: np.ndarray, out_of_phase: np.ndarray, body: np.ndarray) -> dict:

@@ -18,6 +18,7 @@ from input_pipeline.volume import Volume
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.inference import preview
 from synthct_jax.quality.features import INPUT, OUTPUT
+from synthct_jax.quality.judgement import NOT_JUDGED, PASS, REFUSE, WARN
 
 # Letters at the left, right, top and bottom of each plane.
 _LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
@@ -60,10 +61,18 @@ def render_sheet(
         slices=_draw_slices(shown, mr.spacing_mm, first_slice=box[0].start),
         window=SOFT_TISSUE,
         tables=[
-            (title, [row for row in features if row["stage"] == stage])
+            (
+                title,
+                sorted((row for row in features if row["stage"] == stage), key=_rank),
+            )
             for title, stage in (("MR", INPUT), ("Synthetic CT", OUTPUT))
         ],
     )
+
+
+def _rank(row: Mapping[str, Any]) -> int:
+    """Return a number that puts what is unusual first."""
+    return (REFUSE, WARN, PASS, NOT_JUDGED).index(row["verdict"])
 
 
 def _subtitle(document: Mapping[str, Any]) -> str:
@@ -111,11 +120,12 @@ def _draw_plane(row: preview.Row, body: np.ndarray, plane: preview.Plane) -> byt
         axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=0.9)
     axis.set_axis_off()
     letters = _LETTERS[plane.title.split(",")[0]]
+    border = matplotlib.patheffects.withStroke(linewidth=2.5, foreground="black")
     for letter, (x, y) in zip(letters, _PLACES, strict=True):
         figure.text(
             x, y, letter, color="white", fontsize=11, fontweight="bold",
             ha="center", va="center",
-            path_effects=[matplotlib.patheffects.withStroke(linewidth=2.5)],
+            path_effects=[border],
         )  # fmt: skip
     content = io.BytesIO()
     figure.savefig(content, facecolor="black")
