@@ -77,6 +77,8 @@ def test_output_is_complete(translated):
     assert sorted(path.name for path in output.iterdir()) == [
         "dicom",
         "preview.png",
+        "quality.html",
+        "quality.json",
         "report.json",
         "synthetic_ct.nii.gz",
     ]

@@ -5,7 +5,7 @@
 Simulated people that no limits and no model have seen are acquired by random scanners
 and translated once. Faults of the input are planted in the MR and judged by the input's
 features alone, as before a translation; faults of the output are planted in the HU.
-CACHE is a folder that keeps MR and HU for another run.
+CACHE is a folder that keeps the MR and HU of a model for another run.
 """
 
 import collections
@@ -197,7 +197,7 @@ OUTPUT_FAULTS = {
 
 
 def draw_person(model: LoadedModel, seed: int, cache: Path | None) -> Person:
-    path = cache and cache / f"{model.source.replace('/', '_')}_{seed}.npz"
+    path = cache and cache / f"{seed}.npz"
     if path and path.exists():
         return Person(seed=seed, **np.load(path))
     subject = draw_subject(
