@@ -36,12 +36,10 @@ from synthct_jax.inference.loaded_model import (
     load_model,
     load_model_file,
 )
-from synthct_jax.inference.synthesis import synthesise, to_network, translate_input
+from synthct_jax.inference.synthesis import to_network, translate_input
 from synthct_jax.metrics import tissues
 from synthct_jax.quality.assessment import Assessment
 from synthct_jax.quality.features import OUTPUT
-
-__all__ = ["synthesise", "translate", "translate_all"]
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "

@@ -89,7 +89,7 @@ class Assessment:
             feature = self._table.get(error["feature"])
             error["meaning"] = feature and feature.meaning
         outcome = judgement.outcome_of(findings)
-        about = ("data", "volumes", "views", "factors", "alarms")
+        about = ("data", "volumes", "views", "deviations", "alarms")
         return {
             "format": judgement.FORMAT,
             "format_version": judgement.FORMAT_VERSION,

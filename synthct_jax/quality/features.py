@@ -16,6 +16,10 @@ from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
 
+# How healthy people spread about their mean: evenly; by factors; as shares of 100 %; as
+# a fault that next to none of them has; or as somebody chose, without a usual value.
+LINEAR, LOG, SHARE, RARE, CHOSEN = "linear", "log", "share", "rare", "chosen"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Feature:
@@ -24,67 +28,76 @@ class Feature:
     Attributes:
         meaning: what it measures, in words for a table.
         unit: empty for a ratio.
+        spread: LINEAR, LOG, SHARE, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
     """
 
     meaning: str
     unit: str
+    spread: str
     stage: str
 
 
 _PERCENT, _SCALE = "%", "% of scale"
 _OF_CHANNEL = {
-    "lower_quartile": ("lower quartile of {} in the body", _SCALE),
-    "median": ("median of {} in the body", _SCALE),
-    "upper_quartile": ("upper quartile of {} in the body", _SCALE),
-    "dark_share": ("share of the body that is dark in {}", _PERCENT),
-    "separation": ("how far two classes of brightness lie apart in {}", _PERCENT),
-    "rim": ("brightness of {} under the skin, relative to the body", ""),
-    "clipped": ("share of the body at the greatest value of {}", _PERCENT),
-    "noise": ("noise of {}", _SCALE),
-    "bias": ("uneven brightness of {}, standard deviation", _PERCENT),
-    "slice_jump": ("greatest change of {} between slices, relative to the next", ""),
-    "slice_repeat": ("least change of {} between slices, relative to the next", ""),
+    "median": ("median of {} in the body", _SCALE, LOG),
+    "upper_quartile": ("upper quartile of {} in the body", _SCALE, LOG),
+    "dark_share": ("share of the body that is dark in {}", _PERCENT, SHARE),
+    "separation": ("how far bright and dark tissue lie apart in {}", _PERCENT, SHARE),
+    "rim": ("brightness of {} under the skin, relative to the body", "", LOG),
+    "clipped": ("share of the body at the greatest value of {}", _PERCENT, RARE),
+    "noise": ("noise of {}", _SCALE, LOG),
+    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, LOG),
+    "slice_jump": ("greatest change of {} between slices, over the next", "", LOG),
+    "slice_repeat": ("least change of {} between slices, over the next", "", LOG),
 }
 _OF_INPUT = {
-    "slices": ("number of slices", ""),
-    "slice_mm": ("distance of slices", "mm"),
-    "coverage_mm": ("extent of the body along the slices", "mm"),
-    "cross_section_cm2": ("mean cross-section of the body", "cm²"),
-    "width_over_depth": ("width of the body over its depth", ""),
-    "flat_edge_mm": ("straight edge of the body at its sides, as if cut off", "mm"),
-    "empty_slices": ("share of slices with almost no body", _PERCENT),
-    "area_jump": ("greatest change of the cross-section between slices", _PERCENT),
-    "phase_correlation": ("correlation of in_phase and out_of_phase", ""),
-    "phase_ratio": ("brightness of out_of_phase relative to in_phase", ""),
-    "cancelled": ("share of tissue that loses signal out of phase, net", _PERCENT),
+    "slices": ("number of slices", "", CHOSEN),
+    "slice_mm": ("distance of slices", "mm", CHOSEN),
+    "coverage_mm": ("extent of the body along the slices", "mm", CHOSEN),
+    "cross_section_cm2": ("mean cross-section of the body", "cm²", LOG),
+    "width_over_depth": ("width of the body over its depth", "", LOG),
+    "flat_edge_mm": ("straight edge at the sides, as if cut off", "mm", LOG),
+    "empty_slices": ("share of slices with almost no body", _PERCENT, RARE),
+    "area_jump": ("greatest change of the cross-section between slices", _PERCENT, LOG),
+    "phase_correlation": ("correlation of in_phase and out_of_phase", "", LINEAR),
+    "phase_ratio": ("brightness of out_of_phase relative to in_phase", "", LOG),
+    "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
 }
 _OF_OUTPUT = {
-    "fat_peak_hu": ("peak of fat", "HU"),
-    "soft_peak_hu": ("peak of soft tissue", "HU"),
-    "bone_median_hu": ("median of bone", "HU"),
-    "air_share": ("share of gas and lung in the body", _PERCENT),
-    "fat_share": ("share of fat in the body", _PERCENT),
-    "soft_share": ("share of soft tissue in the body", _PERCENT),
-    "bone_share": ("share of bone in the body", _PERCENT),
-    "outline_dice": ("overlap of the outlines of CT and MR, Dice", _PERCENT),
-    "air_at_skin": ("share of the outermost 6 mm of the body that is air", _PERCENT),
-    "rim_hu": ("median HU under the skin", "HU"),
-    "spine_share": ("share of slices that one piece of spine bone reaches", _PERCENT),
-    "ct_slice_jump": ("greatest change of HU between slices, relative to the next", ""),
-    "ct_slice_repeat": ("least change of HU between slices, relative to the next", ""),
-    "path_anterior": ("water-equivalent path from anterior, per mm", ""),
-    "path_posterior": ("water-equivalent path from posterior, per mm", ""),
-    "path_right": ("water-equivalent path from the right, per mm", ""),
-    "path_left": ("water-equivalent path from the left, per mm", ""),
-    "information": ("share of the CT's information that the MR explains", _PERCENT),
-    "denser_than_alike_hu": ("densest place against equally bright ones", "HU"),
-    "lighter_than_alike_hu": ("lightest place against equally bright ones", "HU"),
-    "bright_as_fat": ("share of the brightest tenth of the MR that is fat", _PERCENT),
-    "dark_as_soft": ("share of signal-free MR that is soft tissue", _PERCENT),
-    "soft_brightness": ("brightness of soft tissue in the MR", ""),
-    "uncertainty_mean_hu": ("mean of the uncertainty", "HU"),
-    "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU"),
+    "fat_peak_hu": ("peak of fat", "HU", LINEAR),
+    "soft_peak_hu": ("peak of soft tissue", "HU", LINEAR),
+    "bone_median_hu": ("median of bone", "HU", LINEAR),
+    "air_share": ("share of gas and lung in the body", _PERCENT, SHARE),
+    "fat_share": ("share of fat in the body", _PERCENT, SHARE),
+    "soft_share": ("share of soft tissue in the body", _PERCENT, SHARE),
+    "bone_share": ("share of bone in the body", _PERCENT, SHARE),
+    "outline_dice": ("overlap of the outlines of CT and MR, Dice", _PERCENT, SHARE),
+    "air_at_skin": ("share of the outermost 6 mm that is air", _PERCENT, SHARE),
+    "rim_hu": ("median HU under the skin", "HU", LINEAR),
+    "spine_share": ("share of slices that one piece of spine reaches", _PERCENT, SHARE),
+    "ct_slice_jump": ("greatest change of HU between slices, over the next", "", LOG),
+    "ct_slice_repeat": ("least change of HU between slices, over the next", "", LOG),
+    "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
+    "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
+    "path_right": ("water-equivalent path from the right, per mm", "", LOG),
+    "path_left": ("water-equivalent path from the left, per mm", "", LOG),
+    "information": ("share of the CT's entropy that the MR explains", _PERCENT, SHARE),
+    "denser_than_alike_hu": ("densest place against equally bright ones", "HU", LINEAR),
+    "lighter_than_alike_hu": (
+        "lightest place against equally bright ones",
+        "HU",
+        LINEAR,
+    ),
+    "bright_as_fat": (
+        "share of the brightest tenth of MR that is fat",
+        _PERCENT,
+        SHARE,
+    ),
+    "dark_as_soft": ("share of signal-free MR that is soft tissue", _PERCENT, SHARE),
+    "soft_brightness": ("brightness of soft tissue in the MR", "", LOG),
+    "uncertainty_mean_hu": ("mean of the uncertainty", "HU", LOG),
+    "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU", LOG),
 }
 
 
@@ -92,14 +105,16 @@ def features_of(channels: Sequence[str]) -> dict[str, Feature]:
     """Return every feature of an MR of these channels and its CT, by name."""
     table = {
         f"{channel}.{name}": Feature(
-            meaning=meaning.format(channel), unit=unit, stage=INPUT
+            meaning=meaning.format(channel), unit=unit, spread=spread, stage=INPUT
         )
         for channel in channels
-        for name, (meaning, unit) in _OF_CHANNEL.items()
+        for name, (meaning, unit, spread) in _OF_CHANNEL.items()
     }
     for stage, rows in ((INPUT, _OF_INPUT), (OUTPUT, _OF_OUTPUT)):
-        for name, (meaning, unit) in rows.items():
-            table[name] = Feature(meaning=meaning, unit=unit, stage=stage)
+        for name, (meaning, unit, spread) in rows.items():
+            table[name] = Feature(
+                meaning=meaning, unit=unit, spread=spread, stage=stage
+            )
     return table
 
 

@@ -1,9 +1,10 @@
 """Limits of features, from those of healthy people.
 
-A feature's limits are its range over the volumes, widened about its median by a factor
-that all features share. The factor of a warning is the least with which at most 5 % of
-the volumes get one, each judged by limits of the others. That of a refusal is twice
-the farthest that any volume comes in an input feature: no healthy one is halfway there.
+A feature's limits are its mean, and a number of standard deviations on both sides that
+all features share; of the logarithm, or the logit, where the feature spreads so. The
+number of a warning is the least with which at most 5 % of the volumes get one, each
+judged by the limits of the others. That of a refusal is half as much again as the
+farthest that any volume comes in a feature of the input.
 """
 
 import dataclasses
@@ -13,12 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.quality.features import INPUT, Feature
+from synthct_jax.quality.features import CHOSEN, INPUT, LOG, RARE, SHARE, Feature
 
 FALSE_ALARMS = 0.05
 FEWEST_VOLUMES = 10
-_REFUSE = 2.0
-_NARROW = 0.5  # a side of the range is at least this part of the other side
+_REFUSE = 1.5
+_LEAST_SHARE = 0.1  # %, and distance from 100 %
+_LEAST = 1e-3  # of what spreads by factors
+_NEXT_TO_NONE = 2.0  # % of a rare fault
+# Standard deviations below which a difference would not matter: chosen.
+_NARROWEST = {LOG: 0.02, SHARE: 0.2, RARE: 0.35}
 
 Range = tuple[float, float]
 
@@ -41,15 +46,15 @@ def fit_limits(
 ) -> dict[str, Any]:
     """Return the limits of each feature, JSON.
 
-    Features that are the same in all volumes, or missing in one, get none.
+    Features that are CHOSEN, or missing in a volume, get none.
 
     Args:
         volumes: values by feature, of one volume each.
 
     Returns:
         'limits': for each feature 'warn' and, of the input, 'refuse', low and high;
-        'factors' of both; 'alarms': the share of volumes that get a warning when they
-        are left out.
+        'deviations': how many these are; 'alarms': the share of volumes that get a
+        warning when they are left out.
 
     Raises:
         ValueError: there are fewer than 10 volumes.
@@ -58,62 +63,77 @@ def fit_limits(
         raise ValueError(
             f"limits need {FEWEST_VOLUMES} volumes or more, there are {len(volumes)}"
         )
-    names = [
-        name
-        for name in table
-        if all(name in values for values in volumes)
-        if len({values[name] for values in volumes}) > 1
-    ]
-    values = np.array([[v[name] for name in names] for v in volumes])
-    excess = np.array(
+    judged = {
+        name: feature
+        for name, feature in table.items()
+        if feature.spread != CHOSEN and all(name in values for values in volumes)
+    }
+    even = np.array(
+        [[_to_even(v[n], f.spread) for n, f in judged.items()] for v in volumes]
+    )
+    distances = np.array(
         [
-            _excess(value, *_range_of(np.delete(values, index, axis=0)))
-            for index, value in enumerate(values)
+            _distance(value, np.delete(even, index, axis=0), judged)
+            for index, value in enumerate(even)
         ]
     )
-    farthest = np.sort(excess.max(axis=1))[::-1]
-    warn = max(farthest[math.floor(FALSE_ALARMS * len(volumes))], 1.0)
-    is_input = np.array([table[name].stage == INPUT for name in names])
-    refuse = _REFUSE * max(excess[:, is_input].max(initial=0), warn)
-    middle, below, above = _range_of(values)
-
-    def widened(index: int, factor: float) -> list[float]:
-        ends = (
-            middle[index] - factor * below[index],
-            middle[index] + (factor * above[index]),
-        )
-        return [float(f"{end:.4g}") for end in ends]
-
+    farthest = np.sort(distances.max(axis=1))[::-1]
+    warn = float(farthest[math.floor(FALSE_ALARMS * len(volumes))])
+    of_input = [feature.stage == INPUT for feature in judged.values()]
+    refuse = _REFUSE * max(float(distances[:, of_input].max(initial=0)), warn)
+    middles, widths = even.mean(axis=0), _deviations(even, judged)
     limits = {}
-    for index, name in enumerate(names):
-        limits[name] = {"warn": widened(index, warn)}
-        if is_input[index]:
-            limits[name]["refuse"] = widened(index, refuse)
+    for (name, feature), middle, width in zip(
+        judged.items(), middles, widths, strict=True
+    ):
+        limits[name] = {"warn": _range(middle, warn * width, feature.spread)}
+        if feature.stage == INPUT:
+            limits[name]["refuse"] = _range(middle, refuse * width, feature.spread)
     return {
         "limits": limits,
-        "factors": {"warn": round(float(warn), 3), "refuse": round(float(refuse), 3)},
+        "deviations": {"warn": round(warn, 2), "refuse": round(refuse, 2)},
         "alarms": round(float((farthest > warn).mean()), 4),
     }
 
 
-def _range_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the median of each column, and the distances of its least and greatest."""
-    middle = np.median(values, axis=0)
-    below, above = middle - values.min(axis=0), values.max(axis=0) - middle
-    return (
-        middle,
-        np.maximum(below, _NARROW * above),
-        np.maximum(above, _NARROW * below),
-    )
-
-
-def _excess(
-    value: np.ndarray, middle: np.ndarray, below: np.ndarray, above: np.ndarray
+def _distance(
+    value: np.ndarray, others: np.ndarray, judged: Mapping[str, Feature]
 ) -> np.ndarray:
-    """Return the distance from the median, 1 at the ends of the range."""
-    side = np.where(value < middle, below, above)
-    distance = np.abs(value - middle)
-    return np.where(distance > 0, distance / np.maximum(side, 1e-12), 0)
+    """Return the distance of each feature from the mean of others, in deviations."""
+    return np.abs(value - others.mean(axis=0)) / _deviations(others, judged)
+
+
+def _deviations(values: np.ndarray, judged: Mapping[str, Feature]) -> np.ndarray:
+    floors = [_NARROWEST.get(feature.spread, 1e-6) for feature in judged.values()]
+    return np.maximum(values.std(axis=0, ddof=1), floors)
+
+
+def _to_even(value: float, spread: str) -> float:
+    """Return a value on a scale on which healthy people spread evenly."""
+    if spread == LOG:
+        return math.log(max(value, _LEAST))
+    if spread == SHARE:
+        share = min(max(value, _LEAST_SHARE), 100 - _LEAST_SHARE)
+        return math.log(share / (100 - share))
+    return math.log(value + _NEXT_TO_NONE) if spread == RARE else value
+
+
+def _range(middle: float, reach: float, spread: str) -> list[float]:
+    """Return the ends of a range on the feature's own scale."""
+    ends = middle - reach, middle + reach
+    if spread == RARE:
+        ends = (0.0, min(math.exp(ends[1]) - _NEXT_TO_NONE, 100.0))
+    if spread == LOG:
+        ends = map(math.exp, ends)
+        ends = [0.0 if end < 1.01 * _LEAST else end for end in ends]
+    if spread == SHARE:
+        shares = [100 / (1 + math.exp(-end)) for end in ends]
+        low, high = shares
+        ends = (
+            0.0 if low < 1.01 * _LEAST_SHARE else low,
+            100.0 if high > 100 - 1.01 * _LEAST_SHARE else high,
+        )
+    return [float(f"{end:.4g}") for end in ends]
 
 
 def read_limits(quality: Mapping[str, Any]) -> dict[str, FeatureLimits]:

@@ -39,10 +39,9 @@ def brightness(image: np.ndarray, body: np.ndarray, rim: np.ndarray) -> dict:
         body, rim: bool of that shape.
     """
     values = image[body]
-    lower, median, upper = np.percentile(values, (25, 50, 75))
+    median, upper = np.percentile(values, (50, 75))
     tissue = values[values > _DARK]
     return {
-        "lower_quartile": lower,
         "median": median,
         "upper_quartile": upper,
         "dark_share": (values <= _DARK).mean(),

@@ -29,6 +29,7 @@ from synthct_jax.evaluation import evaluate
 from synthct_jax.inference import loaded_model, translator
 from synthct_jax.inference.export import export
 from synthct_jax.inference.loaded_model import load_model
+from synthct_jax.inference.synthesis import synthesise
 from synthct_jax.inference.translator import Translator
 from synthct_jax.layers.cpu import onednn
 
@@ -157,7 +158,7 @@ def test_hu_are_independent_of_the_field_of_view():
     border = ((0, 0), (12, 8), (5, 9), (0, 0))
     wide = dataclasses.replace(volume, voxels=np.pad(voxels, border))
     hu, in_wide = (
-        np.concatenate([hu for hu, _ in translate.synthesise(model, volume)[0]])
+        np.concatenate([hu for hu, _ in synthesise(model, volume)[0]])
         for volume in (narrow, wide)
     )
     np.testing.assert_allclose(in_wide[:, 12:-8, 5:-9], hu, atol=0.5)

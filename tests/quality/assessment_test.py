@@ -24,7 +24,7 @@ ABOUT = {
     "data": "made up",
     "volumes": 40,
     "views": 1,
-    "factors": {"warn": 1.2, "refuse": 3.0},
+    "deviations": {"warn": 1.2, "refuse": 3.0},
     "alarms": 0.05,
     "body_mae": None,
 }

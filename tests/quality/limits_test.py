@@ -4,21 +4,36 @@ import numpy as np
 import pytest
 
 from synthct_jax.quality import judgement
-from synthct_jax.quality.features import INPUT, OUTPUT, Feature
+from synthct_jax.quality.features import (
+    CHOSEN,
+    INPUT,
+    LINEAR,
+    LOG,
+    OUTPUT,
+    RARE,
+    SHARE,
+    Feature,
+)
 from synthct_jax.quality.limits import fit_limits, read_limits
 from synthct_jax.quality.predicted_error import fit_error, predict_error
 
 TABLE = {
-    "noise": Feature(meaning="noise of in_phase", unit="%", stage=INPUT),
-    "peak": Feature(meaning="peak of fat", unit="HU", stage=OUTPUT),
-    "slices": Feature(meaning="number of slices", unit="", stage=INPUT),
+    "noise": Feature(meaning="noise of in_phase", unit="%", spread=LOG, stage=INPUT),
+    "empty": Feature(meaning="empty slices", unit="%", spread=SHARE, stage=INPUT),
+    "slices": Feature(meaning="slices", unit="", spread=CHOSEN, stage=INPUT),
+    "peak": Feature(meaning="peak of fat", unit="HU", spread=LINEAR, stage=OUTPUT),
 }
 
 
 def people(count=40, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        {"noise": rng.lognormal(0, 0.4), "peak": rng.normal(-100, 5), "slices": 24.0}
+        {
+            "noise": rng.lognormal(0, 0.4),
+            "empty": 100 / (1 + np.exp(-rng.normal(-3, 0.5))),
+            "peak": rng.normal(-100, 5),
+            "slices": 24.0 + rng.integers(10),
+        }
         for _ in range(count)
     ]
 
@@ -26,10 +41,11 @@ def people(count=40, seed=0):
 def test_limits_hold_most_healthy_people_and_no_far_ones():
     quality = fit_limits(people(), TABLE)
     assert quality["alarms"] <= 0.05
-    assert quality["limits"].keys() == {"noise", "peak"}  # slices are all the same
+    assert quality["limits"].keys() == TABLE.keys() - {"slices"}
     limits = read_limits(quality)
-    warn, refuse = limits["noise"].warn, limits["noise"].refuse
-    assert refuse[0] < warn[0] < 1 < warn[1] < refuse[1]
+    for name in ("noise", "empty"):
+        warn, refuse = limits[name].warn, limits[name].refuse
+        assert 0 <= refuse[0] < warn[0] < warn[1] < refuse[1] <= 100
     assert limits["peak"].refuse is None
     others = [
         judgement.outcome_of(judgement.judge(values, TABLE, limits))
@@ -39,12 +55,35 @@ def test_limits_hold_most_healthy_people_and_no_far_ones():
     assert judgement.REFUSE not in others
 
 
+def test_limits_are_deviations_on_the_scale_of_the_feature():
+    rng = np.random.default_rng(0)
+    quality = fit_limits(
+        [{"noise": n} for n in np.exp(rng.normal(1, 0.3, 2000))],
+        {"noise": TABLE["noise"]},
+    )
+    low, high = quality["limits"]["noise"]["warn"]
+    deviations = quality["deviations"]["warn"]
+    assert deviations == pytest.approx(1.96, abs=0.1)  # one feature, 5 %
+    assert np.log(high) == pytest.approx(1 + 0.3 * deviations, abs=0.03)
+    assert np.log(low) == pytest.approx(1 - 0.3 * deviations, abs=0.03)
+
+
+def test_rare_fault_that_nobody_has_gets_room_and_a_limit():
+    volumes = [{**values, "empty": 0.0} for values in people()]
+    table = {
+        **TABLE,
+        "empty": Feature(meaning="empty", unit="%", spread=RARE, stage=INPUT),
+    }
+    warn, refuse = fit_limits(volumes, table)["limits"]["empty"].values()
+    assert warn[0] == refuse[0] == 0 and 1 < warn[1] < refuse[1] < 60
+
+
 def test_one_far_volume_does_not_hide_behind_itself():
-    """It widens its own range, but is judged by the range of the others."""
-    volumes = people(20)
-    volumes[3]["peak"] = 200.0
+    """It widens its own limits, but is judged by those of the others."""
+    volumes = people()
+    volumes[3]["peak"] = 0.0
     quality = fit_limits(volumes, TABLE)
-    assert quality["factors"]["warn"] < 5 and quality["alarms"] == 0.05
+    assert quality["deviations"]["warn"] < 4 and quality["alarms"] == 0.05
 
 
 def test_few_volumes_give_no_limits():
