@@ -19,6 +19,7 @@ _LEVELS = {1: 48, 2: 12, 3: 6}  # of brightness of each MR channel, by their num
 _RANGE_HU = (-300.0, 300.0)  # beyond it MR does not tell how dense
 _DEVIATION_MM = 8.0  # standard deviation of the Gaussian, for organs and no vessels
 _DARK, _BRIGHTEST = 0.08, 90.0  # of the MR's scale; percentile
+_OFFSETS = range(-4, 5)  # pixels
 
 
 def hounsfield(hu: np.ndarray, body: np.ndarray) -> dict:
@@ -143,10 +144,9 @@ def agreement(
         mr: (slices, rows, columns, channels), shares of the scale.
         body: bool of the shape of `hu`.
     """
-    levels = _LEVELS.get(mr.shape[-1], 4)
-    steps = np.clip(mr[body] * (levels / 1.2), 0, levels - 1).astype(np.int64)
-    cell = np.ravel_multi_index(tuple(steps.T), (levels,) * mr.shape[-1])
-    inside = hu[body]
+    cells = _cells(mr)
+    core = _core_of(body)
+    cell, inside = cells[body], hu[body]
     clipped = np.clip(inside, *_RANGE_HU)
     counts = np.bincount(cell)
     usual = np.bincount(cell, clipped) / np.maximum(counts, 1)
@@ -158,10 +158,12 @@ def agreement(
     local = local / np.maximum(share[body], 0.3)
     mean = mr[body].mean(axis=-1)
     bright = inside[mean >= np.percentile(mean, _BRIGHTEST)]
-    dark = hu[_core_of(body) & (mr.max(axis=-1) < _DARK)]
+    dark = hu[core & (mr.max(axis=-1) < _DARK)]
     soft = np.abs(inside - 40) < 60
     return {
         "information": information(cell, clipped),
+        "offset_rows_mm": spacing_mm[1] * _offset(hu, cells, core, axis=1),
+        "offset_columns_mm": spacing_mm[2] * _offset(hu, cells, core, axis=2),
         "denser_than_alike_hu": local.max(),
         "lighter_than_alike_hu": local.min(),
         "bright_as_fat": _share(bright, "fat"),
@@ -170,6 +172,33 @@ def agreement(
         if soft.any()
         else np.nan,
     }
+
+
+def _cells(mr: np.ndarray) -> np.ndarray:
+    """Return a number for each combination of the channels' brightness."""
+    levels = _LEVELS.get(mr.shape[-1], 4)
+    steps = np.clip(mr * (levels / 1.2), 0, levels - 1).astype(np.int64)
+    return np.ravel_multi_index(
+        tuple(np.moveaxis(steps, -1, 0)), (levels,) * mr.shape[-1]
+    )
+
+
+def _offset(hu: np.ndarray, cells: np.ndarray, core: np.ndarray, axis: int) -> float:
+    """Return how many pixels the CT must move for the MR to explain most of it.
+
+    It is the vertex of the parabola through the best whole number and its neighbours.
+    """
+    every = slice(None, None, 2)  # half of the slices is enough
+    cell, hu, core = cells[every][core[every]], hu[every], core[every]
+    known = [
+        information(cell, np.clip(np.roll(hu, n, axis)[core], *_RANGE_HU))
+        for n in _OFFSETS
+    ]
+    best = int(np.clip(np.nanargmax(known), 1, len(known) - 2))
+    before, at, after = known[best - 1 : best + 2]
+    bend = before - 2 * at + after
+    vertex = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return _OFFSETS[best] + float(np.clip(vertex, -1, 1))
 
 
 def information(cell: np.ndarray, hu: np.ndarray) -> float:

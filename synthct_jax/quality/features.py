@@ -49,7 +49,7 @@ _OF_CHANNEL = {
     "noise": ("noise of {}", _SCALE, LOG),
     "bias": ("uneven brightness of {}, standard deviation", _PERCENT, LOG),
     "slice_jump": ("greatest change of {} between slices, over the next", "", LOG),
-    "slice_repeat": ("least change of {} between slices, over the next", "", LOG),
+    "slice_repeat": ("least change of {} between slices, over the next", "", LINEAR),
 }
 _OF_INPUT = {
     "slices": ("number of slices", "", CHOSEN),
@@ -77,12 +77,14 @@ _OF_OUTPUT = {
     "rim_hu": ("median HU under the skin", "HU", LINEAR),
     "spine_share": ("share of slices that one piece of spine reaches", _PERCENT, SHARE),
     "ct_slice_jump": ("greatest change of HU between slices, over the next", "", LOG),
-    "ct_slice_repeat": ("least change of HU between slices, over the next", "", LOG),
+    "ct_slice_repeat": ("least change of HU between slices, over the next", "", LINEAR),
     "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
     "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
     "path_right": ("water-equivalent path from the right, per mm", "", LOG),
     "path_left": ("water-equivalent path from the left, per mm", "", LOG),
     "information": ("share of the CT's entropy that the MR explains", _PERCENT, SHARE),
+    "offset_rows_mm": ("offset of CT and MR, front to back", "mm", LINEAR),
+    "offset_columns_mm": ("offset of CT and MR, right to left", "mm", LINEAR),
     "denser_than_alike_hu": ("densest place against equally bright ones", "HU", LINEAR),
     "lighter_than_alike_hu": (
         "lightest place against equally bright ones",

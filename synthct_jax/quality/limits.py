@@ -1,10 +1,11 @@
 """Limits of features, from those of healthy people.
 
-A feature's limits are its mean, and a number of standard deviations on both sides that
-all features share; of the logarithm, or the logit, where the feature spreads so. The
-number of a warning is the least with which at most 5 % of the volumes get one, each
-judged by the limits of the others. That of a refusal is half as much again as the
-farthest that any volume comes in a feature of the input.
+A feature's limits are its range over the volumes, and a number of standard deviations
+beyond on both sides that all features share; of the logarithm, or the logit, where the
+feature spreads so. The number of a warning is the least with which at most 5 % of the
+volumes get one, each judged by the limits of the others. That of a refusal is half as
+much again as the farthest that any volume comes in a feature of the input, and at least
+one more than that of a warning.
 """
 
 import dataclasses
@@ -14,16 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.quality.features import CHOSEN, INPUT, LOG, RARE, SHARE, Feature
+from synthct_jax.quality.features import (
+    CHOSEN,
+    INPUT,
+    LINEAR,
+    LOG,
+    RARE,
+    SHARE,
+    Feature,
+)
 
 FALSE_ALARMS = 0.05
 FEWEST_VOLUMES = 10
-_REFUSE = 1.5
+_REFUSE, _APART = 1.5, 1.0
 _LEAST_SHARE = 0.1  # %, and distance from 100 %
 _LEAST = 1e-3  # of what spreads by factors
 _NEXT_TO_NONE = 2.0  # % of a rare fault
-# Standard deviations below which a difference would not matter: chosen.
-_NARROWEST = {LOG: 0.02, SHARE: 0.2, RARE: 0.35}
+# Standard deviations below which a difference would not matter, by spread, and by unit
+# of what spreads evenly: chosen.
+_NARROWEST = {LOG: 0.02, SHARE: 0.2, RARE: 0.6, "mm": 0.2, "HU": 2.0}
 
 Range = tuple[float, float]
 
@@ -53,8 +63,8 @@ def fit_limits(
 
     Returns:
         'limits': for each feature 'warn' and, of the input, 'refuse', low and high;
-        'deviations': how many these are; 'alarms': the share of volumes that get a
-        warning when they are left out.
+        'deviations': how many lie between the range and them; 'alarms': the share of
+        volumes that get a warning when they are left out.
 
     Raises:
         ValueError: there are fewer than 10 volumes.
@@ -80,15 +90,22 @@ def fit_limits(
     farthest = np.sort(distances.max(axis=1))[::-1]
     warn = float(farthest[math.floor(FALSE_ALARMS * len(volumes))])
     of_input = [feature.stage == INPUT for feature in judged.values()]
-    refuse = _REFUSE * max(float(distances[:, of_input].max(initial=0)), warn)
-    middles, widths = even.mean(axis=0), _deviations(even, judged)
+    farthest_input = float(distances[:, of_input].max(initial=0))
+    refuse = max(_REFUSE * farthest_input, warn + _APART)
     limits = {}
-    for (name, feature), middle, width in zip(
-        judged.items(), middles, widths, strict=True
-    ):
-        limits[name] = {"warn": _range(middle, warn * width, feature.spread)}
+    ends = zip(
+        even.min(axis=0), even.max(axis=0), _deviations(even, judged), strict=True
+    )
+    for (name, feature), (low, high, width) in zip(judged.items(), ends, strict=True):
+        numbers = {"warn": warn}
         if feature.stage == INPUT:
-            limits[name]["refuse"] = _range(middle, refuse * width, feature.spread)
+            numbers["refuse"] = refuse
+        limits[name] = {
+            verdict: _from_even(
+                low - number * width, high + number * width, feature.spread
+            )
+            for verdict, number in numbers.items()
+        }
     return {
         "limits": limits,
         "deviations": {"warn": round(warn, 2), "refuse": round(refuse, 2)},
@@ -99,12 +116,16 @@ def fit_limits(
 def _distance(
     value: np.ndarray, others: np.ndarray, judged: Mapping[str, Feature]
 ) -> np.ndarray:
-    """Return the distance of each feature from the mean of others, in deviations."""
-    return np.abs(value - others.mean(axis=0)) / _deviations(others, judged)
+    """Return the distance of each feature from the range of others, in deviations."""
+    outside = np.maximum(others.min(axis=0) - value, value - others.max(axis=0))
+    return np.maximum(outside, 0) / _deviations(others, judged)
 
 
 def _deviations(values: np.ndarray, judged: Mapping[str, Feature]) -> np.ndarray:
-    floors = [_NARROWEST.get(feature.spread, 1e-6) for feature in judged.values()]
+    floors = [
+        _NARROWEST.get(f.unit if f.spread == LINEAR else f.spread, 1e-6)
+        for f in judged.values()
+    ]
     return np.maximum(values.std(axis=0, ddof=1), floors)
 
 
@@ -118,22 +139,18 @@ def _to_even(value: float, spread: str) -> float:
     return math.log(value + _NEXT_TO_NONE) if spread == RARE else value
 
 
-def _range(middle: float, reach: float, spread: str) -> list[float]:
-    """Return the ends of a range on the feature's own scale."""
-    ends = middle - reach, middle + reach
+def _from_even(low: float, high: float, spread: str) -> list[float]:
+    """Return the ends of a range on the feature's own scale, open where it ends."""
     if spread == RARE:
-        ends = (0.0, min(math.exp(ends[1]) - _NEXT_TO_NONE, 100.0))
-    if spread == LOG:
-        ends = map(math.exp, ends)
-        ends = [0.0 if end < 1.01 * _LEAST else end for end in ends]
-    if spread == SHARE:
-        shares = [100 / (1 + math.exp(-end)) for end in ends]
-        low, high = shares
-        ends = (
-            0.0 if low < 1.01 * _LEAST_SHARE else low,
-            100.0 if high > 100 - 1.01 * _LEAST_SHARE else high,
-        )
-    return [float(f"{end:.4g}") for end in ends]
+        low, high = 0.0, min(math.exp(high) - _NEXT_TO_NONE, 100.0)
+    elif spread == LOG:
+        low, high = math.exp(low), math.exp(high)
+        low = 0.0 if low < _LEAST else low
+    elif spread == SHARE:
+        low, high = (100 / (1 + math.exp(-end)) for end in (low, high))
+        low = 0.0 if low < _LEAST_SHARE else low
+        high = 100.0 if high > 100 - _LEAST_SHARE else high
+    return [float(f"{low:.4g}"), float(f"{high:.4g}")]
 
 
 def read_limits(quality: Mapping[str, Any]) -> dict[str, FeatureLimits]:

@@ -148,6 +148,9 @@ def test_planted_faults_of_a_ct_are_measured():
     moved_values = output_of(moved)
     assert moved_values["air_at_skin"] > usual["air_at_skin"] + 10
     assert moved_values["outline_dice"] < usual["outline_dice"] - 2
+    assert usual["offset_columns_mm"] == pytest.approx(0, abs=0.5)
+    assert moved_values["offset_columns_mm"] == pytest.approx(-12, abs=3)
+    assert moved_values["offset_rows_mm"] == pytest.approx(0, abs=0.5)
     filled = np.where(BODY & (hu < -400), 50, hu)
     assert output_of(filled)["dark_as_soft"] == 100
     blob = np.where(cylinder(24.0, column_mm=50), 250, hu)
