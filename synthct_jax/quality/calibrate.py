@@ -56,7 +56,7 @@ def calibrate(model: str, data_dir: Path, output: Path) -> dict[str, Any]:
                 mae_hu.append(errors(hu, subject.reference_ct, subject.body)["mae"])
             countdown.log(subject.name)
     quality = {
-        "data": f"{dataset.manifest.source}: {len(volumes)} volumes",
+        "data": f"{_people(dataset)}, {len(volumes)} volumes",
         "volumes": len(volumes),
         "views": loaded.views,
         **fit_limits(volumes, features_of(loaded.data["mr_channels"])),
@@ -68,6 +68,11 @@ def calibrate(model: str, data_dir: Path, output: Path) -> dict[str, Any]:
         *(len(quality["limits"]), 100 * quality["alarms"]),
     )
     return quality
+
+
+def _people(dataset: Dataset) -> str:
+    source = dataset.manifest.source
+    return "simulated people" if source == "phantom" else f"people of {source} data"
 
 
 def select_channels(

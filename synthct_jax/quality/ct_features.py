@@ -19,6 +19,7 @@ _LEVELS = {1: 48, 2: 12, 3: 6}  # of brightness of each MR channel, by their num
 _RANGE_HU = (-300.0, 300.0)  # beyond it MR does not tell how dense
 _DEVIATION_MM = 8.0  # standard deviation of the Gaussian, for organs and no vessels
 _DARK, _BRIGHTEST = 0.08, 90.0  # of the MR's scale; percentile
+_SIGNAL = 0.2  # of the MR's scale, above which it shows soft tissue or fat
 _OFFSETS = range(-4, 5)  # pixels
 
 
@@ -80,7 +81,21 @@ def shape(
         "spine_share": _spine_share(hu, body, spacing_mm),
         "ct_slice_jump": changes["largest"],
         "ct_slice_repeat": changes["smallest"],
+        "slice_step_hu": _slice_step(hu, body),
     }
+
+
+def _slice_step(hu: np.ndarray, body: np.ndarray) -> float:
+    """Return how far soft tissue of a slice is from that of its two neighbours."""
+    low, high = tissues.BANDS["soft_tissue"]
+    soft = body & (hu >= low) & (hu < high)
+    levels = [
+        np.median(plane[mask])
+        for plane, mask in zip(hu, soft, strict=True)
+        if mask.any()
+    ]
+    bends = np.diff(levels, 2) / 2
+    return float(np.abs(bends).max(initial=0))
 
 
 def _core_of(body: np.ndarray) -> np.ndarray:
@@ -150,13 +165,17 @@ def agreement(
     clipped = np.clip(inside, *_RANGE_HU)
     counts = np.bincount(cell)
     usual = np.bincount(cell, clipped) / np.maximum(counts, 1)
+    mean = mr[body].mean(axis=-1)
+    # Bone and gas are alike in MR.
+    signal = core & (mr.mean(axis=-1) > _SIGNAL)
     deviation = np.zeros(hu.shape, np.float32)
     deviation[body] = clipped - usual[cell]
     sigma = [_DEVIATION_MM / mm for mm in spacing_mm]
-    share = scipy.ndimage.gaussian_filter(body.astype(np.float32), sigma, truncate=3)
-    local = scipy.ndimage.gaussian_filter(deviation, sigma, truncate=3)[body]
-    local = local / np.maximum(share[body], 0.3)
-    mean = mr[body].mean(axis=-1)
+    share, local = (
+        scipy.ndimage.gaussian_filter(image, sigma, truncate=3)[signal]
+        for image in (signal.astype(np.float32), np.where(signal, deviation, 0))
+    )
+    local = local / np.maximum(share, 0.5)
     bright = inside[mean >= np.percentile(mean, _BRIGHTEST)]
     dark = hu[core & (mr.max(axis=-1) < _DARK)]
     soft = np.abs(inside - 40) < 60
@@ -164,8 +183,8 @@ def agreement(
         "information": information(cell, clipped),
         "offset_rows_mm": spacing_mm[1] * _offset(hu, cells, core, axis=1),
         "offset_columns_mm": spacing_mm[2] * _offset(hu, cells, core, axis=2),
-        "denser_than_alike_hu": local.max(),
-        "lighter_than_alike_hu": local.min(),
+        "denser_than_alike_hu": local.max(initial=0),
+        "lighter_than_alike_hu": local.min(initial=0),
         "bright_as_fat": _share(bright, "fat"),
         "dark_as_soft": (np.abs(dark - 40) < 60).mean() if dark.size else np.nan,
         "soft_brightness": np.median(mean[soft]) / np.median(mean)

@@ -78,6 +78,7 @@ _OF_OUTPUT = {
     "spine_share": ("share of slices that one piece of spine reaches", _PERCENT, SHARE),
     "ct_slice_jump": ("greatest change of HU between slices, over the next", "", LOG),
     "ct_slice_repeat": ("least change of HU between slices, over the next", "", LINEAR),
+    "slice_step_hu": ("greatest step of soft tissue in a slice", "HU", LOG),
     "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
     "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
     "path_right": ("water-equivalent path from the right, per mm", "", LOG),

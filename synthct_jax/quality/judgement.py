@@ -125,15 +125,15 @@ def sentence_of(findings: Sequence[Finding]) -> str:
     outcome = outcome_of(findings)
     if outcome == NOT_CALIBRATED:
         return (
-            "This model has no limits of healthy people, so that nothing was judged: "
+            "This model has no limits, so that nothing was judged: "
             "look at the pictures and the numbers."
         )
     judged = [f for f in findings if f.verdict != NOT_JUDGED]
     unusual = [f for f in judged if f.verdict != PASS]
     if not unusual:
         return (
-            f"All {len(judged)} features are as in the healthy people that the model "
-            "was calibrated on."
+            f"All {len(judged)} features are as in the people that the model was "
+            "calibrated on."
         )
     names = _list([finding.feature.meaning for finding in unusual], "; ")
     count = f"{len(unusual)} of {len(judged)} features"

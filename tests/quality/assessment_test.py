@@ -160,7 +160,7 @@ def test_calibration_writes_limits_that_travel_with_the_model(scan, data, tmp_pa
     report = translate(str(scan), tmp_path / "out", model=str(output), force=True)
     document = document_of(tmp_path / "out")
     assert report["quality"] in ("pass", "warn", "refuse")
-    assert document["calibration"]["data"] == "phantom: 11 volumes"
+    assert document["calibration"]["data"] == "simulated people, 11 volumes"
     assert document["body_mae_hu"]["low"] <= document["body_mae_hu"]["high"]
 
 

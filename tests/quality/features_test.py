@@ -151,6 +151,9 @@ def test_planted_faults_of_a_ct_are_measured():
     assert usual["offset_columns_mm"] == pytest.approx(0, abs=0.5)
     assert moved_values["offset_columns_mm"] == pytest.approx(-12, abs=3)
     assert moved_values["offset_rows_mm"] == pytest.approx(0, abs=0.5)
+    flicker = np.where((np.arange(6) == 3)[:, None, None] & BODY, hu + 80, hu)
+    assert output_of(flicker)["slice_step_hu"] == pytest.approx(80, abs=1)
+    assert usual["slice_step_hu"] == 0
     filled = np.where(BODY & (hu < -400), 50, hu)
     assert output_of(filled)["dark_as_soft"] == 100
     blob = np.where(cylinder(24.0, column_mm=50), 250, hu)
