@@ -16,9 +16,12 @@ from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
 
-# How healthy people spread about their mean: evenly; by factors; as shares of 100 %; as
-# a fault that next to none of them has; or as somebody chose, without a usual value.
-LINEAR, LOG, SHARE, RARE, CHOSEN = "linear", "log", "share", "rare", "chosen"
+# How healthy people spread: evenly, by factors, as shares of 100 %. EXCESS spreads by
+# factors, and only too much of it is a fault; RARE is a share that next to none of them
+# have; CHOSEN is what somebody chose, without a usual value.
+LINEAR, LOG, SHARE, EXCESS, RARE, CHOSEN = (
+    "linear", "log", "share", "excess", "rare", "chosen",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Feature:
     Attributes:
         meaning: what it measures, in words for a table.
         unit: empty for a ratio.
-        spread: LINEAR, LOG, SHARE, RARE or CHOSEN.
+        spread: LINEAR, LOG, SHARE, EXCESS, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
     """
 
@@ -46,9 +49,9 @@ _OF_CHANNEL = {
     "separation": ("how far bright and dark tissue lie apart in {}", _PERCENT, SHARE),
     "rim": ("brightness of {} under the skin, relative to the body", "", LOG),
     "clipped": ("share of the body at the greatest value of {}", _PERCENT, RARE),
-    "noise": ("noise of {}", _SCALE, LOG),
-    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, LOG),
-    "slice_jump": ("greatest change of {} between slices, over the next", "", LOG),
+    "noise": ("noise of {}", _SCALE, EXCESS),
+    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, EXCESS),
+    "slice_jump": ("greatest change of {} between slices, over the next", "", EXCESS),
     "slice_repeat": ("least change of {} between slices, over the next", "", LINEAR),
 }
 _OF_INPUT = {
@@ -57,9 +60,13 @@ _OF_INPUT = {
     "coverage_mm": ("extent of the body along the slices", "mm", CHOSEN),
     "cross_section_cm2": ("mean cross-section of the body", "cm²", LOG),
     "width_over_depth": ("width of the body over its depth", "", LOG),
-    "flat_edge_mm": ("straight edge at the sides, as if cut off", "mm", LOG),
+    "flat_edge_mm": ("straight edge at the sides, as if cut off", "mm", EXCESS),
     "empty_slices": ("share of slices with almost no body", _PERCENT, RARE),
-    "area_jump": ("greatest change of the cross-section between slices", _PERCENT, LOG),
+    "area_jump": (
+        "greatest change of the cross-section between slices",
+        _PERCENT,
+        EXCESS,
+    ),
     "phase_correlation": ("correlation of in_phase and out_of_phase", "", LINEAR),
     "phase_ratio": ("brightness of out_of_phase relative to in_phase", "", LOG),
     "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
@@ -76,9 +83,13 @@ _OF_OUTPUT = {
     "air_at_skin": ("share of the outermost 6 mm that is air", _PERCENT, SHARE),
     "rim_hu": ("median HU under the skin", "HU", LINEAR),
     "spine_share": ("share of slices that one piece of spine reaches", _PERCENT, SHARE),
-    "ct_slice_jump": ("greatest change of HU between slices, over the next", "", LOG),
+    "ct_slice_jump": (
+        "greatest change of HU between slices, over the next",
+        "",
+        EXCESS,
+    ),
     "ct_slice_repeat": ("least change of HU between slices, over the next", "", LINEAR),
-    "slice_step_hu": ("greatest step of soft tissue in a slice", "HU", LOG),
+    "slice_step_hu": ("greatest step of soft tissue in a slice", "HU", EXCESS),
     "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
     "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
     "path_right": ("water-equivalent path from the right, per mm", "", LOG),
@@ -99,8 +110,8 @@ _OF_OUTPUT = {
     ),
     "dark_as_soft": ("share of signal-free MR that is soft tissue", _PERCENT, SHARE),
     "soft_brightness": ("brightness of soft tissue in the MR", "", LOG),
-    "uncertainty_mean_hu": ("mean of the uncertainty", "HU", LOG),
-    "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU", LOG),
+    "uncertainty_mean_hu": ("mean of the uncertainty", "HU", EXCESS),
+    "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU", EXCESS),
 }
 
 

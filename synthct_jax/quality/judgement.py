@@ -24,6 +24,19 @@ NOT_SEEN = (
 
 _MOST_NAMED = 4  # features in a sentence
 
+# What may be wrong, by the name of a feature, or its end in the features of a channel.
+_QUESTIONS = {
+    "median": "is it the same sequence?",
+    "upper_quartile": "is it the same sequence?",
+    "rim": "is it the same sequence?",
+    "slice_jump": "are slices missing?",
+    "slice_repeat": "is a slice there twice?",
+    "cross_section_cm2": "is it the same part of the body?",
+    "flat_edge_mm": "is the body cut off?",
+    "phase_correlation": "are the phases of the same examination?",
+    "cancelled": "have the phases been exchanged?",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -42,14 +55,16 @@ class Finding:
     verdict: str
 
     def describe(self) -> str:
-        """Return feature, value and limits in plain words."""
+        """Return feature, value, limits and what may be wrong, in plain words."""
         unit = self.feature.unit and f" {self.feature.unit}"
         text = f"{self.feature.meaning} is {_round(self.value)}{unit}"
         if self.limits is None:
             return text
         limits = self.limits.refuse if self.verdict == REFUSE else self.limits.warn
         low, high = map(_round, limits)
-        return f"{text}, expected {low} to {high}{unit}"
+        text = f"{text}, expected {low} to {high}{unit}"
+        question = _QUESTIONS.get(self.name.split(".")[-1])
+        return f"{text}: {question}" if question else text
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of quality.json."""
@@ -108,8 +123,8 @@ def refusal(findings: Sequence[Finding], model: str) -> str | None:
         return None
     return (
         f"--input: unlike the scans that {model} was calibrated on: "
-        f"{_list(reasons, '; ')}. Is it the right sequence, phase and part of the "
-        "body? --force writes a synthetic CT all the same, and marks it"
+        f"{_list(reasons, '; ')}. --force writes a synthetic CT all the same, and "
+        "marks it"
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from synthct_jax.quality.features import (
     CHOSEN,
+    EXCESS,
     INPUT,
     LINEAR,
     LOG,
@@ -33,7 +34,7 @@ _LEAST = 1e-3  # of what spreads by factors
 _NEXT_TO_NONE = 2.0  # % of a rare fault
 # Standard deviations below which a difference would not matter, by spread, and by unit
 # of what spreads evenly: chosen.
-_NARROWEST = {LOG: 0.02, SHARE: 0.2, RARE: 0.6, "mm": 0.2, "HU": 2.0}
+_NARROWEST = {LOG: 0.02, EXCESS: 0.02, SHARE: 0.2, RARE: 0.6, "mm": 0.2, "HU": 2.0}
 
 Range = tuple[float, float]
 
@@ -117,7 +118,9 @@ def _distance(
     value: np.ndarray, others: np.ndarray, judged: Mapping[str, Feature]
 ) -> np.ndarray:
     """Return the distance of each feature from the range of others, in deviations."""
-    outside = np.maximum(others.min(axis=0) - value, value - others.max(axis=0))
+    is_one_sided = [feature.spread in (EXCESS, RARE) for feature in judged.values()]
+    below = np.where(is_one_sided, 0, others.min(axis=0) - value)
+    outside = np.maximum(below, value - others.max(axis=0))
     return np.maximum(outside, 0) / _deviations(others, judged)
 
 
@@ -131,7 +134,7 @@ def _deviations(values: np.ndarray, judged: Mapping[str, Feature]) -> np.ndarray
 
 def _to_even(value: float, spread: str) -> float:
     """Return a value on a scale on which healthy people spread evenly."""
-    if spread == LOG:
+    if spread in (LOG, EXCESS):
         return math.log(max(value, _LEAST))
     if spread == SHARE:
         share = min(max(value, _LEAST_SHARE), 100 - _LEAST_SHARE)
@@ -143,9 +146,9 @@ def _from_even(low: float, high: float, spread: str) -> list[float]:
     """Return the ends of a range on the feature's own scale, open where it ends."""
     if spread == RARE:
         low, high = 0.0, min(math.exp(high) - _NEXT_TO_NONE, 100.0)
-    elif spread == LOG:
+    elif spread in (LOG, EXCESS):
         low, high = math.exp(low), math.exp(high)
-        low = 0.0 if low < _LEAST else low
+        low = 0.0 if spread == EXCESS or low < _LEAST else low
     elif spread == SHARE:
         low, high = (100 / (1 + math.exp(-end)) for end in (low, high))
         low = 0.0 if low < _LEAST_SHARE else low

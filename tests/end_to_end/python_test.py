@@ -22,12 +22,12 @@ def test_example_of_the_page_works(tmp_path, monkeypatch, capsys):
     config = tiny_config()
     monkeypatch.setattr(phantom, "get_config", {"in_out": config}.__getitem__)
     (tmp_path / "MR").mkdir()
-    subject = draw_subject(77, size=30, spacing_mm=13.0, slices=4, slice_mm=20.0)
+    subject = draw_subject(77, size=96, spacing_mm=4.0, slices=4, slice_mm=20.0)
     write_dicom(tmp_path / "MR", subject)
     values = {}
     exec(program, values)
     assert values["report"]["generator"]["model"] == "in_out_noncontrast"
-    assert values["hu"].shape == (4, 30, 30)
+    assert values["hu"].shape == (4, 96, 96)
     assert np.median(values["hu"][values["body"]]) > -300
     assert values["evaluation"].report.is_file()
     assert values["own"].data["mr_channels"] == ("in_phase", "out_of_phase")

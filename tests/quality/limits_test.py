@@ -1,11 +1,14 @@
 """Limits of features, outcomes, and the prediction of an error."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from synthct_jax.quality import judgement
 from synthct_jax.quality.features import (
     CHOSEN,
+    EXCESS,
     INPUT,
     LINEAR,
     LOG,
@@ -77,6 +80,13 @@ def test_rare_fault_that_nobody_has_gets_room_and_a_limit():
     assert warn[0] == refuse[0] == 0 and 0 < warn[1] < refuse[1] < 60
 
 
+def test_too_little_of_a_disturbance_is_no_fault():
+    table = {"noise": dataclasses.replace(TABLE["noise"], spread=EXCESS)}
+    quality = fit_limits(people(), table)
+    (finding,) = judgement.judge({"noise": 0.0}, table, read_limits(quality))
+    assert finding.verdict == judgement.PASS and finding.limits.refuse[0] == 0
+
+
 def test_one_far_volume_does_not_hide_behind_itself():
     """It widens its own limits, but is judged by those of the others."""
     volumes = people()
@@ -125,6 +135,10 @@ def test_refusal_names_feature_value_and_limit(limits):
         "tiny was calibrated on: noise of in_phase is 9 %, expected 0.1 to 5 %" in text
     )
     assert "--force" in text
+    table = {"cancelled": TABLE["noise"]}
+    far = read_limits({"limits": {"cancelled": {"warn": [2, 3], "refuse": [1, 4]}}})
+    text = judgement.refusal(judgement.judge({"cancelled": -9.0}, table, far), "tiny")
+    assert "is -9 %, expected 1 to 4 %: have the phases been exchanged?" in text
 
 
 def test_error_is_predicted_where_a_feature_tells_it():

@@ -43,7 +43,7 @@ def get_config(variant="in_out"):
 """
 _COMMANDS = {
     "prepare": "prepare --config=folder --raw_dir=RAW --data_dir=OUT",
-    "translate": "translate --input=MR --output=OUT --model=in_out_noncontrast",
+    "translate": "translate --input=MR --output=OUT --model=in_out_noncontrast --force",
     "evaluate": "evaluate --workdir=RUN --output=OUT",
     "sweep": "sweep --config=TINY.py --variants=in,in_out --workdir=OUT",
 }
