@@ -7,7 +7,7 @@ import numpy as np
 
 from input_pipeline import slices
 from input_pipeline.body import body_mask
-from input_pipeline.dataset.dataset import SubjectVolume
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import (
     Grid,

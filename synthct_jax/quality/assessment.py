@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.dataset.dataset import SubjectVolume
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.volume import Volume
 from synthct_jax.inference.loaded_model import LoadedModel
 from synthct_jax.quality import judgement

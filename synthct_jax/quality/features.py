@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from input_pipeline.dataset.dataset import SubjectVolume
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.intensity import MR_ONE
 from synthct_jax.quality import ct_features, mr_features
 

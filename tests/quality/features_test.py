@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from input_pipeline.dataset.dataset import SubjectVolume
+from input_pipeline.dataset.subject_volume import SubjectVolume
 from input_pipeline.intensity import AIR_HU, MR_ONE
 from synthct_jax.quality import ct_features, mr_features
 from synthct_jax.quality.features import (
