@@ -83,7 +83,7 @@ def test_healthy_patient_passes_and_the_sheet_shows_what_it_must(
     assert len(page.pictures) == 6 + 4  # and every slice
     assert not page.links and all(s.startswith("data:image/") for s in page.sources)
     (row,) = (row for row in page.rows if row[0] == "Noise of in_phase")
-    assert row[2:] == ["−1e+04 to 1e+04", "−1e+05 to 1e+05"]
+    assert row[2:] == ["−10000 to 10000", "−100000 to 100000"]
 
 
 def test_unusual_patient_gets_a_warning_by_name(scan, model_with, tmp_path):
