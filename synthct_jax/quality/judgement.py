@@ -122,7 +122,7 @@ def refusal(findings: Sequence[Finding], model: str) -> str | None:
     if not reasons:
         return None
     return (
-        f"--input: unlike the scans that {model} was calibrated on: "
+        f"unlike the scans that {model} was calibrated on: "
         f"{_list(reasons, '; ')}. --force writes a synthetic CT all the same, and "
         "marks it"
     )

@@ -105,7 +105,7 @@ def test_refused_scan_is_not_written_unless_forced(scan, model_with, tmp_path):
     far = {"warn": [900.0, 901.0], "refuse": [800.0, 950.0]}
     model = model_with(**{"in_phase.noise": far})
     with pytest.raises(
-        UnusableScan, match="noise of in_phase is .* expected 800 to 95"
+        UnusableScan, match="^--input: unlike .* noise of in_phase is .* 800 to 95"
     ):
         translate(str(scan), tmp_path / "out", loaded=model)
     assert not list(tmp_path.iterdir())
