@@ -119,7 +119,8 @@ class Run(contextlib.ExitStack):
 
         Raises:
             ValueError: the checkpoint is of another experiment than `metadata`.
-            StoppedByGuard: it is where a guard has stopped the run, and still would.
+            StoppedByGuard: it is where a guard has stopped the run, and `train.guard`
+                is not `log`.
             DamagedCheckpoint: none can be restored; or the latest cannot, and there
                 are several processes, of which some may have seen no damage.
         """
@@ -285,8 +286,8 @@ class Run(contextlib.ExitStack):
         good = self._last_good_step()
         roll_back = {"step": self._step, "to": good, "reason": why}
         roll_backs = [*self._judge.roll_backs, roll_back]
+        state = self._restore(good, abstract, metadata)  # before others are removed
         self._checkpoints.remove_after(good)
-        state = self._restore(good, abstract, metadata)
         self._judge.roll_backs = roll_backs
         self.start = good
         self.writer.close()

@@ -130,15 +130,15 @@ def translate(
             remark=f"{_made_by(loaded)}outside the body {outside_body}",
             refused=quality.refusal is not None,
             pseudonymise=pseudonymise,
-        ) as series:
+        ) as ct_series:
             warnings += [
                 f"{keyword} of the MR is damaged, and not in the CT series"
-                for keyword in series.left_out
+                for keyword in ct_series.left_out
             ]
             start = 0
             countdown = Countdown(len(body), "slices", every_seconds=2)
             for batch, batch_spread in translate_input(loaded, network_input):
-                series.write(batch, start)
+                ct_series.write(batch, start)
                 countdown.log(count=len(batch))
                 stop = start + len(batch)
                 hu[start:stop], spread[start:stop] = batch, batch_spread

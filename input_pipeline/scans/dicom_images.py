@@ -96,9 +96,9 @@ class Image:
             return "a map of a computed quantity"
         if self.contrast is None:
             echo = "unknown" if first.echo_ms is None else f"{first.echo_ms:g} ms"
-            return str(self.conflict or "") or (
-                f"neither in phase, out of phase nor T2 by ImageType and TE {echo}"
-            )
+            if self.conflict:  # which names a path
+                return "ImageType and EchoTime contradict each other"
+            return f"neither in phase, out of phase nor T2 by ImageType and TE {echo}"
         echo_planar = text_or_blank(first, "EchoPlanarPulseSequence") == "YES"
         if echo_planar or "EP" in text_or_blank(first, "ScanningSequence"):
             return "echo-planar, as diffusion and perfusion are"

@@ -156,7 +156,8 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     """Return `step` if its checkpoint exists; by default the best or the latest step.
 
     The best step has the lowest value of `train.best_metric` among those that were
-    validated; without a validation it is the latest. Raises like `read_metadata`.
+    validated, and at whose validation no guard fired if there is such a step; without
+    a validation it is the latest. Raises like `read_metadata`.
     """
     require_checkpoints(workdir)
     if step is not None:
@@ -168,7 +169,13 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
         with contextlib.suppress(FileNotFoundError):
             every[listed] = read_metadata(workdir, listed)
     metric = every[max(every)].config["train"]["best_metric"]
-    return best_step({step: m.metrics.get(metric) for step, m in every.items()})
+    values = {step: m.metrics.get(metric) for step, m in every.items()}
+    good = {
+        step: value
+        for step, value in values.items()
+        if value is not None and not every[step].metrics.get("guard_fired")
+    }
+    return best_step(good or values)
 
 
 def best_step(values: Mapping[int, float | None]) -> int:

@@ -128,12 +128,13 @@ class _Watcher:
         return sorted(pending, key=lambda step: (self.attempts[step], step))
 
     def is_complete(self) -> bool:
-        """Return whether the last training step has a checkpoint."""
+        """Return whether the last step has a checkpoint, or a guard has stopped it."""
         steps = list_steps(self._workdir)
         for step in reversed(steps):
             with contextlib.suppress(OSError, ValueError):  # removed, or damaged
-                config = read_metadata(self._workdir, step).config
-                return steps[-1] >= config["train"]["steps"]
+                metadata = read_metadata(self._workdir, step)
+                last = metadata.config["train"]["steps"]
+                return steps[-1] >= last or bool(metadata.guard.get("stopped"))
         return False
 
     def evaluate(self, step: int) -> None:

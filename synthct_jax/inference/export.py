@@ -110,9 +110,10 @@ def _training_data(config: Mapping[str, Any], domains: Mapping[str, Any]) -> str
         name: sum(s["split"] == "train" for s in domains[name]["subjects"])
         for name in ("mr", "ct")
     }
-    own = "{}: MR of {mr}, CT of {ct} subjects".format(
-        config["data"]["source"], **subjects
-    )
+    own = "{}: MR of {mr}, CT of {ct} subjects"
+    if config["method"] == "distilled":
+        own = "{}: MR of {mr} subjects"
+    own = own.format(config["data"]["source"], **subjects)
     if config["loss"]["paired"]:
         own += ", some of them pairs"
     sources = [own]

@@ -1,7 +1,7 @@
 """The teacher of a distilled network, and the CT that it makes of the training MR.
 
-They are made once, by a new run, and lie in its folder: a run that resumes learns from
-the same CT, whatever has become of the teacher.
+These CT are made once, by a new run, and lie in its folder: a run that resumes learns
+from the same CT, also if the teacher is no longer there.
 """
 
 from pathlib import Path
@@ -65,7 +65,11 @@ def load_teacher(config: ConfigDict, workdir: Path) -> LoadedModel | None:
 
 
 def write_targets(teacher: LoadedModel, dataset: Dataset, workdir: Path) -> None:
-    """Write the mean of the teacher's networks and views, in the order of stored MR."""
+    """Write the mean of the teacher's networks and views, in the order of stored MR.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
     manifest = dataset.manifest
     mr = manifest.domains["mr"]
     translator = Translator(
@@ -82,6 +86,11 @@ def write_targets(teacher: LoadedModel, dataset: Dataset, workdir: Path) -> None
         start = 0
         for volume in dataset.subjects("mr", "train"):
             for hu, _ in translator.stream(teacher.params, volume.stored):
+                if not np.isfinite(hu).all():
+                    raise FloatingPointError(
+                        f"train.distil_from: the CT that {teacher.source} makes of "
+                        f"{volume.name} holds NaN or infinite values"
+                    )
                 targets[start : start + len(hu), ..., 0] = np.rint(hu)
                 start += len(hu)
             countdown.log(volume.name)

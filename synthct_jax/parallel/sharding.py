@@ -98,7 +98,7 @@ def order_seed(seed: int, roll_backs: int) -> int:
     """Return the seed of the data order after so many roll-backs of a training."""
     if not roll_backs:
         return seed
-    return int(np.random.SeedSequence((seed, roll_backs)).generate_state(1)[0])
+    return int(np.random.SeedSequence((seed, roll_backs, 2)).generate_state(1)[0])
 
 
 def _own(grid: np.ndarray) -> list[int]:

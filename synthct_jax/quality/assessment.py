@@ -38,12 +38,12 @@ class Assessment:
         self._calibration = loaded.quality or {}
         self._identity, self._mr = loaded.identity, mr
         self._table = features_of(loaded.data["mr_channels"])
-        self._limits = {}
-        if self._calibration:
-            self._limits = read_limits(self._calibration)
-            if self._calibration["views"] != loaded.views:  # another spread
-                for name in _OF_VIEWS:
-                    self._limits.pop(name, None)
+        self._limits = read_limits(self._calibration) if self._calibration else {}
+        # With another number of views spread and error are others.
+        self._same_views = self._calibration.get("views") == loaded.views
+        if not self._same_views:
+            for name in _OF_VIEWS:
+                self._limits.pop(name, None)
         self._values = measure_input(mr, loaded.data["mr_channels"])
 
     def add_output(self, hu: np.ndarray, spread: np.ndarray | None) -> None:
@@ -84,7 +84,9 @@ class Assessment:
             warnings: those that are not of features.
         """
         findings = self.findings
-        error = predict_error(self._calibration, self._values)
+        error = None
+        if self._same_views:
+            error = predict_error(self._calibration, self._values)
         if error is not None:
             feature = self._table.get(error["feature"])
             error["meaning"] = feature and feature.meaning

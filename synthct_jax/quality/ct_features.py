@@ -194,7 +194,10 @@ def agreement(
 
 
 def _cells(mr: np.ndarray) -> np.ndarray:
-    """Return a number for each combination of the channels' brightness."""
+    """Return the number of each voxel's combination of brightness, int64.
+
+    Each channel has some levels of brightness; equal numbers are equal combinations.
+    """
     levels = _LEVELS.get(mr.shape[-1], 4)
     steps = np.clip(mr * (levels / 1.2), 0, levels - 1).astype(np.int64)
     return np.ravel_multi_index(
@@ -205,14 +208,19 @@ def _cells(mr: np.ndarray) -> np.ndarray:
 def _offset(hu: np.ndarray, cells: np.ndarray, core: np.ndarray, axis: int) -> float:
     """Return how many pixels the CT must move for the MR to explain most of it.
 
-    It is the vertex of the parabola through the best whole number and its neighbours.
+    It is the vertex of the parabola through the best whole number and its neighbours;
+    NaN where there is nothing to explain.
     """
     every = slice(None, None, 2)  # half of the slices is enough
     cell, hu, core = cells[every][core[every]], hu[every], core[every]
+    if not core.any():
+        return np.nan
     known = [
         information(cell, np.clip(np.roll(hu, n, axis)[core], *_RANGE_HU))
         for n in _OFFSETS
     ]
+    if not np.isfinite(known).any():  # all of one HU
+        return np.nan
     best = int(np.clip(np.nanargmax(known), 1, len(known) - 2))
     before, at, after = known[best - 1 : best + 2]
     bend = before - 2 * at + after

@@ -14,7 +14,7 @@ NOT_JUDGED = "not judged"
 NOT_SEEN = (
     "Errors that look like a healthy person's CT: an organ in the wrong place, a "
     "lesion left out or invented, where MR and CT agree with each other.",
-    "Small or local errors: every feature is of the whole body.",
+    "Small or local errors: most features are of the whole body.",
     "Geometric distortion of the MR, metal, contrast medium, and movement between the "
     "images of one examination.",
     "Whether the limits suit this scanner and this patient: they are those of the "

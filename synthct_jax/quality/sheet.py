@@ -138,15 +138,18 @@ def _draw_slices(
     *,
     first_slice: int,
 ) -> list[Picture]:
-    """Draw every axial slice, MR beside CT, small enough for all to be in the page."""
+    """Draw every axial slice, MR beside CT, in square pixels of 2 mm or more."""
     _, row_mm, column_mm = spacing_mm
-    step = max(1, round(2.0 / min(row_mm, column_mm)))
+    pixel_mm = max(2.0, row_mm, column_mm)
+    rows_shown, columns_shown = (
+        (np.arange(0, count * mm, pixel_mm) / mm).astype(int)
+        for count, mm in zip(rows[0].voxels.shape[1:], (row_mm, column_mm), strict=True)
+    )
     grey = [
-        np.clip(
-            (row.voxels[:, ::step, ::step] - row.black) / (row.white - row.black), 0, 1
-        )
+        np.clip((row.voxels - row.black) / (row.white - row.black), 0, 1)
         for row in rows
     ]
+    grey = [image[:, rows_shown][:, :, columns_shown] for image in grey]
     pictures = []
     for index, panels in enumerate(zip(*grey, strict=True)):
         content = io.BytesIO()

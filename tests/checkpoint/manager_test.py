@@ -212,3 +212,12 @@ def test_state_is_restored_onto_other_devices(tmp_path):
     assert len(on_one.pools["ct"].images.sharding.device_set) == 1
     assert_same(plain(on_one), plain(state))
     assert_same(plain(on_two), plain(state))
+
+
+def test_best_step_is_one_at_which_no_guard_fired(tmp_path):
+    with Checkpoints(tmp_path, keep_latest=3, best_metric="mae") as checkpoints:
+        for step, mae, fired in ((1, 90.0, 0.0), (2, 40.0, 2.0), (3, 80.0, 0.0)):
+            metadata = make_metadata(mae=mae, guard_fired=fired)
+            checkpoints.save(make_state(step), metadata)
+            checkpoints.wait()
+    assert choose_step(tmp_path) == 3

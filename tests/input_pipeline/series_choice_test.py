@@ -285,7 +285,8 @@ def test_contradicting_headers_of_another_series_do_not_matter(tmp_path):
     write_sequence(tmp_path, 5, (2.3,), kind=("ORIGINAL", "PRIMARY", "M", "IN_PHASE"))
     volume = read_dicom(tmp_path, modality="MR", channels=BOTH)
     assert chosen(volume) == [4, 4]
-    assert "but EchoTime 2.3 ms is out_of_phase" in min(passed_over(volume)[5])
+    # Without the path that the error of such an image names.
+    assert passed_over(volume)[5] == {"ImageType and EchoTime contradict each other"}
 
 
 def test_series_of_volume_files_are_not_named(tmp_path):

@@ -118,6 +118,20 @@ def test_refused_scan_is_not_written_unless_forced(scan, model_with, tmp_path):
     assert "translated by force" in image.DerivationDescription
 
 
+def test_error_is_expected_with_the_views_of_the_calibration_alone(
+    scan, model_with, tmp_path
+):
+    fit = {"feature": None, "intercept": 3.0, "slope": 0.0, "residuals": [-0.1, 0.1]}
+    model = model_with(**{"in_phase.noise": WIDE})
+    for views, is_known in ((1, True), (4, False)):
+        quality = {**model.quality, "views": views, "body_mae": fit | {"volumes": 40}}
+        other = dataclasses.replace(model, quality=quality)
+        vars(other)["translator"] = model.translator
+        translate(str(scan), tmp_path / str(views), loaded=other)
+        document = document_of(tmp_path / str(views))
+        assert (document["body_mae_hu"] is not None) == is_known
+
+
 def test_model_without_limits_judges_nothing(scan, model_with, tmp_path):
     report = translate(str(scan), tmp_path / "out", loaded=model_with())
     document = document_of(tmp_path / "out")

@@ -161,6 +161,12 @@ def test_planted_faults_of_a_ct_are_measured():
     assert dense > usual["denser_than_alike_hu"] + 50
 
 
+def test_ct_of_one_value_has_no_offset():
+    values = output_of(np.full(BODY.shape, 50.0, np.float32))
+    assert not {"offset_rows_mm", "information"} & values.keys()
+    assert values["soft_share"] == 100
+
+
 def test_information_is_all_or_nothing():
     cell = np.repeat([0, 1, 2], 1000)
     assert ct_features.information(cell, 50.0 * cell) == pytest.approx(1)
