@@ -121,6 +121,10 @@ synthct translate --input=PATIENT.zip --output=OUT_2
 synthct translate --patients=PATIENTS --output=OUT_3
 synthct translate --input=EXCHANGED --output=OUT_4
 synthct translate --input=TWICE --output=OUT
+synthct translate --input=PATIENT --output=OUT --series=99
+synthct translate --input=PATIENT --output=OUT --send=archive:104
+synthct send --input=RAW --send=dicom://ARCHIVE@localhost:104
+synthct calibrate --model=in_out_noncontrast --data_dir=DATA --output=NEW.safetensors
 # Evaluation and the others
 synthct evaluate --workdir=MISSING
 synthct evaluate --workdir=RUN --data_dir=MISSING
