@@ -31,6 +31,7 @@ class Run:
         self.workdir = folder
         self.evaluated = []
         self.before = {}  # by step what is to happen before its evaluation
+        self.guard = {}
 
     def save(self, *steps):
         for step in steps:
@@ -87,7 +88,7 @@ def run(monkeypatch, tmp_path):
     def read_metadata(workdir, step):
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
-        return types.SimpleNamespace(config={"train": {"steps": LAST}})
+        return types.SimpleNamespace(config={"train": {"steps": LAST}}, guard=run.guard)
 
     monkeypatch.setattr(watch, "read_metadata", read_metadata)
     return run
@@ -195,6 +196,13 @@ def test_damaged_step_that_is_trained_again_is_evaluated(run, caplog):
     run.watch()
     training.join()
     assert run.evaluated == [100, 200, 300]
+
+
+def test_watch_ends_where_a_guard_has_stopped_the_training(run):
+    run.save(100, 200)
+    run.guard = {"stopped": "fat and soft tissue are swapped"}
+    run.watch()
+    assert run.evaluated == [100, 200]
 
 
 def test_step_that_cannot_be_evaluated_does_not_hold_up_others(run, caplog):
