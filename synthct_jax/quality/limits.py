@@ -1,11 +1,11 @@
 """Limits of features, from those of healthy people.
 
-A feature's limits are its range over the volumes, and a number of standard deviations
-beyond on both sides that all features share; of the logarithm, or the logit, where the
-feature spreads so. The number of a warning is the least with which at most 5 % of the
-volumes get one, each judged by the limits of the others. That of a refusal is half as
-much again as the farthest that any volume comes in a feature of the input, and at least
-one more than that of a warning.
+A feature's limits lie k standard deviations beyond its range over the volumes, on both
+sides. They are of the logarithm or the logit of a feature that spreads so. All features
+share k. That of a warning is the least with which at most 5 % of the volumes get one,
+each judged by the limits of the others. That of a refusal is 1.5 times the distance,
+in deviations, of the farthest volume in a feature of the input, and at least one more
+than that of a warning.
 """
 
 import dataclasses
@@ -143,7 +143,10 @@ def _to_even(value: float, spread: str) -> float:
 
 
 def _from_even(low: float, high: float, spread: str) -> list[float]:
-    """Return the ends of a range on the feature's own scale, open where it ends."""
+    """Return the ends of a range on the feature's own scale.
+
+    An end so far out that no fault lies beyond becomes 0, or 100 %.
+    """
     if spread == RARE:
         low, high = 0.0, min(math.exp(high) - _NEXT_TO_NONE, 100.0)
     elif spread in (LOG, EXCESS):
