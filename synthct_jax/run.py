@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint.manager import Checkpoints
 from synthct_jax.checkpoint.metadata import (
+    FIRED,
     CheckpointMetadata,
     DamagedCheckpoint,
     check_descriptions,
@@ -23,7 +24,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
     set_aside,
 )
-from synthct_jax.evaluation.guard import FIRED, Guard, RollBack, StoppedByGuard
+from synthct_jax.evaluation.guard import Guard, RollBack, StoppedByGuard
 from synthct_jax.evaluation.validation import Validator
 from synthct_jax.model.optim import schedule
 from synthct_jax.model.train_state import Params, TrainState

@@ -19,7 +19,6 @@ from input_pipeline.scans.quiet import quiet
 CALLING_AE_TITLE = "SYNTHCT"
 UNSENT = 69  # exit status: not all instances were accepted (EX_UNAVAILABLE)
 EXPECTED = "expected dicom://AE_TITLE@HOST:PORT, dicomweb://HOST:PORT/PATH or http(s)"
-_PACKAGES = {"dicom": "pynetdicom", "web": "requests"}
 _SECONDS = 30.0
 _PER_REQUEST = 16  # instances; so few are in memory at once
 # Attributes of the answer to STOW-RS (PS3.18 I.2).
@@ -49,7 +48,7 @@ def check_address(address: str) -> urllib.parse.SplitResult:
         problem = "a password does not belong in a command, expected it in ~/.netrc"
     if problem:
         raise ValueError(f"--send={address}: {problem}")
-    package = _PACKAGES.get(url.scheme, _PACKAGES["web"])
+    package = "pynetdicom" if url.scheme == "dicom" else "requests"
     if importlib.util.find_spec(package) is None:
         raise ValueError(
             f"--send needs {package}, which is not installed: pip install "

@@ -45,6 +45,9 @@ _MAY_CHANGE = (
     "translate.views",
 )
 
+FIRED = "guard_fired"
+"""Metric of a validation: how many detectors of `evaluation.guard` fired."""
+
 # Fields that configurations of earlier versions lack, with the value that they had.
 _ADDED = {
     "mesh.seeds": 1,
@@ -173,7 +176,7 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     good = {
         step: value
         for step, value in values.items()
-        if value is not None and not every[step].metrics.get("guard_fired")
+        if value is not None and not every[step].metrics.get(FIRED)
     }
     return best_step(good or values)
 

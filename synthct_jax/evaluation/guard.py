@@ -10,10 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from synthct_jax.checkpoint.metadata import FIRED
 from synthct_jax.evaluation.detectors import PREFIX, faults
-
-FIRED = f"{PREFIX}fired"
-"""Metric of a validation: how many detectors fired, 0 before `train.guard_after`."""
 
 # Discriminator losses of scores that do not depend on the image.
 _CHANCE = {"lsgan": 0.25, "vanilla": math.log(2)}
@@ -78,6 +76,10 @@ class Guard:
 
         Args:
             values: those of images, by name in `detectors.DETECTORS`.
+
+        Returns:
+            The values as `guard_NAME`, and as FIRED how many are faults, 0 before
+            `train.guard_after`.
         """
         values = {**values, **self._judge_losses()}
         judged = step >= self._train.guard_after * self._train.steps
