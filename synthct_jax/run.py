@@ -48,10 +48,10 @@ class Due(NamedTuple):
 class Run(contextlib.ExitStack):
     """A training run in its folder: lock, clock, signals, watchdog, logs, checkpoints.
 
-    Call in this order: `guard`, `restore`, `open_logs`, `start_loop`; then for each
-    step `log` and `due`, and if something is due `fetch_losses`, `validate`, `save` and
-    `finish`; after a RollBack from any of these, `roll_back`. What is entered by
-    `enter_context` is left with the run.
+    Call in this order: `find_start`, `restore`, `open_logs`, `start_loop`; then for
+    each step `log` and `due`, and if something is due `fetch_losses`, `validate`,
+    `save` and `finish`; after a RollBack from any of these, `roll_back`. What is
+    entered by `enter_context` is left with the run.
 
     Attributes:
         primary: this process writes the files; one of several does.
@@ -87,8 +87,8 @@ class Run(contextlib.ExitStack):
         """The folder to write to, None in all processes but one."""
         return self._workdir if self.primary else None
 
-    def guard(self) -> None:
-        """Guard the state that there will be from now on, and find where to resume.
+    def find_start(self) -> None:
+        """Find where to resume, and protect the state that there will be from now on.
 
         A checkpoint whose description is damaged is renamed, unless all are.
 

@@ -96,7 +96,7 @@ def train(
         )
 
         # State: from the run's latest checkpoint, or new; made where it stays.
-        run.guard()
+        run.find_start()
         init, abstract = make_init(method, config, mesh)
         state = run.restore(abstract, metadata)
         if state is None:

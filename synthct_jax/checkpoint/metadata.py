@@ -95,6 +95,11 @@ class CheckpointMetadata:
         mr = self.prepared["domains"]["mr"]
         return {"channels": mr["channels"], **mr["statistics"].get("train", {})}
 
+    @property
+    def roll_backs(self) -> int:
+        """Return how often the guard had rolled the training back before this step."""
+        return len(self.guard.get("roll_backs", ()))
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON, in which NaN and infinity are null."""
         return _to_json(vars(self))

@@ -97,7 +97,7 @@ class _Watcher:
     """The checkpoints of a run and their evaluations.
 
     Attributes:
-        attempts: failed evaluations of each step; _ATTEMPTS: it is skipped.
+        attempts: failed evaluations of each step in a row; _ATTEMPTS: it is skipped.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class _Watcher:
 
     def pending(self) -> list[int]:
         """Return the steps to evaluate: new ones first, the earliest goes first."""
-        done = {row.step for row in self._rows()}
+        done = {row.step for row in self._rows() if not self._is_outdated(row)}
         steps = list_steps(self._workdir)
         for step in self.attempts.keys() - set(steps):
             del self.attempts[step]  # it may be trained again
@@ -126,6 +126,13 @@ class _Watcher:
             if step not in done and self.attempts[step] < _ATTEMPTS
         ]
         return sorted(pending, key=lambda step: (self.attempts[step], step))
+
+    def _is_outdated(self, row: curve.Row) -> bool:
+        """Return whether a roll-back has trained the step again since."""
+        with contextlib.suppress(OSError, ValueError):  # removed, or damaged
+            roll_backs = read_metadata(self._workdir, row.step).roll_backs
+            return roll_backs != row.results.provenance.get("roll_backs", 0)
+        return False
 
     def is_complete(self) -> bool:
         """Return whether the last step has a checkpoint, or a guard has stopped it."""
@@ -150,7 +157,7 @@ class _Watcher:
         except (OSError, ValueError) as error:
             self._handle(step, error)
             return
-        self.attempts[step] = _ATTEMPTS
+        del self.attempts[step]
         self.write_curve()
         self._print_step(step)
 

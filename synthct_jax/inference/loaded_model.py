@@ -121,7 +121,11 @@ def load_model(
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
         source=f"{workdir}, step {step}",
-        identity={"workdir": str(workdir.resolve()), "step": step},
+        identity={
+            "workdir": str(workdir.resolve()),
+            "step": step,
+            "roll_backs": metadata.roll_backs,
+        },
         method=methods.from_config(ConfigDict(metadata.config)),
         params=params,
         config=metadata.config,

@@ -16,11 +16,11 @@ from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
 
-# How healthy people spread: evenly, by factors, as shares of 100 %. EXCESS spreads by
-# factors, and only too much of it is a fault; RARE is a share that next to none of them
-# have; CHOSEN is what somebody chose, without a usual value.
-LINEAR, LOG, SHARE, EXCESS, RARE, CHOSEN = (
-    "linear", "log", "share", "excess", "rare", "chosen",
+# How healthy people spread: evenly, by factors, as shares of 100 %, as correlations.
+# EXCESS spreads by factors, and only too much of it is a fault; RARE is a share that
+# next to none of them have; CHOSEN is what somebody chose, without a usual value.
+LINEAR, LOG, SHARE, CORRELATION, EXCESS, RARE, CHOSEN = (
+    "linear", "log", "share", "correlation", "excess", "rare", "chosen",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class Feature:
     Attributes:
         meaning: what it measures, in words for a table.
         unit: empty for a ratio.
-        spread: LINEAR, LOG, SHARE, EXCESS, RARE or CHOSEN.
+        spread: LINEAR, LOG, SHARE, CORRELATION, EXCESS, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
     """
 
@@ -67,7 +67,7 @@ _OF_INPUT = {
         _PERCENT,
         EXCESS,
     ),
-    "phase_correlation": ("correlation of in_phase and out_of_phase", "", LINEAR),
+    "phase_correlation": ("correlation of in_phase and out_of_phase", "", CORRELATION),
     "phase_ratio": ("brightness of out_of_phase relative to in_phase", "", LOG),
     "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
 }
@@ -140,8 +140,8 @@ def measure_input(mr: SubjectVolume, channels: Sequence[str]) -> dict[str, float
         channels: names of all channels in it.
 
     Returns:
-        The value of each feature that these channels have, without those that are
-        undefined, in the units of `features_of`.
+        The value of each feature that these channels have, in the units of
+        `features_of`; NaN where it is undefined.
     """
     shares = mr.stored * np.float32(1 / MR_ONE)
     rim = mr_features.rim_of(mr.outline, mr.spacing_mm)
@@ -187,4 +187,4 @@ def _in_units(values: Mapping[str, float], channels: Sequence[str]) -> dict[str,
     table = features_of(channels)
     factor = {_PERCENT: 100.0, _SCALE: 100.0}
     scaled = {n: float(v) * factor.get(table[n].unit, 1.0) for n, v in values.items()}
-    return {name: value for name, value in scaled.items() if math.isfinite(value)}
+    return {n: v if math.isfinite(v) else math.nan for n, v in scaled.items()}

@@ -1,6 +1,7 @@
 """Judgement of one patient: features against limits, and an outcome in plain words."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class Finding:
     """One feature of a patient.
 
     Attributes:
-        value: in the unit of `feature`.
+        value: in the unit of `feature`; NaN: undefined for this patient.
         limits: None where there are none.
         verdict: PASS, WARN, REFUSE or NOT_JUDGED.
     """
@@ -56,6 +57,8 @@ class Finding:
 
     def describe(self) -> str:
         """Return feature, value, limits and what may be wrong, in plain words."""
+        if math.isnan(self.value):
+            return f"{self.feature.meaning} cannot be measured"
         unit = self.feature.unit and f" {self.feature.unit}"
         text = f"{self.feature.meaning} is {_round(self.value)}{unit}"
         if self.limits is None:
@@ -73,7 +76,7 @@ class Finding:
             "meaning": self.feature.meaning,
             "unit": self.feature.unit,
             "stage": self.feature.stage,
-            "value": float(f"{self.value:.4g}"),
+            "value": None if math.isnan(self.value) else float(f"{self.value:.4g}"),
             "warn": list(self.limits.warn) if self.limits else None,
             "refuse": list(self.limits.refuse)
             if self.limits and self.limits.refuse
@@ -91,7 +94,11 @@ def judge(
     table: Mapping[str, Feature],
     limits: Mapping[str, FeatureLimits],
 ) -> list[Finding]:
-    """Return a finding for each feature that has a value, in the order of the table."""
+    """Return a finding for each feature that was measured, in the order of the table.
+
+    One that is undefined is a warning if it has limits: every volume that they come
+    from had a value.
+    """
     return [
         Finding(
             name=name,
@@ -101,7 +108,7 @@ def judge(
             verdict=_verdict(values[name], limits.get(name)),
         )
         for name, feature in table.items()
-        if name in values
+        if name in values and (name in limits or math.isfinite(values[name]))
     ]
 
 
@@ -111,7 +118,7 @@ def _verdict(value: float, limits: FeatureLimits | None) -> str:
 
     if limits is None:
         return NOT_JUDGED
-    if limits.refuse and is_outside(limits.refuse):
+    if limits.refuse and is_outside(limits.refuse) and not math.isnan(value):
         return REFUSE
     return WARN if is_outside(limits.warn) else PASS
 

@@ -1,11 +1,11 @@
 """Limits of features, from those of healthy people.
 
 A feature's limits lie k standard deviations beyond its range over the volumes, on both
-sides. They are of the logarithm or the logit of a feature that spreads so. All features
-share k. That of a warning is the least with which at most 5 % of the volumes get one,
-each judged by the limits of the others. That of a refusal is 1.5 times the distance,
-in deviations, of the farthest volume in a feature of the input, and at least one more
-than that of a warning.
+sides. They are of the logarithm, the logit or Fisher's z of a feature that spreads so.
+All features share k. That of a warning is the least with which at most 5 % of the
+volumes get one, each judged by the limits of the others. That of a refusal is 1.5 times
+the distance, in deviations, of the farthest volume in a feature of the input, and at
+least one more than that of a warning.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ import numpy as np
 
 from synthct_jax.quality.features import (
     CHOSEN,
+    CORRELATION,
     EXCESS,
     INPUT,
     LINEAR,
@@ -31,10 +32,12 @@ FEWEST_VOLUMES = 10
 _REFUSE, _APART = 1.5, 1.0
 _LEAST_SHARE = 0.1  # %, and distance from 100 %
 _LEAST = 1e-3  # of what spreads by factors
+_STRONGEST = 0.999  # correlation
 _NEXT_TO_NONE = 2.0  # % of a rare fault
 # Standard deviations below which a difference would not matter, by spread, and by unit
 # of what spreads evenly: chosen.
-_NARROWEST = {LOG: 0.02, EXCESS: 0.02, SHARE: 0.2, RARE: 0.6, "mm": 0.2, "HU": 2.0}
+_NARROWEST = {LOG: 0.02, EXCESS: 0.02, SHARE: 0.2, RARE: 0.6, CORRELATION: 0.05}
+_NARROWEST |= {"mm": 0.2, "HU": 2.0}
 
 Range = tuple[float, float]
 
@@ -57,7 +60,7 @@ def fit_limits(
 ) -> dict[str, Any]:
     """Return the limits of each feature, JSON.
 
-    Features that are CHOSEN, or missing in a volume, get none.
+    Features that are CHOSEN, or undefined in a volume, get none.
 
     Args:
         volumes: values by feature, of one volume each.
@@ -77,7 +80,8 @@ def fit_limits(
     judged = {
         name: feature
         for name, feature in table.items()
-        if feature.spread != CHOSEN and all(name in values for values in volumes)
+        if feature.spread != CHOSEN
+        and all(math.isfinite(values.get(name, math.nan)) for values in volumes)
     }
     even = np.array(
         [[_to_even(v[n], f.spread) for n, f in judged.items()] for v in volumes]
@@ -139,6 +143,8 @@ def _to_even(value: float, spread: str) -> float:
     if spread == SHARE:
         share = min(max(value, _LEAST_SHARE), 100 - _LEAST_SHARE)
         return math.log(share / (100 - share))
+    if spread == CORRELATION:
+        return math.atanh(min(max(value, -_STRONGEST), _STRONGEST))
     return math.log(value + _NEXT_TO_NONE) if spread == RARE else value
 
 
@@ -152,6 +158,8 @@ def _from_even(low: float, high: float, spread: str) -> list[float]:
     elif spread in (LOG, EXCESS):
         low, high = math.exp(low), math.exp(high)
         low = 0.0 if spread == EXCESS or low < _LEAST else low
+    elif spread == CORRELATION:
+        low, high = math.tanh(low), math.tanh(high)
     elif spread == SHARE:
         low, high = (100 / (1 + math.exp(-end)) for end in (low, high))
         low = 0.0 if low < _LEAST_SHARE else low

@@ -5,6 +5,7 @@ mean, is decided by leaving each volume out; the choice is made anew each time, 
 having many features to choose from is no advantage.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,11 @@ def fit_error(
     """
     if len(volumes) < FEWEST_VOLUMES:
         return None
-    names = [name for name in volumes[0] if all(name in v for v in volumes)]
+    names = [
+        name
+        for name in volumes[0]
+        if all(math.isfinite(v.get(name, math.nan)) for v in volumes)
+    ]
     values = np.array([[v[name] for name in names] for v in volumes])
     target = np.log(np.asarray(mae_hu))
     mean, chosen = np.empty((2, len(target)))
@@ -78,16 +83,20 @@ def predict_error(
 ) -> dict[str, Any] | None:
     """Return 'value', 'low' and 'high' in HU, and the 'feature' they come from.
 
-    None where nothing was fitted, or the feature is missing.
+    None where nothing was fitted, or the feature is undefined.
 
     Args:
         quality: result of calibration.
         values: of the patient, by feature.
     """
     fit = quality.get("body_mae")
-    if fit is None or (fit["feature"] is not None and fit["feature"] not in values):
+    if fit is None:
         return None
-    level = fit["intercept"] + fit["slope"] * values.get(fit["feature"], 0.0)
+    level = fit["intercept"]
+    if fit["feature"] is not None:
+        level += fit["slope"] * values.get(fit["feature"], math.nan)
+    if not math.isfinite(level):
+        return None
     low, high = (level + residual for residual in fit["residuals"])
     numbers = {"value": level, "low": low, "high": high}
     return {

@@ -135,7 +135,7 @@ def test_checkpoint_with_a_damaged_description_is_set_aside(tmp_path, file):
         with pytest.raises(DamagedCheckpoint, match=str(latest)):
             load_model(workdir)
         with run.Run(tiny_run().config, workdir) as opened:
-            opened.guard()
+            opened.find_start()
         shutil.copytree(tiny_run().workdir / "checkpoints" / str(STEPS), latest)
     assert list_steps(workdir) == [4, STEPS]
     names = {path.name for path in latest.parent.iterdir()}

@@ -32,6 +32,7 @@ class Run:
         self.evaluated = []
         self.before = {}  # by step what is to happen before its evaluation
         self.guard = {}
+        self.roll_backs = {}  # by step, before it was trained
 
     def save(self, *steps):
         for step in steps:
@@ -57,12 +58,15 @@ class Run:
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
         self.evaluated.append(step)
+        if self.roll_backs.get(step):
+            shutil.rmtree(output_dir)
         write(
             output_dir,
             subjects(MAE[step]),
             step=step,
             made=f"2026-11-01T10:{step // 10:02d}:00+00:00",
             data={"split": split or "test"},
+            provenance={"roll_backs": self.roll_backs.get(step, 0)},
         )
 
     def watch(self, **changed):
@@ -88,7 +92,11 @@ def run(monkeypatch, tmp_path):
     def read_metadata(workdir, step):
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
-        return types.SimpleNamespace(config={"train": {"steps": LAST}}, guard=run.guard)
+        return types.SimpleNamespace(
+            config={"train": {"steps": LAST}},
+            guard=run.guard,
+            roll_backs=run.roll_backs.get(step, 0),
+        )
 
     monkeypatch.setattr(watch, "read_metadata", read_metadata)
     return run
@@ -196,6 +204,14 @@ def test_damaged_step_that_is_trained_again_is_evaluated(run, caplog):
     run.watch()
     training.join()
     assert run.evaluated == [100, 200, 300]
+
+
+def test_step_that_was_trained_again_after_a_roll_back_is_evaluated_again(run):
+    run.save(100, 200, 300)
+    run.watch()
+    run.roll_backs = {200: 1, 300: 1}
+    run.watch()
+    assert run.evaluated == [100, 200, 300, 200, 300]
 
 
 def test_watch_ends_where_a_guard_has_stopped_the_training(run):

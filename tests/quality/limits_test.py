@@ -8,6 +8,7 @@ import pytest
 from synthct_jax.quality import judgement
 from synthct_jax.quality.features import (
     CHOSEN,
+    CORRELATION,
     EXCESS,
     INPUT,
     LINEAR,
@@ -80,6 +81,16 @@ def test_rare_fault_that_nobody_has_gets_room_and_a_limit():
     assert warn[0] == refuse[0] == 0 and 0 < warn[1] < refuse[1] < 60
 
 
+def test_limits_of_a_correlation_are_correlations():
+    name = "phases"
+    table = {
+        name: Feature(meaning="", unit="", spread=CORRELATION, stage=INPUT),
+    }
+    volumes = [{name: value} for value in np.tanh(np.linspace(0.5, 2.5, 20))]
+    warn, refuse = fit_limits(volumes, table)["limits"][name].values()
+    assert -1 <= refuse[0] < warn[0] < 0.47 and 0.98 < warn[1] <= refuse[1] <= 1
+
+
 def test_too_little_of_a_disturbance_is_no_fault():
     table = {"noise": dataclasses.replace(TABLE["noise"], spread=EXCESS)}
     quality = fit_limits(people(), table)
@@ -119,7 +130,9 @@ def limits():
         ({"noise": 3.0}, "warn", "MR and CT: 1 of 1 features are unusual (noise of"),
         ({"noise": 1.0, "peak": 0.0}, "warn", "at the CT: 1 of 2"),
         ({"noise": 9.0, "peak": 0.0}, "refuse", "written by --force: 2 of 2"),
+        ({"noise": 1.0, "peak": np.nan}, "warn", "at the CT: 1 of 2"),
         ({"slices": 3.0}, "not calibrated", "nothing was judged"),
+        ({"slices": np.nan}, "not calibrated", "nothing was judged"),
     ],
 )
 def test_outcome_is_the_worst_verdict(values, outcome, words, limits):
@@ -127,6 +140,12 @@ def test_outcome_is_the_worst_verdict(values, outcome, words, limits):
     assert judgement.outcome_of(findings) == outcome
     assert words in judgement.sentence_of(findings)
     assert (judgement.refusal(findings, "m") is None) == (outcome != "refuse")
+
+
+def test_feature_that_cannot_be_measured_is_named_and_has_no_value(limits):
+    (finding,) = judgement.judge({"peak": np.nan}, TABLE, limits)
+    assert finding.describe() == "peak of fat cannot be measured"
+    assert finding.to_json()["value"] is None
 
 
 def test_refusal_names_feature_value_and_limit(limits):

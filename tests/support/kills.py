@@ -181,7 +181,7 @@ def _killed(
     while not has_come(run):
         if run.process.poll() is not None:
             return False
-        time.sleep(0.002)
+        time.sleep(0.005)
     time.sleep(chance.uniform(0, longest_delay))
     near = run.is_near_the_loop
     if number == signal.SIGKILL:  # the launcher and its processes, as by a power cut
