@@ -197,12 +197,21 @@ def _killed(
     output = run.log.read_text()
     if run.processes > 1 and number == signal.SIGINT:
         number = signal.SIGTERM  # as the launcher passes it on
-    assert status in _statuses(moment, number, near), output
+    documented = status in _statuses(moment, number, near)
+    assert documented or is_of_starting_python(status, output), output
     if status in STOPPED and run.processes == 1:
         assert f"Stopped by {number.name}" in output, output
     elif status in STOPPED and near:  # else the workers had not caught it
         assert "Stopped by " in output, output
     return True
+
+
+def is_of_starting_python(status: int, output: str) -> bool:
+    """Return whether SIGINT came before the first line of a program.
+
+    Then Python itself ends, with a traceback of its module `site`.
+    """
+    return status == 1 and "<frozen site>" in output
 
 
 def _statuses(moment: str, number: signal.Signals, near: bool) -> set[int]:
