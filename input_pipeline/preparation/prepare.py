@@ -3,11 +3,13 @@
     DATA/prepared.json              the manifest: subjects, splits, geometry, statistics
     DATA/slices/DOMAIN/1.0.0/       TFDS data sets in ArrayRecord shards: mr, ct, labels
     DATA/mr.png, DATA/ct.png        contact sheets to look at
+    DATA/subjects.csv               the folder of each subject, of your own folders
 
 It appears whole or not at all.
 """
 
 import collections
+import csv
 import functools
 import os
 import shutil
@@ -29,6 +31,7 @@ from input_pipeline.ranges import DATA_RANGES, check_choice, check_numbers
 from input_pipeline.scans import layout
 from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
 
+FOLDERS = "subjects.csv"
 SOURCES = ("chaos", "folder", "chaos_noncontrast", "phantom")
 
 
@@ -63,8 +66,9 @@ def prepare(
     write = write or functools.partial(local.write, workers=workers)
     slice_format = _slice_format(config.data)
     warnings: list[str] = []
+    scans = _find_scans(config.data, raw_dir) if jobs is None else []
     if jobs is None:
-        jobs = _jobs(config, raw_dir, warnings)
+        jobs = _jobs(config, scans, warnings)
     with new_folder(data_dir) as folder:
         scratch = folder / "volumes"
         scratch.mkdir()
@@ -83,6 +87,7 @@ def prepare(
             warnings=tuple(warnings),
         ).save(folder)
         shutil.rmtree(scratch)
+        _write_folders(folder / FOLDERS, scans)
     for warning in warnings:
         logging.warning("%s", warning)
     for name, domain in domains.items():
@@ -117,20 +122,28 @@ def _slice_format(data) -> SliceFormat:
     )
 
 
-def _jobs(config, raw_dir: str | Path | None, warnings: list[str]) -> Sequence[Job]:
-    data = config.data
+def _find_scans(data, raw_dir: str | Path | None) -> list[layout.ScanPath]:
     if data.source == "phantom":
-        return split.phantom_jobs(
-            config.phantom, config.seed, paired=config.method == "supervised"
-        )
+        return []
     if raw_dir is None:
         raise ValueError(
             f"--raw_dir is missing: data.source={data.source} needs the folder of its "
             "scans"
         )
     # Absolute: those who read it may run elsewhere.
-    scans = layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
-    return split.split_scans(scans, data.split, seed=config.seed, warnings=warnings)
+    return layout.find_scans(Path(os.path.abspath(raw_dir)), data.source)
+
+
+def _jobs(
+    config, scans: Sequence[layout.ScanPath], warnings: list[str]
+) -> Sequence[Job]:
+    if config.data.source == "phantom":
+        return split.phantom_jobs(
+            config.phantom, config.seed, paired=config.method == "supervised"
+        )
+    return split.split_scans(
+        scans, config.data.split, seed=config.seed, warnings=warnings
+    )
 
 
 # --- the result -----------------------------------------------------------------------
@@ -194,6 +207,14 @@ def _describe(
             channels=channels, subjects=subjects, statistics=summaries
         )
     return domains
+
+
+def _write_folders(path: Path, scans: Sequence[layout.ScanPath]) -> None:
+    """Write which folder each numbered subject was read from, if any is numbered."""
+    folders = sorted({(scan.name, scan.folder) for scan in scans if scan.folder})
+    if folders:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([("subject", "folder"), *folders])
 
 
 def _subject(volume: StoredVolume) -> Subject:

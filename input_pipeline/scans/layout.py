@@ -22,6 +22,9 @@ and `ct` means the same person, who is then never split between training and tes
                                     or NIfTI: those that data.mr_channels names; a
                                     single channel's file may have any name
     RAW/ct/SUBJECT/...              DICOM files, or a single .nii.gz or .nii
+
+Names of your own folders may be those of patients. Subjects are numbered instead, in
+the order of the names.
 """
 
 import dataclasses
@@ -32,11 +35,16 @@ NONCONTRAST = "Noncontrast_CT"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanPath:
-    """A subject's scan in one domain ('mr' or 'ct'), for `read_scan`."""
+    """A subject's scan in one domain ('mr' or 'ct'), for `read_scan`.
+
+    Attributes:
+        folder: name of the subject's folder; empty if the name of the subject says it.
+    """
 
     name: str
     domain: str
     path: Path
+    folder: str = ""
 
 
 def find_scans(raw_dir: Path, source: str) -> list[ScanPath]:
@@ -53,15 +61,28 @@ def find_scans(raw_dir: Path, source: str) -> list[ScanPath]:
         case "chaos_noncontrast":
             return _find_chaos(raw_dir, "mr") + _find_noncontrast(raw_dir)
         case _:
-            return _find_folder(raw_dir, "mr") + _find_folder(raw_dir, "ct")
+            return _find_folders(raw_dir)
 
 
-def _find_folder(raw_dir: Path, domain: str) -> list[ScanPath]:
+def _find_folders(raw_dir: Path) -> list[ScanPath]:
     hint = f" ({raw_dir}/mr/SUBJECT/..., {raw_dir}/ct/SUBJECT/...)"
+    folders = {domain: _subjects([raw_dir / domain], hint) for domain in ("mr", "ct")}
+    names = _number("subject", folders["mr"] + folders["ct"])
     return [
-        ScanPath(name=folder.name, domain=domain, path=folder)
-        for folder in _subjects([raw_dir / domain], hint)
+        ScanPath(name=names[f.name], domain=domain, path=f, folder=f.name)
+        for domain, subjects in folders.items()
+        for f in subjects
     ]
+
+
+def _number(prefix: str, folders: list[Path]) -> dict[str, str]:
+    """Return a numbered name for each name of a folder."""
+    names = sorted({folder.name for folder in folders}, key=_by_number)
+    return {name: f"{prefix}_{place + 1:03d}" for place, name in enumerate(names)}
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
@@ -78,9 +99,11 @@ def _find_chaos(raw_dir: Path, domain: str) -> list[ScanPath]:
 
 def _find_noncontrast(raw_dir: Path) -> list[ScanPath]:
     hint = ", with its CT without contrast medium"
+    folders = _subjects([raw_dir / NONCONTRAST], hint)
+    names = _number("noncontrast_ct", folders)
     return [
-        ScanPath(name=f"noncontrast_ct_{s.name}", domain="ct", path=s)
-        for s in _subjects([raw_dir / NONCONTRAST], hint)
+        ScanPath(name=names[f.name], domain="ct", path=f, folder=f.name)
+        for f in folders
     ]
 
 
@@ -90,7 +113,7 @@ def _subjects(folders: list[Path], hint: str) -> list[Path]:
     for folder in folders:
         below = folder.iterdir() if folder.is_dir() else ()
         visible = [f for f in below if f.is_dir() and f.name[0] != "."]
-        subjects += sorted(visible, key=lambda f: (len(f.name), f.name))
+        subjects += sorted(visible, key=lambda f: _by_number(f.name))
     if not subjects:
         problem = "no folders in it" if folders[0].is_dir() else "no such folder"
         raise FileNotFoundError(

@@ -40,8 +40,8 @@ def test_mr_of_chaos_is_combined_with_ct_without_contrast_medium(tmp_path):
     scans = find_scans(tmp_path, "chaos_noncontrast")
     assert [(s.name, s.domain) for s in scans] == [
         ("chaos_mr_1", "mr"),
-        ("noncontrast_ct_1", "ct"),
-        ("noncontrast_ct_anna", "ct"),
+        ("noncontrast_ct_001", "ct"),
+        ("noncontrast_ct_002", "ct"),
     ]
     assert scans[2].path == tmp_path / "Noncontrast_CT/anna"
     # ... and MR and CT of the same number are nobody's.
@@ -53,10 +53,11 @@ def test_own_folder_has_a_folder_for_each_subject(tmp_path):
     (tmp_path / "mr" / "readme.txt").write_text("not a subject")
     scans = find_scans(tmp_path, "folder")
     assert [(s.name, s.domain) for s in scans] == [
-        ("anna", "mr"),
-        ("anna", "ct"),
-        ("bert", "ct"),
+        ("subject_001", "mr"),
+        ("subject_001", "ct"),
+        ("subject_002", "ct"),
     ]
+    assert [s.folder for s in scans] == ["anna", "anna", "bert"]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_data_set_has_exactly_its_files(own):
         "mr.png",
         "prepared.json",
         "slices",
+        "subjects.csv",
     ]
     assert os.listdir(data_dir.parent).count("data") == 1
     assert not list(data_dir.parent.glob("*partial*"))
@@ -75,10 +76,21 @@ def test_person_is_in_one_split_in_both_domains(own):
         domain: {s.name: s.split for s in prepared.domains[domain].subjects}
         for domain in ("mr", "ct")
     }
-    assert set(split["mr"]) == {"a", "b", "both"} and set(split["ct"]) == {"c", "both"}
-    assert split["mr"]["both"] == split["ct"]["both"]
-    assert sorted(split["mr"][name] for name in "ab") == ["test", "train"]
+    a, b, c, both = (f"subject_00{number}" for number in range(1, 5))
+    assert set(split["mr"]) == {a, b, both} and set(split["ct"]) == {c, both}
+    assert split["mr"][both] == split["ct"][both]
+    assert sorted(split["mr"][name] for name in (a, b)) == ["test", "train"]
     assert any("ct: 2 subjects, none left for" in text for text in prepared.warnings)
+
+
+def test_names_of_folders_are_in_a_file_of_their_own(own):
+    _, data_dir = own
+    rows = (data_dir / "subjects.csv").read_text().splitlines()
+    assert rows == [
+        "subject,folder",
+        *(f"subject_00{i},{name}" for i, name in enumerate(["a", "b", "c", "both"], 1)),
+    ]
+    assert '"both"' not in (data_dir / "prepared.json").read_text()
 
 
 def test_slices_are_hu_and_mr_on_one_scale(own):
@@ -119,9 +131,9 @@ def test_affine_places_prepared_slices_in_the_patient(own):
 
 
 def test_ct_on_the_grid_of_its_mr_is_cut_like_it(tmp_path):
-    raw, names = tmp_path / "raw", ["one_grid", "two_grids"]
-    write_subjects(raw, mr=names, ct=names)
-    for name in names:
+    raw, folders = tmp_path / "raw", ["one_grid", "two_grids"]
+    write_subjects(raw, mr=folders, ct=folders)
+    for name in folders:
         path = raw / "ct" / name / "ct.nii.gz"
         image = nibabel.load(path)
         hu = np.roll(image.get_fdata(dtype=np.float32), 2, axis=0)  # 8 mm aside
@@ -131,7 +143,8 @@ def test_ct_on_the_grid_of_its_mr_is_cut_like_it(tmp_path):
         nibabel.save(nibabel.Nifti1Image(hu, affine), path)
     config = own_config(split=(1.0, 0.0, 0.0))
     prepared = prepare(config, raw, tmp_path / "data", workers=1)
-    assert prepared.paired_names("train") == {"one_grid"}
+    names = ["subject_001", "subject_002"]
+    assert prepared.paired_names("train") == {names[0]}
     places = {
         domain: {
             name: np.argwhere(images[..., 0] > {"mr": 0, "ct": -400}[domain])
@@ -447,7 +460,8 @@ def test_own_folder_of_real_nifti_and_dicom_prepares(real_data, tmp_path):
     config = folder.get_config("t2")
     config.data.update(size=96, spacing_mm=4.0)
     prepared = prepare(config, raw, tmp_path / "data", workers=1)
-    assert {s.name for s in prepared.domains["mr"].subjects} == {"one", "two"}
+    names = {subject.name for subject in prepared.domains["mr"].subjects}
+    assert names == {"subject_001", "subject_002"}
     assert {s.slices for s in prepared.domains["ct"].subjects} == {78, 30}
 
 
