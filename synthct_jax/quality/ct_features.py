@@ -10,6 +10,7 @@ from synthct_jax.metrics.continuity import (
     slice_differences,
 )
 from synthct_jax.metrics.path_length import relative_stopping_power
+from synthct_jax.quality.mr_features import unevenness
 
 _MODE_HU = 4.0  # width of the bins of a histogram
 _MODE_BLUR = 2.0  # bins
@@ -19,6 +20,7 @@ _LEVELS = {1: 48, 2: 12, 3: 6}  # of brightness of each MR channel, by their num
 _RANGE_HU = (-300.0, 300.0)  # beyond it MR does not tell how dense
 _DEVIATION_MM = 8.0  # standard deviation of the Gaussian, for organs and no vessels
 _DARK, _BRIGHTEST = 0.08, 90.0  # of the MR's scale; percentile
+_LEAST_FAT = 0.05  # share of fat near a place where its brightness counts
 _SIGNAL = 0.2  # of the MR's scale, above which it shows soft tissue or fat
 _OFFSETS = range(-4, 5)  # pixels
 
@@ -44,9 +46,13 @@ def hounsfield(hu: np.ndarray, body: np.ndarray) -> dict:
     }
 
 
-def _share(values: np.ndarray, tissue: str) -> float:
+def _is(values: np.ndarray, tissue: str) -> np.ndarray:
     low, high = tissues.BANDS[tissue]
-    return ((values >= low) & (values < high)).mean()
+    return (values >= low) & (values < high)
+
+
+def _share(values: np.ndarray, tissue: str) -> float:
+    return _is(values, tissue).mean()
 
 
 def _peak(values: np.ndarray, band: tuple[float, float]) -> float:
@@ -176,6 +182,7 @@ def agreement(
         for image in (signal.astype(np.float32), np.where(signal, deviation, 0))
     )
     local = local / np.maximum(share, 0.5)
+    fat = core & _is(hu, "fat")
     bright = inside[mean >= np.percentile(mean, _BRIGHTEST)]
     dark = hu[core & (mr.max(axis=-1) < _DARK)]
     soft = np.abs(inside - 40) < 60
@@ -185,6 +192,9 @@ def agreement(
         "offset_columns_mm": spacing_mm[2] * _offset(hu, cells, core, axis=2),
         "denser_than_alike_hu": local.max(initial=0),
         "lighter_than_alike_hu": local.min(initial=0),
+        "fat_unevenness": unevenness(
+            mr.mean(axis=-1), fat, spacing_mm, least_share=_LEAST_FAT
+        ),
         "bright_as_fat": _share(bright, "fat"),
         "dark_as_soft": (np.abs(dark - 40) < 60).mean() if dark.size else np.nan,
         "soft_brightness": np.median(mean[soft]) / np.median(mean)

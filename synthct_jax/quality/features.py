@@ -33,12 +33,14 @@ class Feature:
         unit: empty for a ratio.
         spread: LINEAR, LOG, SHARE, CORRELATION, EXCESS, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
+        most: a greater value is a fault, however many people have it.
     """
 
     meaning: str
     unit: str
     spread: str
     stage: str
+    most: float = math.inf
 
 
 _PERCENT, _SCALE = "%", "% of scale"
@@ -50,7 +52,7 @@ _OF_CHANNEL = {
     "rim": ("brightness of {} under the skin, relative to the body", "", LOG),
     "clipped": ("share of the body at the greatest value of {}", _PERCENT, RARE),
     "noise": ("noise of {}", _SCALE, EXCESS),
-    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, EXCESS),
+    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, LINEAR),
     "slice_jump": ("greatest change of {} between slices, over the next", "", EXCESS),
     "slice_repeat": ("least change of {} between slices, over the next", "", LINEAR),
 }
@@ -71,6 +73,8 @@ _OF_INPUT = {
     "phase_ratio": ("brightness of out_of_phase relative to in_phase", "", LOG),
     "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
 }
+# Sides of a whole abdomen are straight, within two pixels, for less.
+_MOST = {"flat_edge_mm": 120.0}
 _OF_OUTPUT = {
     "fat_peak_hu": ("peak of fat", "HU", LINEAR),
     "soft_peak_hu": ("peak of soft tissue", "HU", LINEAR),
@@ -103,6 +107,11 @@ _OF_OUTPUT = {
         "HU",
         LINEAR,
     ),
+    "fat_unevenness": (
+        "uneven brightness of fat in the MR, standard deviation",
+        _PERCENT,
+        LINEAR,
+    ),
     "bright_as_fat": (
         "share of the brightest tenth of MR that is fat",
         _PERCENT,
@@ -127,7 +136,11 @@ def features_of(channels: Sequence[str]) -> dict[str, Feature]:
     for stage, rows in ((INPUT, _OF_INPUT), (OUTPUT, _OF_OUTPUT)):
         for name, (meaning, unit, spread) in rows.items():
             table[name] = Feature(
-                meaning=meaning, unit=unit, spread=spread, stage=stage
+                meaning=meaning,
+                unit=unit,
+                spread=spread,
+                stage=stage,
+                most=_MOST.get(name, math.inf),
             )
     return table
 

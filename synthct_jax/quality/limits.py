@@ -111,6 +111,7 @@ def fit_limits(
             )
             for verdict, number in numbers.items()
         }
+        limits[name]["warn"][1] = min(limits[name]["warn"][1], feature.most)
     return {
         "limits": limits,
         "deviations": {"warn": round(warn, 2), "refuse": round(refuse, 2)},

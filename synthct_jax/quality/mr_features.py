@@ -83,17 +83,28 @@ def disturbances(
         changes = slice_difference_statistics(sums / union.sum(axis=(1, 2)))
     return {
         "noise": noise / (_MAD * _NOISE_GAIN),
-        "bias": _bias(image, spacing_mm),
+        "bias": unevenness(image, image > _DARK, spacing_mm),
         "slice_jump": changes["largest"],
         "slice_repeat": changes["smallest"],
     }
 
 
-def _bias(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
-    """Return the standard deviation of the logarithm of the smoothed tissue."""
+def unevenness(
+    image: np.ndarray,
+    tissue: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    *,
+    least_share: float = 0.3,
+) -> float:
+    """Return the standard deviation of the logarithm of the smoothed tissue.
+
+    Args:
+        image: (slices, rows, columns).
+        tissue: bool of that shape.
+        least_share: of tissue near a place that counts.
+    """
     rows, columns = (n // _BIAS_STEP * _BIAS_STEP for n in image.shape[1:])
-    image = image[:, :rows, :columns]
-    tissue = image > _DARK
+    image, tissue = image[:, :rows, :columns], tissue[:, :rows, :columns]
     sigma = [0, *(_BIAS_MM / mm / _BIAS_STEP for mm in spacing_mm[1:])]
 
     def smooth(values: np.ndarray) -> np.ndarray:
@@ -103,7 +114,7 @@ def _bias(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
         return scipy.ndimage.gaussian_filter(blocks, sigma, mode="constant")
 
     share = smooth(tissue)
-    inside = share > 0.3
+    inside = share > least_share
     means = smooth(np.where(tissue, image, 0))[inside] / share[inside]
     return float(np.log(means).std()) if means.size else np.nan
 

@@ -84,7 +84,7 @@ def test_brightness_is_that_of_the_image():
 
 
 def test_noise_and_bias_are_measured():
-    shares, _ = person()
+    shares, hu = person()
     rng = np.random.default_rng(0)
     flat = np.where(BODY, 0.5, 0).astype(np.float32)
     noisy = flat + BODY * rng.normal(0, 0.05, SHAPE).astype(np.float32)
@@ -96,6 +96,10 @@ def test_noise_and_bias_are_measured():
         shares, shares * field[:, None] / field.max()
     ))  # fmt: skip
     assert after > before + 10
+    # Among the fat of the CT there is nothing but the field.
+    dimmed = stored(shares * field[:, None] / field.max())
+    assert output_of(hu)["fat_unevenness"] < 1
+    assert measure_output(dimmed, hu, None)["fat_unevenness"] > 20
 
 
 def test_faults_of_slices_and_outline_are_measured():

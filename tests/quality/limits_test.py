@@ -91,6 +91,12 @@ def test_limits_of_a_correlation_are_correlations():
     assert -1 <= refuse[0] < warn[0] < 0.47 and 0.98 < warn[1] <= refuse[1] <= 1
 
 
+def test_fault_that_many_people_have_is_a_warning_all_the_same():
+    table = {"noise": dataclasses.replace(TABLE["noise"], most=2.0)}
+    limits = fit_limits(people(), table)["limits"]["noise"]
+    assert limits["warn"][1] == 2.0 < limits["refuse"][1]
+
+
 def test_too_little_of_a_disturbance_is_no_fault():
     table = {"noise": dataclasses.replace(TABLE["noise"], spread=EXCESS)}
     quality = fit_limits(people(), table)

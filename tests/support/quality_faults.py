@@ -235,10 +235,19 @@ def volume_of(voxels: np.ndarray) -> Volume:
 
 
 def judge_input(model: LoadedModel, voxels: np.ndarray) -> list[judgement.Finding]:
+    """Judge an MR, and its CT as well unless the MR is refused."""
     channels = model.data["mr_channels"]
-    values = measure_input(to_network(model, volume_of(voxels)).mr, channels)
-    limits = read_limits(model.quality)
-    return judgement.judge(values, features_of(channels), limits)
+    network_input = to_network(model, volume_of(voxels))
+    values = measure_input(network_input.mr, channels)
+    table, limits = features_of(channels), read_limits(model.quality)
+    findings = judgement.judge(values, table, limits)
+    if judgement.outcome_of(findings) == judgement.REFUSE:
+        return findings
+    images = zip(*translate_input(model, network_input), strict=True)
+    hu, spread = (np.concatenate(image) for image in images)
+    on_grid = network_input.to_grid(hu, AIR_HU), network_input.to_grid(spread, 0)
+    values |= measure_output(network_input.mr, *on_grid)
+    return judgement.judge(values, table, limits)
 
 
 def judge_output(
