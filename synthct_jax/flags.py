@@ -119,6 +119,9 @@ MODEL = flags.DEFINE_string(
         calibrate="a model file, FILE.safetensors, or the name of a model that ships.",
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
+        export="in place of --workdir, a model file, FILE.safetensors, or the name of "
+        "a model that ships, to write as ONNX. Needs pip install "
+        "'synthct_jax[onnx]'.",
         translate="a model file, FILE.safetensors, or the name of a model that ships. "
         "Without it and without --workdir, the shipped model that fits the channels of "
         "the input is taken, for CT without contrast medium.",
@@ -150,7 +153,8 @@ OUTPUT = flags.DEFINE_string(
     describe(
         "output",
         translate="a new folder.",
-        export__calibrate="a new NAME.safetensors; NAME.json appears beside it.",
+        export__calibrate="a new NAME.safetensors; NAME.json appears beside it. With "
+        "export --model, a new NAME.onnx.",
         evaluate="a folder, by default WORKDIR/evaluation/STEP; with --watch, "
         "WORKDIR/evaluation.",
         compare="a folder, ./comparison by default.",

@@ -62,6 +62,11 @@ def run_mode() -> int:
             else:
                 evaluation = evaluate.evaluate_model(model, **options)
             print(f"Report: {evaluation.report}")
+        case "export" if model is not None:
+            from synthct_jax.inference.onnx_file import export_onnx
+
+            export_onnx(model, output)
+            print(f"Model: {output}")
         case "export":
             from synthct_jax.inference.export import export
 

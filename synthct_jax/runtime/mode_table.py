@@ -46,7 +46,7 @@ MODES = {
         ("runs",),
     ),
     "export": Mode(
-        "write the generator of a run as a model file, with its card",
+        "write the generator of a run as a model file, or a model file as ONNX",
         "synthct export --workdir=RUN --output=NAME.safetensors --card=FACTS.json",
         ("workdir", "output"),
     ),
@@ -89,5 +89,6 @@ MODES = {
 # With a model file in place of a run: the flags that a mode needs, and does not read.
 WITH_MODEL = {
     "evaluate": (("model", "data_dir", "output"), ("workdir", "step", *_WATCHING)),
+    "export": (("model", "output"), ("workdir", "step", "card")),
     "translate": (("model", "output"), ("workdir", "step")),
 }

@@ -93,6 +93,11 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         ),
         (["--mode=evaluate", "--model=a"], "with --model needs --data_dir"),
         (["--mode=export", "--workdir=RUN", "--output=a"], "ends in .safetensors"),
+        (["--mode=export", "--model=a", "--output=b"], "ends in .onnx"),
+        (
+            ["--mode=export", "--model=a", "--output=b.onnx", "--card=c"],
+            "export with --model does not read --card",
+        ),
         (["--mode=evaluate", "--workdir=RUN"], "there is no folder RUN"),
         (["--mode=evaluate", "--workdir=."], "holds no checkpoint"),
         (
