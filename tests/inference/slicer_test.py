@@ -25,7 +25,7 @@ from synthct_jax.inference.onnx_file import export_onnx
 from synthct_jax.inference.synthesis import synthesise
 from synthct_jax.model import methods
 
-CLASS = REPOSITORY / "viewers" / "slicer" / "SynthctModel.py"
+CLASS = REPOSITORY / "launch" / "slicer" / "SynthctModel.py"
 # (column, row, slice) to RAS mm, and the shape (slices, rows, columns): pixels that
 # are not the network's, in sizes that it cannot divide.
 AXIAL = np.array(
