@@ -1,8 +1,11 @@
 """Water-equivalent path lengths of shapes whose lengths are known from geometry."""
 
+import csv
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from paths import REPOSITORY
 
 from synthct_jax.metrics import path_length
 
@@ -176,6 +179,14 @@ def attenuation_and_stopping_power(tissue: str) -> tuple[float, float]:
     return density * attenuation, density * electrons.sum() * bethe
 
 
+def electrons_per_gram(tissue: str) -> float:
+    """Return Z/A of a tissue."""
+    words = TISSUES[tissue][1].split()
+    share = np.array(words[1::2], float)
+    z, a, _ = np.array([ELEMENTS[name] for name in words[::2]]).T
+    return float(share / share.sum() @ (z / a))
+
+
 def test_stopping_powers_are_those_of_the_stoichiometric_calibration():
     water = attenuation_and_stopping_power("water")
     for tissue in TISSUES:
@@ -183,6 +194,62 @@ def test_stopping_powers_are_those_of_the_stoichiometric_calibration():
         hu = 1000 * (attenuation / water[0] - 1)
         relative = path_length.relative_stopping_power(np.array(hu))
         assert relative == pytest.approx(power / water[1], abs=6e-4), tissue
+
+
+# --- the density curve of docs/generic_hu_to_density.csv ------------------------------
+
+
+def curve() -> dict[str, tuple[float, float, float]]:
+    """Return HU, mass density and relative electron density of each tissue.
+
+    The titles and the air around the patient come first, and are left out.
+    """
+    path = REPOSITORY / "docs" / "generic_hu_to_density.csv"
+    rows = list(csv.reader(path.read_text().splitlines()))[2:]
+    return {name: tuple(map(float, numbers)) for *numbers, name in rows}
+
+
+def test_curve_is_the_stoichiometric_calibration_at_120_kv():
+    of_water, _ = attenuation_and_stopping_power("water")
+    for (name, row), tissue in zip(curve().items(), TISSUES, strict=True):
+        attenuation, _ = attenuation_and_stopping_power(tissue)
+        density = TISSUES[tissue][0]
+        electrons = density * electrons_per_gram(tissue) / electrons_per_gram("water")
+        hu = 1000 * (attenuation / of_water - 1)
+        assert row[0] == pytest.approx(hu, abs=0.5), name
+        assert row[1:] == pytest.approx((density, electrons), abs=6e-4), name
+
+
+# Density in g/cm3 and Z/A of ICRU's tissues: Hubbell & Seltzer, NISTIR 5632, table 2.
+NIST = {
+    "air": (0.001205, 0.49919),
+    "adipose tissue": (0.95, 0.55579),
+    "water": (1.0, 0.55508),
+    "muscle": (1.05, 0.55000),
+    "cortical bone": (1.92, 0.51478),
+}
+
+
+def test_curve_has_the_published_values_of_tissues():
+    for name, (density, z_over_a) in NIST.items():
+        _, ours, electrons = curve()[name]
+        assert ours == pytest.approx(density, abs=1e-5)
+        relative = density * z_over_a / NIST["water"][1]
+        assert electrons == pytest.approx(relative, abs=6e-4)
+
+
+def test_curve_is_near_the_densities_of_schneider_bortfeld_and_schlegel():
+    """Piecewise linear in HU (Phys Med Biol 2000; 45:459)."""
+    curves = {
+        "air": lambda hu: 0.00121 + (hu + 1000) * (0.93 - 0.00121) / 902,
+        "adipose tissue": lambda hu: 1.018 + 0.893e-3 * hu,
+        "muscle": lambda hu: 1.003 + 1.169e-3 * hu,
+        "spongy bone": lambda hu: 1.017 + 0.592e-3 * hu,
+    }
+    curves["lung"], curves["cortical bone"] = curves["air"], curves["spongy bone"]
+    for name, density in curves.items():
+        hu, ours, _ = curve()[name]
+        assert ours == pytest.approx(density(hu), abs=0.01), name
 
 
 def test_bulk_density_has_three_values_in_the_body():
