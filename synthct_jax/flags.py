@@ -204,6 +204,16 @@ FORCE = flags.DEFINE_boolean(
         "knows. CT series and sheet say so.",
     ),
 )
+STRUCTURES = flags.DEFINE_boolean(
+    "structures",
+    False,
+    describe(
+        "structures",
+        translate="write OUTPUT/structures.dcm as well, a DICOM RT Structure Set on "
+        "the CT series: the outline of the body, and with two or more views or "
+        "networks where they differ by more than 20 HU. --send sends it too.",
+    ),
+)
 SPLIT = flags.DEFINE_enum(
     "split",
     None,

@@ -91,6 +91,7 @@ def run_mode() -> int:
             options = dict(workdir=workdir, step=step, model=model, views=views)
             options["pseudonymise"] = flags.PSEUDONYMISE.value
             options["force"] = flags.FORCE.value
+            options["structures"] = flags.STRUCTURES.value
             options["series"] = flags.SERIES.value
             if address := flags.SEND.value:
                 dicom_send.check_address(address)  # before the work

@@ -7,6 +7,7 @@ OUT/uncertainty.nii.gz    spread in HU over views and networks, if there are sev
 OUT/preview.png           MR and synthetic CT in three planes
 OUT/quality.html          outcome, pictures and features beside their limits
 OUT/quality.json          the same for programs, by quality/quality.schema.json
+OUT/structures.dcm        if asked for, regions as an RT Structure Set
 OUT/report.json           input, generator, versions, HU statistics, warnings
 """
 
@@ -27,6 +28,7 @@ from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
 from input_pipeline.scans.read_scan import channels_in_name, find_channels, read_scan
+from input_pipeline.scans.structure_writer import write_structures
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import library_versions
@@ -40,6 +42,7 @@ from synthct_jax.inference.synthesis import to_network, translate_input
 from synthct_jax.metrics import tissues
 from synthct_jax.quality.assessment import Assessment
 from synthct_jax.quality.features import OUTPUT
+from synthct_jax.quality.regions import find_regions
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
@@ -59,6 +62,7 @@ def translate(
     series: Sequence[str] = (),
     pseudonymise: bool = False,
     force: bool = False,
+    structures: bool = False,
 ) -> dict[str, Any]:
     """Translate one scan; the folder `output` appears complete or not at all.
 
@@ -78,6 +82,7 @@ def translate(
             series has a made-up patient, study and frame of reference then.
         force: whether to translate also what a calibrated model refuses. CT series and
             sheet say so.
+        structures: whether to write OUT/structures.dcm, see `find_regions`.
 
     Returns:
         The content of OUT/report.json.
@@ -148,6 +153,10 @@ def translate(
         if loaded.has_spread:
             # A tenth of a HU: the file is a quarter as large.
             write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
+        if structures:
+            known_spread = spread if loaded.has_spread else None
+            regions = find_regions(body, known_spread, axial.spacing_mm)
+            write_structures(folder / "structures.dcm", ct_series, regions)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
         quality.add_output(
             network_input.to_grid(hu, AIR_HU),
@@ -214,6 +223,7 @@ def translate_all(
     series: Sequence[str] = (),
     pseudonymise: bool = False,
     force: bool = False,
+    structures: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """Translate all patients of a folder, each into a folder of its name in `output`.
 
@@ -221,8 +231,8 @@ def translate_all(
 
     Args:
         patients: each subfolder, zip archive or volume file in it is a scan.
-        workdir, step, model, views, series, pseudonymise, force: as for `translate`.
-            The folders in `output` keep the names of those in `patients`.
+        workdir, step, model, views, series, pseudonymise, force, structures: as for
+            `translate`. The folders in `output` keep the names of those in `patients`.
 
     Returns:
         The names of those that are done, and why the others failed, by name.
@@ -251,6 +261,7 @@ def translate_all(
                     series=series,
                     pseudonymise=pseudonymise,
                     force=force,
+                    structures=structures,
                 )
                 countdown.log(name)
             done.append(name)

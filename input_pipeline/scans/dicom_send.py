@@ -1,4 +1,4 @@
-"""Sender of a written CT series to an archive or a planning system.
+"""Sender of a written CT series, and its regions, to an archive or a planning system.
 
 By C-STORE (PS3.4 B, pynetdicom) or STOW-RS (PS3.18 10.5, requests). The files are sent
 as they are. An instance that was accepted once may be sent again: it has the same UID.
@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RTStructureSetStorage,
+)
 
 from input_pipeline.scans.quiet import quiet
 
@@ -60,6 +65,8 @@ def check_address(address: str) -> urllib.parse.SplitResult:
 def find_series(folder: Path) -> list[Path]:
     """Return the files of the CT series in an output of translate, or a folder of one.
 
+    Regions of the output come last: an archive has the images then.
+
     Raises:
         ValueError: there is none.
     """
@@ -70,14 +77,15 @@ def find_series(folder: Path) -> list[Path]:
             f"{folder}: no CT series to send, expected an output of translate, or a "
             "folder of .dcm files"
         )
-    return paths
+    structures = folder / "structures.dcm"
+    return paths + [structures] * (series != folder and structures.exists())
 
 
 def send(paths: list[Path], address: str) -> dict[str, str]:
     """Send DICOM files; return the reason for each that was not accepted, by name.
 
     Args:
-        paths: CT images.
+        paths: CT images, and regions on them.
         address: see `check_address`.
 
     Raises:
@@ -99,7 +107,8 @@ def _c_store(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS
     entity.connection_timeout = _SECONDS
     syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-    entity.add_requested_context(CTImageStorage, syntaxes)
+    for storage in (CTImageStorage, RTStructureSetStorage):
+        entity.add_requested_context(storage, syntaxes)
     title = urllib.parse.unquote(url.username)
     association = entity.associate(url.hostname, url.port, ae_title=title)
     lost = "the connection was lost"

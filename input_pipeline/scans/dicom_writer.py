@@ -48,7 +48,7 @@ _IDENTITY = (
     "StudyInstanceUID",
     "FrameOfReferenceUID",
 )
-_OPTIONAL = (
+_OF_STUDY = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
@@ -62,6 +62,12 @@ _OPTIONAL = (
     "AccessionNumber",
     "ReferringPhysicianName",
     "PositionReferenceIndicator",
+)
+OF_PATIENT_AND_STUDY = (*_IDENTITY, *_OF_STUDY)
+"""Elements that other objects of the study share with the series."""
+
+_OPTIONAL = (
+    *_OF_STUDY,
     "PatientPosition",
     "LossyImageCompression",
     "LossyImageCompressionRatio",
@@ -200,6 +206,14 @@ class CtSeries:
                 self._other_planes = np.empty(self._shape, np.float32)
             self._other_planes[start:stop] = hu
         self._missing -= set(range(start, stop))
+
+    def in_order_of_files(self, voxels: np.ndarray) -> np.ndarray:
+        """Move voxels (slices, rows, columns) of the volume into the planes of files.
+
+        Raises:
+            ValueError: they have another shape than the volume.
+        """
+        return from_axial(voxels, self._affine, self._origin)
 
     def _finish(self) -> None:
         if self._missing:

@@ -71,24 +71,31 @@ def files_with(folder, *words):
 
 
 def test_only_patient_and_study_of_the_ct_series_keep_what_headers_say(scan, tmp_path):
-    translate(str(scan), tmp_path / "out", workdir=tiny_run().workdir)
-    holders = files_with(tmp_path / "out", CANARY, DATE)
-    assert holders == set((tmp_path / "out" / "dicom").iterdir())
+    output = tmp_path / "out"
+    translate(str(scan), output, workdir=tiny_run().workdir, structures=True)
+    holders = files_with(output, CANARY, DATE)
+    assert holders == {*(output / "dicom").iterdir(), output / "structures.dcm"}
     for path in holders:
         kept = {
             element.keyword
             for element in pydicom.dcmread(path)
             if CANARY in str(element.value) or DATE in str(element.value)
         }
-        # It refers to the images that it was made of.
-        assert kept - {"SourceImageSequence"} == KEPT
+        # It refers to the images that it was made of; regions to study and space.
+        references = {"SourceImageSequence"}
+        if path.name == "structures.dcm":
+            references = {"ReferencedFrameOfReferenceSequence"}
+            references |= {"StructureSetROISequence"}
+        assert kept - references == KEPT
 
 
 def test_pseudonymised_output_says_nothing_of_the_patient(scan, tmp_path):
     named = tmp_path / CANARY
     shutil.copytree(scan, named)
     output = tmp_path / "out"
-    translate(str(named), output, workdir=tiny_run().workdir, pseudonymise=True)
+    options = dict(workdir=tiny_run().workdir, pseudonymise=True, structures=True)
+    translate(str(named), output, **options)
+    assert (output / "structures.dcm").exists()
     assert not files_with(output, CANARY, DATE)
     assert json.loads((output / "report.json").read_text())["input"] is None
     before, after = (

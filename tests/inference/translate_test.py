@@ -111,9 +111,29 @@ def test_several_views_give_an_uncertainty_on_the_mr_grid(translated, scan, tmp_
     assert report["views"] == 2
     uncertainty = report["uncertainty_hu"]
     assert 0 < uncertainty["mean"] < uncertainty["percentile_95"] <= spread.max() + 0.1
+    assert not (output / "structures.dcm").exists()
     with pytest.raises(ValueError, match="views is 3, expected one of"):
         translate.translate(scan, tmp_path / "none", workdir=workdir, views=3)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_structures_are_the_body_and_where_views_disagree(scan, tmp_path, views):
+    options = dict(workdir=tiny_run().workdir, views=views, structures=True)
+    translate.translate(scan, tmp_path / "out", **options)
+    structures = pydicom.dcmread(tmp_path / "out" / "structures.dcm")
+    names = [region.ROIName for region in structures.StructureSetROISequence]
+    assert names == ["BODY", "SPREAD_20HU"][:views]
+    body = structures.ROIContourSequence[0].ContourSequence
+    slices = map(pydicom.dcmread, (tmp_path / "out" / "dicom").iterdir())
+    uids = {image.SOPInstanceUID for image in slices}
+    assert uids == {
+        item.ReferencedSOPInstanceUID
+        for contour in body
+        for item in contour.ContourImageSequence
+    }
+    kinds = [o.RTROIInterpretedType for o in structures.RTROIObservationsSequence]
+    assert kinds == ["EXTERNAL", ""][:views]
 
 
 def test_nifti_has_the_mr_grid(translated, scan):

@@ -15,12 +15,13 @@ from pydicom.uid import CTImageStorage
 from input_pipeline.scans import dicom_send
 from input_pipeline.scans.dicom_reader import read_dicom
 from input_pipeline.scans.dicom_writer import CtSeries
+from input_pipeline.scans.structure_writer import Region, write_structures
 
 SLICES = 18  # more than one request of STOW-RS
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
+def series(tmp_path_factory):
     need("pynetdicom")
     folder = tmp_path_factory.mktemp("out")
     write_mr(folder / "mr", geometry=Geometry(shape=(SLICES, 12, 9)))
@@ -28,7 +29,12 @@ def paths(tmp_path_factory):
     with CtSeries(folder / "dicom", mr) as series:
         hu = np.random.default_rng(0).integers(-1024, 3071, mr.voxels.shape[:3])
         series.write(hu.astype(np.float32))
-    return dicom_send.find_series(folder)
+    return series
+
+
+@pytest.fixture(scope="module")
+def paths(series):
+    return dicom_send.find_series(Path(series.paths[0]).parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,21 @@ def test_series_comes_back_from_the_archive_as_it_was_sent(paths, archive, proto
         original = sent[image.SOPInstanceUID]
         assert image == original
         np.testing.assert_array_equal(image.pixel_array, original.pixel_array)
+
+
+@pytest.mark.parametrize("protocol", ["dicom", "dicomweb"])
+def test_regions_are_sent_after_their_series(series, archive, protocol, tmp_path):
+    mask = np.ones((SLICES, 12, 9), bool)
+    region = Region(name="BODY", description="all", mask=mask, colour=(0, 255, 0))
+    (tmp_path / "dicom").symlink_to(Path(series.paths[0]).parent)
+    write_structures(tmp_path / "structures.dcm", series, [region])
+    paths = dicom_send.find_series(tmp_path)
+    assert paths[-1] == tmp_path / "structures.dcm" and len(paths) == SLICES + 1
+    assert dicom_send.send(paths, getattr(archive, protocol)) == {}
+    returned = [pydicom.dcmread(io.BytesIO(file)) for file in archive.files()]
+    (structures,) = (image for image in returned if image.Modality == "RTSTRUCT")
+    assert structures == pydicom.dcmread(paths[-1])
+    assert len(returned) == SLICES + 1
 
 
 def test_instance_that_an_archive_cannot_read_is_named_and_the_others_are_stored(

@@ -19,6 +19,7 @@ import scipy.ndimage
 
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.phantom import draw_subject, shapes
+from input_pipeline.phantom.subject import PhantomSubject
 from input_pipeline.volume import MR_CHANNELS, Volume
 from synthct_jax.inference.loaded_model import LoadedModel, load_model_file
 from synthct_jax.inference.synthesis import to_network, translate_input
@@ -196,11 +197,9 @@ OUTPUT_FAULTS = {
 # --- judging --------------------------------------------------------------------------
 
 
-def draw_person(model: LoadedModel, seed: int, cache: Path | None) -> Person:
-    path = cache and cache / f"{seed}.npz"
-    if path and path.exists():
-        return Person(seed=seed, **np.load(path))
-    subject = draw_subject(
+def draw_example(seed: int) -> PhantomSubject:
+    """Draw a simulated person, acquired by a random scanner."""
+    return draw_subject(
         seed,
         size=192,
         spacing_mm=SPACING_MM,
@@ -209,11 +208,25 @@ def draw_person(model: LoadedModel, seed: int, cache: Path | None) -> Person:
         scanner="randomised",
         anatomy="varied",
     )
-    mr = to_network(model, volume_of(_phases_of(subject.mr)))
-    hu, spread = (
-        np.concatenate(parts) for parts in zip(*translate_input(model, mr), strict=True)
-    )
-    person = Person(seed=seed, mr=subject.mr, hu=hu, spread=spread, body=mr.body)
+
+
+def translate_phases(
+    model: LoadedModel, mr: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return HU, their spread over views, and the mask of the body."""
+    network_input = to_network(model, volume_of(_phases_of(mr)))
+    batches = zip(*translate_input(model, network_input), strict=True)
+    hu, spread = map(np.concatenate, batches)
+    return hu, spread, network_input.body
+
+
+def draw_person(model: LoadedModel, seed: int, cache: Path | None) -> Person:
+    path = cache and cache / f"{seed}.npz"
+    if path and path.exists():
+        return Person(seed=seed, **np.load(path))
+    subject = draw_example(seed)
+    hu, spread, body = translate_phases(model, subject.mr)
+    person = Person(seed=seed, mr=subject.mr, hu=hu, spread=spread, body=body)
     if path:
         np.savez_compressed(
             path, **{k: v for k, v in vars(person).items() if k != "seed"}

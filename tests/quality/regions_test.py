@@ -1,0 +1,35 @@
+"""Marked regions are where the spread is high over more than single voxels."""
+
+import numpy as np
+
+from synthct_jax.quality.regions import LIMIT_HU, find_regions
+
+SPACING_MM = (6.0, 2.0, 2.0)
+BODY = np.zeros((9, 60, 60), bool)
+BODY[:, 10:50, 10:50] = True
+
+
+def marked(spread: np.ndarray) -> np.ndarray:
+    outline, region = find_regions(BODY, spread, SPACING_MM)
+    np.testing.assert_array_equal(outline.mask, BODY)
+    return region.mask
+
+
+def test_disagreement_over_centimetres_is_marked_and_that_of_a_voxel_is_not():
+    spread = np.full(BODY.shape, 0.5 * LIMIT_HU)
+    spread[2:7, 15:30, 15:30] = 2 * LIMIT_HU
+    spread[:, 45, 45] = 2 * LIMIT_HU
+    region = marked(spread)
+    assert region[4, 18:27, 18:27].all()
+    assert not region[:, 35:].any() and not region[:, :, 35:].any()
+
+
+def test_limit_counts_the_body_alone():
+    """The skin is not diluted by the air beside it, and air is not marked."""
+    np.testing.assert_array_equal(marked(np.full(BODY.shape, LIMIT_HU + 1.0)), BODY)
+    assert not marked(np.where(BODY, LIMIT_HU - 1.0, 10 * LIMIT_HU)).any()
+
+
+def test_one_translation_marks_nothing():
+    (outline,) = find_regions(BODY, None, SPACING_MM)
+    assert outline.name == "BODY" and outline.interpreted_type == "EXTERNAL"
