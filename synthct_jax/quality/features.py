@@ -16,11 +16,12 @@ from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
 
-# How healthy people spread: evenly, by factors, as shares of 100 %, as correlations.
-# EXCESS spreads by factors, and only too much of it is a fault; RARE is a share that
-# next to none of them have; CHOSEN is what somebody chose, without a usual value.
-LINEAR, LOG, SHARE, CORRELATION, EXCESS, RARE, CHOSEN = (
-    "linear", "log", "share", "correlation", "excess", "rare", "chosen",
+# How healthy people spread: evenly, evenly without negative values, by factors, as
+# shares of 100 %, as correlations. EXCESS spreads by factors, and only too much of it
+# is a fault; RARE is a share that next to none of them have; CHOSEN is what somebody
+# chose, without a usual value.
+LINEAR, AMOUNT, LOG, SHARE, CORRELATION, EXCESS, RARE, CHOSEN = (
+    "linear", "amount", "log", "share", "correlation", "excess", "rare", "chosen",
 )  # fmt: skip
 
 
@@ -31,7 +32,7 @@ class Feature:
     Attributes:
         meaning: what it measures, in words for a table.
         unit: empty for a ratio.
-        spread: LINEAR, LOG, SHARE, CORRELATION, EXCESS, RARE or CHOSEN.
+        spread: LINEAR, AMOUNT, LOG, SHARE, CORRELATION, EXCESS, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
         most: a greater value is a fault, however many people have it.
     """
@@ -52,9 +53,9 @@ _OF_CHANNEL = {
     "rim": ("brightness of {} under the skin, relative to the body", "", LOG),
     "clipped": ("share of the body at the greatest value of {}", _PERCENT, RARE),
     "noise": ("noise of {}", _SCALE, EXCESS),
-    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, LINEAR),
+    "bias": ("uneven brightness of {}, standard deviation", _PERCENT, AMOUNT),
     "slice_jump": ("greatest change of {} between slices, over the next", "", EXCESS),
-    "slice_repeat": ("least change of {} between slices, over the next", "", LINEAR),
+    "slice_repeat": ("least change of {} between slices, over the next", "", AMOUNT),
 }
 _OF_INPUT = {
     "slices": ("number of slices", "", CHOSEN),
@@ -92,7 +93,7 @@ _OF_OUTPUT = {
         "",
         EXCESS,
     ),
-    "ct_slice_repeat": ("least change of HU between slices, over the next", "", LINEAR),
+    "ct_slice_repeat": ("least change of HU between slices, over the next", "", AMOUNT),
     "slice_step_hu": ("greatest step of soft tissue in a slice", "HU", EXCESS),
     "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
     "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
@@ -110,7 +111,7 @@ _OF_OUTPUT = {
     "fat_unevenness": (
         "uneven brightness of fat in the MR, standard deviation",
         _PERCENT,
-        LINEAR,
+        AMOUNT,
     ),
     "bright_as_fat": (
         "share of the brightest tenth of MR that is fat",

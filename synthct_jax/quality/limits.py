@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from synthct_jax.quality.features import (
+    AMOUNT,
     CHOSEN,
     CORRELATION,
     EXCESS,
@@ -159,6 +160,8 @@ def _from_even(low: float, high: float, spread: str) -> list[float]:
     elif spread in (LOG, EXCESS):
         low, high = math.exp(low), math.exp(high)
         low = 0.0 if spread == EXCESS or low < _LEAST else low
+    elif spread == AMOUNT:
+        low = max(low, 0.0)
     elif spread == CORRELATION:
         low, high = math.tanh(low), math.tanh(high)
     elif spread == SHARE:

@@ -7,6 +7,7 @@ import pytest
 
 from synthct_jax.quality import judgement
 from synthct_jax.quality.features import (
+    AMOUNT,
     CHOSEN,
     CORRELATION,
     EXCESS,
@@ -89,6 +90,13 @@ def test_limits_of_a_correlation_are_correlations():
     volumes = [{name: value} for value in np.tanh(np.linspace(0.5, 2.5, 20))]
     warn, refuse = fit_limits(volumes, table)["limits"][name].values()
     assert -1 <= refuse[0] < warn[0] < 0.47 and 0.98 < warn[1] <= refuse[1] <= 1
+
+
+def test_limits_of_an_amount_are_not_negative():
+    table = {"a": Feature(meaning="", unit="", spread=AMOUNT, stage=OUTPUT)}
+    volumes = [{"a": value} for value in np.linspace(0, 1, 20)]
+    low, high = fit_limits(volumes, table)["limits"]["a"]["warn"]
+    assert low == 0 and high > 1
 
 
 def test_fault_that_many_people_have_is_a_warning_all_the_same():
