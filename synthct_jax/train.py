@@ -19,6 +19,7 @@ from input_pipeline import files
 from input_pipeline.dataset.brightness import fat_threshold
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.preparation import prepare
+from input_pipeline.ranges import check_choice
 from synthct_jax.checkpoint.initial import check_start, start_from
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
@@ -29,6 +30,7 @@ from synthct_jax.evaluation import validation
 from synthct_jax.evaluation.guard import RollBack
 from synthct_jax.inference.samples import make_sampler
 from synthct_jax.inference.teacher import TEACHER_CT, load_teacher, write_targets
+from synthct_jax.inference.views import VIEWS
 from synthct_jax.model import methods
 from synthct_jax.model.ranges import check_ranges, check_relations
 from synthct_jax.model.step import compile_step, make_init, make_step
@@ -66,12 +68,13 @@ def train(
         StoppedByGuard: a guard fired, and `train.guard` stops the training.
     """
     check_ranges(config)
+    check_relations(config, size_multiple=methods.from_config(config).size_multiple)
+    check_choice("translate.views", config.translate.views, VIEWS)
+    check_start(config, workdir)
+    teacher = load_teacher(config, workdir)
     config = config.copy_and_resolve_references()  # completed below
     mesh = choose_mesh(config)
     method = methods.from_config(config, mesh=mesh)
-    check_relations(config, size_multiple=method.size_multiple)
-    check_start(config, workdir)
-    teacher = load_teacher(config, workdir)
     with Run(config, workdir) as run:
         # Data.
         data_dir = find_data(config, workdir=workdir, data_dir=data_dir)

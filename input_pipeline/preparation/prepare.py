@@ -27,12 +27,12 @@ from input_pipeline.preparation import local, shards, split, statistics
 from input_pipeline.preparation.contact_sheet import write_contact_sheet
 from input_pipeline.preparation.jobs import Job, SliceFormat, StoredVolume
 from input_pipeline.preparation.outcome import PrepareOutcome
-from input_pipeline.ranges import DATA_RANGES, check_choice, check_numbers
+from input_pipeline.preparation.ranges import DATA_RANGES
+from input_pipeline.ranges import check_values
 from input_pipeline.scans import layout
-from input_pipeline.volume import MODALITY, MR_CHANNELS, UnusableScan
+from input_pipeline.volume import MODALITY, UnusableScan
 
 FOLDERS = "subjects.csv"
-SOURCES = ("chaos", "folder", "chaos_noncontrast", "phantom")
 
 
 def prepare(
@@ -62,7 +62,7 @@ def prepare(
             reasons. Nothing is written then.
         ValueError: a field of the configuration has no meaning; names it.
     """
-    check_numbers(config, DATA_RANGES)
+    check_values(config, DATA_RANGES)
     write = write or functools.partial(local.write, workers=workers)
     slice_format = _slice_format(config.data)
     warnings: list[str] = []
@@ -105,18 +105,10 @@ def prepare(
 
 
 def _slice_format(data) -> SliceFormat:
-    check_choice("data.source", data.source, SOURCES)
-    channels = tuple(data.mr_channels)
-    # Each known, each once, and at least one.
-    if not channels or len(set(channels) & set(MR_CHANNELS)) < len(channels):
-        raise ValueError(
-            f"data.mr_channels is {channels}, expected one or more of "
-            f"{', '.join(MR_CHANNELS)}, each once"
-        )
     return SliceFormat(
         size=int(data.size),
         spacing_mm=float(data.spacing_mm),
-        mr_channels=channels,
+        mr_channels=tuple(data.mr_channels),
         mask_outside_body=bool(data.mask_outside_body),
         mr_percentile=float(data.mr_percentile),
     )

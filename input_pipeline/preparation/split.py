@@ -107,7 +107,7 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
         ValueError: `phantom.train_lesions` is unknown, or does not go with the anatomy
             or with pairs.
     """
-    _check_lesions(phantom, paired=paired)
+    check_lesions(phantom, paired=paired)
     everything = ("mr", "ct", "labels")
     groups = (
         (phantom.train_mr, "train", ("mr", "ct") if paired else ("mr",)),
@@ -140,7 +140,8 @@ def phantom_jobs(phantom, seed: int, *, paired: bool = False) -> list[PhantomJob
     ]
 
 
-def _check_lesions(phantom, *, paired: bool) -> None:
+def check_lesions(phantom, *, paired: bool) -> None:
+    """Raise ValueError for training lesions as `phantom_jobs` does."""
     where = phantom.train_lesions
     check_choice("phantom.train_lesions", where, TRAIN_LESIONS)
     if where and phantom.anatomy == "varied":

@@ -18,9 +18,6 @@ from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import haar_features, paired
 from synthct_jax.metrics.frechet import frechet_distance
 
-LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
-"""Metrics of `validate` that can choose the best checkpoint."""
-
 _SLICES = 128  # of each domain, over all subjects
 
 
@@ -30,17 +27,12 @@ def check_validation(config: ConfigDict, dataset: Dataset) -> None:
     Without validations (`train.evaluate_every` is 0) there is nothing to check.
 
     Raises:
-        ValueError: `train.best_metric` is not in LOWER_IS_BETTER, it needs reference CT
-            that the data lack, or there are no validation subjects.
+        ValueError: `train.best_metric` needs reference CT that the data lack, or there
+            are no validation subjects.
     """
     if not config.train.evaluate_every:
         return
     metric, domains = config.train.best_metric, dataset.manifest.domains
-    if metric not in LOWER_IS_BETTER:
-        raise ValueError(
-            f"train.best_metric is {metric!r}, expected one of those of which the "
-            f"lowest is best: {', '.join(LOWER_IS_BETTER)}"
-        )
     if not all(domains[domain].of_split("validation") for domain in ("mr", "ct")):
         raise ValueError(
             f"{dataset.folder} has no MR and CT subjects to validate on: set "

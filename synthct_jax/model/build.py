@@ -14,8 +14,8 @@ DTYPES = ("float32", "bfloat16")
 
 def make_generator(model: Any, channels: int, ops: Ops) -> ResNetGenerator:
     """Return the generator of `config.model` that makes images of `channels`."""
-    check_choice("config.model.upsample", model.upsample, UPSAMPLE)
-    check_choice("config.model.dtype", model.dtype, DTYPES)
+    check_choice("model.upsample", model.upsample, UPSAMPLE)
+    check_choice("model.dtype", model.dtype, DTYPES)
     return ResNetGenerator(
         channels=channels,
         width=model.width,

@@ -74,7 +74,7 @@ class Method(abc.ABC):
     ) -> dict[str, Any]:
         """Return the fields of a configuration that are the same for all methods."""
         model, loss, train = config.model, config.loss, config.train
-        check_choice("config.loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
+        check_choice("loss.adversarial", loss.adversarial, losses.ADVERSARIAL)
         ops = choose_ops(platform=platform, mesh=mesh, remat=model.remat)
         channels = len(config.data.mr_channels)
         return {

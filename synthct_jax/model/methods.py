@@ -10,7 +10,7 @@ from synthct_jax.model.distilled import Distilled
 from synthct_jax.model.ensemble import Ensemble, Trainable
 from synthct_jax.model.supervised import Supervised
 
-_METHODS = {"cyclegan": CycleGan, "supervised": Supervised, "distilled": Distilled}
+METHODS = {"cyclegan": CycleGan, "supervised": Supervised, "distilled": Distilled}
 
 
 def from_config(
@@ -25,7 +25,7 @@ def from_config(
     Raises:
         ValueError: a field has a value that nothing is defined for.
     """
-    check_choice("config.method", config.method, _METHODS)
-    method = _METHODS[config.method].from_config(config, mesh=mesh, platform=platform)
+    check_choice("method", config.method, METHODS)
+    method = METHODS[config.method].from_config(config, mesh=mesh, platform=platform)
     seeds = config.mesh.seeds
     return method if seeds == 1 else Ensemble(member=method, count=seeds)

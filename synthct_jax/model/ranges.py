@@ -1,28 +1,42 @@
-"""Ranges of the numbers in a configuration, also against each other."""
+"""Values that the fields of a configuration may have, also beside each other."""
 
 from ml_collections import ConfigDict
 
+from input_pipeline.intensity import check_knots
+from input_pipeline.preparation.ranges import DATA_RANGES
+from input_pipeline.preparation.split import check_lesions
 from input_pipeline.ranges import (
     BELOW_ONE,
-    DATA_RANGES,
     ONE_OR_MORE,
     ZERO_OR_MORE,
     ZERO_TO_ONE,
-    check_choice,
-    check_numbers,
+    check_values,
+    one_of,
 )
+from input_pipeline.simulation.stream import check_fields
+from synthct_jax.model.build import DTYPES, UPSAMPLE
+from synthct_jax.model.losses import ADVERSARIAL
+from synthct_jax.model.methods import METHODS
+from synthct_jax.parallel.batches import simulates_pairs
 
 GUARDS = ("log", "stop", "roll_back")
 """Policies of `train.guard`."""
 
-# `choose_mesh` checks the numbers of the mesh, `views_of` that of the views, and
-# `load_teacher` that of the teacher's.
+LOWER_IS_BETTER = ("mae", "rmse", "frechet_haar")
+"""Metrics of a validation that can choose the best checkpoint."""
+
+# `choose_mesh` checks the numbers of the mesh, training and `load_teacher` those of
+# views.
 RANGES = DATA_RANGES | {
+    "method": one_of(METHODS),
+    "model.upsample": one_of(UPSAMPLE),
+    "model.dtype": one_of(DTYPES),
     "model.width": ONE_OR_MORE,
     "model.blocks": ONE_OR_MORE,
     "model.downsamplings": ZERO_OR_MORE,
     "model.discriminator_width": ONE_OR_MORE,
     "model.discriminator_layers": ONE_OR_MORE,
+    "loss.adversarial": one_of(ADVERSARIAL),
     "loss.cycle_mr": ZERO_OR_MORE,
     "loss.cycle_ct": ZERO_OR_MORE,
     "loss.identity": ZERO_OR_MORE,
@@ -48,29 +62,37 @@ RANGES = DATA_RANGES | {
     "train.keep_latest": ONE_OR_MORE,
     "train.watchdog_seconds": ZERO_OR_MORE,
     "train.evaluate_every": ZERO_OR_MORE,
+    "train.best_metric": one_of(LOWER_IS_BETTER),
+    "train.guard": one_of(GUARDS),
     "train.guard_after": ZERO_TO_ONE,
     "train.roll_backs": ZERO_OR_MORE,
 }
 
 
 def check_ranges(config: ConfigDict) -> None:
-    """Refuse a configuration with a number outside its range.
+    """Refuse a configuration with a value outside its range.
 
     Raises:
         ValueError: names the field, its value and the range.
     """
-    check_numbers(config, RANGES)
+    check_values(config, RANGES)
 
 
 def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
-    """Check sizes against the network, and weights of losses against the method.
+    """Check fields against each other, such as sizes against the network.
 
     Args:
         size_multiple: see `Method`.
 
     Raises:
-        ValueError: no batch can be made of them, or nothing reads a weight.
+        ValueError: no data or batch can be made of them, or nothing reads a weight.
     """
+    check_knots(config.data.ct_knots)
+    if config.data.crop > config.data.size:
+        raise ValueError(
+            f"data.crop is {config.data.crop}, expected 0 to {config.data.size}, "
+            "the size of the slices"
+        )
     for name in ("size", "crop"):
         if config.data[name] % size_multiple:
             raise ValueError(
@@ -97,7 +119,6 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             f"{config.train.distil_from!r}, expected distilled with a run or a model, "
             "or another method without"
         )
-    check_choice("train.guard", config.train.guard, GUARDS)
     if config.train.guard != "log" and not config.train.evaluate_every:
         raise ValueError(
             f"train.guard is {config.train.guard}, expected log: train.evaluate_every "
@@ -110,6 +131,15 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             f"is {', '.join(config.data.mr_channels)}"
         )
     phantom = config.get("phantom", {})
+    if config.data.source == "phantom":
+        if not phantom:
+            raise ValueError(
+                "data.source is phantom, and the configuration has no field phantom: "
+                "start from --config=phantom"
+            )
+        check_lesions(phantom, paired=config.method == "supervised")
+    if simulates_pairs(config):
+        check_fields(config)
     if config.loss.simulated and not phantom.get("anatomies", 0):
         raise ValueError(
             f"loss.simulated is {config.loss.simulated}, and phantom.anatomies 0 or "

@@ -1,6 +1,6 @@
 import pytest
 
-from input_pipeline.preparation.prepare import SOURCES
+from input_pipeline.preparation.ranges import SOURCES
 from synthct_jax.configs import chaos, default, folder, phantom
 
 FILES = {"chaos": chaos, "folder": folder, "phantom": phantom}

@@ -26,6 +26,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
 )
 from synthct_jax.checkpoint.model_file import read_model
+from synthct_jax.configs import chaos
 from synthct_jax.evaluation import validation
 from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.runtime import watchdog
@@ -261,6 +262,12 @@ def test_validation_without_subjects_is_refused(tmp_path):
     ("field", "value", "message"),
     [
         ("data.size", 33, "data.size is 33, expected a multiple of 2"),
+        ("data.crop", 500, "data.crop is 500, expected 0 to 32, the size of the sl"),
+        ("data.ct_knots", ((-1000.0, -1.0),), "data.ct_knots is .* two or more pairs"),
+        ("data.source", "foo", "data.source is 'foo', expected one of: chaos, folder,"),
+        ("translate.views", 3, "translate.views is 3, expected one of: 1, 2, 4, 8"),
+        ("phantom.anatomies", 2, "phantom.scanner is 'reference', expected for simul"),
+        ("phantom.pairs", 1, "phantom.train_lesions is 'mr', expected '', 'both'"),
         ("model.blocks", 0, "model.blocks is 0, expected 1 or more"),
         ("train.decay_start", 1.5, "train.decay_start is 1.5"),
         ("loss.simulated", 1.0, "loss.simulated is 1.0, and phantom.anatomies 0"),
@@ -268,24 +275,32 @@ def test_validation_without_subjects_is_refused(tmp_path):
         ("loss.supervised_adversarial", 0.1, "0: method is cyclegan, only supervised"),
     ],
 )
-def test_impossible_sizes_are_refused_before_a_folder_is_made(
-    field, value, message, tmp_path
+def test_impossible_values_are_refused_before_anything_starts(
+    field, value, message, tmp_path, caplog
 ):
+    caplog.set_level("INFO")
     config = tiny_config()
     config.update_from_flattened_dict({field: value})
+    if field == "phantom.anatomies":
+        config.loss.simulated = 1.0
+    if field == "phantom.pairs":
+        config.phantom.train_lesions = "mr"
     with pytest.raises(ValueError, match=message):
         train.train(config, workdir=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run").exists() and not caplog.records
 
 
 def test_metric_of_which_more_is_better_cannot_choose_the_best_step(tmp_path):
-    tiny = tiny_run()
     with pytest.raises(ValueError, match="train.best_metric is 'psnr', expected.*mae"):
-        train.train(
-            tiny_config(best_metric="psnr"),
-            workdir=tmp_path / "run",
-            data_dir=tiny.data_dir,
-        )
+        train.train(tiny_config(best_metric="psnr"), workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_phantom_without_its_section_is_refused(tmp_path):
+    config = chaos.get_config("in")
+    config.data.source = "phantom"
+    with pytest.raises(ValueError, match="data.source is phantom, .* no field phantom"):
+        train.train(config, workdir=tmp_path / "run")
 
 
 ASKS_FOR_ONEDNN = """

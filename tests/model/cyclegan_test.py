@@ -222,5 +222,5 @@ def test_learning_rate_is_constant_and_then_falls_linearly_to_zero():
     ],
 )
 def test_unknown_value_is_refused_with_its_field(field, value):
-    with pytest.raises(ValueError, match=f"config.{field} is '{value}', expected"):
+    with pytest.raises(ValueError, match=f"^{field} is '{value}', expected"):
         CycleGan.from_config(config(**{field: value}))

@@ -78,5 +78,5 @@ def test_supervised_training_fits_a_pair():
 def test_unknown_method_is_refused():
     config = tiny_config()
     config.method = "pix2pix"
-    with pytest.raises(ValueError, match="config.method is 'pix2pix', expected one of"):
+    with pytest.raises(ValueError, match="^method is 'pix2pix', expected one of"):
         methods.from_config(config)
