@@ -125,7 +125,6 @@ def translate(
     versions = library_versions()
     masked = loaded.data["mask_outside_body"]
     outside_body = "set to air" if masked else "as translated"
-    logging.info("Compiling the network, or reading it from the cache")
     with files.new_folder(output) as folder:
         hu, spread = np.empty((2, *body.shape), np.float32)
         with CtSeries(

@@ -19,7 +19,8 @@ from typing import Any
 
 from absl import logging
 
-from input_pipeline.damage import describe_error, is_machine_fault
+from input_pipeline.damage import is_machine_fault
+from synthct_jax.checkpoint.damage import describe_damage
 from synthct_jax.configs.default import get_config
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -239,7 +240,7 @@ def damaged_on_error(item: Path) -> Iterator[None]:
         if out_of_memory or (is_machine_fault(error) and not missing):
             raise
         raise DamagedCheckpoint(
-            f"{item} cannot be read: {describe_error(error)}"
+            f"{item} cannot be read: {describe_damage(error)}"
         ) from error
 
 

@@ -22,7 +22,6 @@ from synthct_jax.evaluation.subjects import (
     translate_checked,
 )
 from synthct_jax.inference.loaded_model import LoadedModel
-from synthct_jax.inference.translator import Translator
 from synthct_jax.metrics import path_length
 
 CtMethod = Callable[[EvaluationSubject], np.ndarray | None]
@@ -56,12 +55,7 @@ def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
     Slices of other pixels than those of its training, or of a size that it cannot take,
     are resampled for `translate`; there is no `cycle` then.
     """
-    translator = Translator(
-        loaded.method,
-        loaded.data,
-        stored_channels=dataset.manifest.domains["mr"].channels,
-        view_count=loaded.views,
-    )
+    translator = loaded.translator_of(dataset.manifest.domains["mr"].channels)
     spacing_mm, multiple = loaded.data["spacing_mm"], loaded.method.size_multiple
     stored_mm, inverse = dataset.manifest.spacing_mm, loaded.inverse_params
     resampled = stored_mm != spacing_mm or dataset.manifest.size % multiple > 0

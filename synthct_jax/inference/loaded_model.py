@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
+    DamagedCheckpoint,
     choose_step,
     library_versions,
+    list_steps,
     read_metadata,
 )
 from synthct_jax.inference.translator import Translator
@@ -76,11 +78,16 @@ class LoadedModel:
 
         It keeps its compiled programs: one for each size of slices.
         """
+        return self.translator_of(self.data["mr_channels"])
+
+    def translator_of(self, stored_channels: Sequence[str]) -> Translator:
+        """Return what applies the generator to slices that have these channels."""
         return Translator(
             self.method,
             self.data,
-            stored_channels=self.data["mr_channels"],
+            stored_channels=stored_channels,
             view_count=self.views,
+            announces=True,
         )
 
     @property
@@ -114,10 +121,17 @@ def load_model(
     with Checkpoints.of_run(workdir) as checkpoints:
         step = choose_step(workdir, step)
         metadata = read_metadata(workdir, step)
-        params = checkpoints.restore_generator(step)
-        inverse_params = (
-            checkpoints.restore_inverse_generator(step) if inverse else None
-        )
+        try:
+            params = checkpoints.restore_generator(step)
+            inverse_params = (
+                checkpoints.restore_inverse_generator(step) if inverse else None
+            )
+        except DamagedCheckpoint as error:
+            steps = [str(other) for other in list_steps(workdir) if other != step]
+            choice = f"--step: {', '.join(steps)}" if steps else "there is none"
+            raise DamagedCheckpoint(
+                f"{error}; take another checkpoint of the run ({choice})"
+            ) from error
     logging.info("Checkpoint of step %d in %s", step, workdir)
     return LoadedModel(
         source=f"{workdir}, step {step}",

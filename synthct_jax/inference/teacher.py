@@ -20,7 +20,6 @@ from synthct_jax.inference.loaded_model import (
     load_model,
     load_model_file,
 )
-from synthct_jax.inference.translator import Translator
 from synthct_jax.inference.views import VIEWS
 
 TEACHER_CT = (
@@ -72,12 +71,7 @@ def write_targets(teacher: LoadedModel, dataset: Dataset, workdir: Path) -> None
     """
     manifest = dataset.manifest
     mr = manifest.domains["mr"]
-    translator = Translator(
-        teacher.method,
-        teacher.data,
-        stored_channels=mr.channels,
-        view_count=teacher.views,
-    )
+    translator = teacher.translator_of(mr.channels)
     subjects = mr.of_split("train")
     shape = (sum(s.slices for s in subjects), manifest.size, manifest.size, 1)
     countdown = Countdown(len(subjects), "volumes")

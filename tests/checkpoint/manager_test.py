@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 import shutil
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from saved_states import exchange, make_metadata, make_state
 
+from synthct_jax.checkpoint.damage import describe_damage
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
 from synthct_jax.checkpoint.metadata import (
     DamagedCheckpoint,
@@ -15,6 +17,7 @@ from synthct_jax.checkpoint.metadata import (
     list_steps,
     read_metadata,
 )
+from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.model.train_state import state_sharding
 from synthct_jax.parallel import sharding
 
@@ -174,6 +177,32 @@ def test_truncated_file_is_named(tmp_path, item):
     with pytest.raises(DamagedCheckpoint, match=f"checkpoints/4/{item}"):
         with Checkpoints.of_run(tmp_path) as checkpoints:
             checkpoints.restore_generator(4)
+
+
+def test_truncated_arrays_are_named_in_a_plain_line(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 4):
+            checkpoints.save(make_state(step), make_metadata())
+    generator = tmp_path / "checkpoints" / "4" / "generator"
+    for path in (generator / "d").iterdir():
+        os.truncate(path, path.stat().st_size // 2)
+    message = (
+        rf"{generator} cannot be read: {generator}/d/\w+ is damaged or missing; take "
+        r"another checkpoint of the run \(--step: 2\)"
+    )
+    with pytest.raises(DamagedCheckpoint, match=f"^{message}$"):
+        load_model(tmp_path, 4)
+
+
+def test_array_is_named_where_tensorstore_names_no_file():
+    error = Exception("Encountered error. See full TensorStore details: {\n  'base'")
+    error.__cause__ = ValueError(
+        'OUT_OF_RANGE: Error reading "stem.kernel/0.0.0.0" in OCDBT database at local '
+        'file "/RUN/checkpoints/4/generator/": Requested byte range [0, 17048) is not '
+        "valid for value of size 8644"
+    )
+    text = "a file of its array stem.kernel is damaged or missing"
+    assert describe_damage(error) == text
 
 
 def test_state_that_is_not_finite_is_not_saved(tmp_path):

@@ -31,3 +31,18 @@ def test_slices_are_resampled_to_the_networks_pixels_and_back(spacing_mm, monkey
     _, warnings = ct_methods.by_name(model, dataset)
     resampled = [text for text in warnings if "were resampled" in text]
     assert len(resampled) == (model.cycle is None) == (spacing_mm != 12.0)
+
+
+def test_compilation_is_announced_once_for_a_size_of_slices(caplog):
+    loaded = load_model(tiny_run().workdir, STEPS, inverse=True)
+    dataset = Dataset.open(tiny_run().data_dir)
+    model = ct_methods.model_of_generator(loaded, dataset)
+    volume = next(dataset.subjects("mr", "test"))
+    with caplog.at_level("INFO", logger="absl"):
+        model.cycle(model.translate(volume.stored))
+        assert caplog.messages == [
+            "Compiling the network, or reading it from the cache"
+        ]
+        larger = np.pad(volume.stored, ((0, 0), (0, 2), (0, 2), (0, 0)))
+        model.translate(larger)
+    assert len(caplog.messages) == 2

@@ -439,8 +439,9 @@ def test_checkpoint_gets_fields_that_were_added_later_and_no_others(monkeypatch)
 
 
 def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
-    scan, tmp_path, monkeypatch
+    scan, tmp_path, monkeypatch, caplog
 ):
+    caplog.set_level("INFO", logger="absl")
     made = []
 
     def make(*arguments, **options):
@@ -460,6 +461,7 @@ def test_patients_of_a_folder_are_translated_and_one_failure_stops_nobody(
     done, failures = translate.translate_all(patients, output, workdir=workdir)
     assert done == ["anna", "berta", "clara"] and "not a usable zip" in failures["cut"]
     assert len(made) == 1  # compiled for berta, and used for clara
+    assert sum(message.startswith("Compiling the") for message in caplog.messages) == 1
     assert sorted(path.name for path in output.iterdir()) == done
     assert (output / "anna" / "report.json").read_text() == "{}"
     report = json.loads((output / "berta" / "report.json").read_text())
