@@ -156,7 +156,8 @@ def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
         example = f", such as {os.path.basename(left_out[0])}" if left_out else ""
         raise UnusableScan(
             f"{folder}: no DICOM images ({len(left_out)} other files{example}), "
-            f"expected {modality} images"
+            f"expected {modality} images: a DICOM folder or zip archive, NIfTI, "
+            "MetaImage or NRRD"
         )
     modalities = collections.Counter(f.text("Modality") or "none" for f in frames)
     del modalities[modality]

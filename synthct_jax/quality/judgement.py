@@ -67,7 +67,7 @@ class Finding:
         low, high = map(_round, limits)
         text = f"{text}, expected {low} to {high}{unit}"
         question = _QUESTIONS.get(self.name.split(".")[-1])
-        return f"{text}: {question}" if question else text
+        return f"{text} ({question})" if question else text
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of quality.json."""

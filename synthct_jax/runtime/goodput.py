@@ -108,7 +108,10 @@ class Goodput:
         if self._path is None or self._steps is None:  # it never had a state
             return
         self.write(**self._steps)
-        logging.info("Wall time %s", format_shares(summarise(read_rows(self._path))))
+        rows = read_rows(self._path)
+        several = len({row["process"] for row in rows}) > 1
+        shares = format_shares(summarise(rows))
+        logging.info("Wall time%s %s", " of all starts" if several else "", shares)
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

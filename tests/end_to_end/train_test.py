@@ -278,7 +278,7 @@ def test_validation_without_subjects_is_refused(tmp_path):
 def test_impossible_values_are_refused_before_anything_starts(
     field, value, message, tmp_path, caplog
 ):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     config = tiny_config()
     config.update_from_flattened_dict({field: value})
     if field == "phantom.anatomies":

@@ -485,7 +485,10 @@ def test_ct_without_hounsfield_units_is_refused(tmp_path, defect):
 
 def test_folder_without_images_and_bad_arguments_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UnusableScan, match="no DICOM images .1 other files, such as"):
+    message = (
+        "no DICOM images .1 other files, such as notes.txt.*zip.*NIfTI, .* or NRRD"
+    )
+    with pytest.raises(UnusableScan, match=message):
         read_dicom(tmp_path, modality="MR")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_dicom(tmp_path / "nowhere", modality="MR")

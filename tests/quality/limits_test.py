@@ -171,7 +171,7 @@ def test_refusal_names_feature_value_and_limit(limits):
     table = {"cancelled": TABLE["noise"]}
     far = read_limits({"limits": {"cancelled": {"warn": [2, 3], "refuse": [1, 4]}}})
     text = judgement.refusal(judgement.judge({"cancelled": -9.0}, table, far), "tiny")
-    assert "is -9 %, expected 1 to 4 %: have the phases been exchanged?" in text
+    assert "expected 1 to 4 % (have the phases been exchanged?). --force writes" in text
 
 
 def test_error_is_predicted_where_a_feature_tells_it():

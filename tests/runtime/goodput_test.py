@@ -1,6 +1,7 @@
 """Buckets of wall time add up, and work that was lost is counted as lost."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -82,6 +83,17 @@ def test_steps_before_a_roll_back_are_lost_work():
     )
     assert total["lost_work"] == 5.0
     assert (total["step"], total["restore"]) == (20.0, 2.0)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_wall_time_of_several_starts_says_so(tmp_path, caplog, earlier):
+    caplog.set_level("INFO", logger="absl")
+    if earlier:
+        (tmp_path / goodput.FILE).write_text(json.dumps(row("a", 0, 1)) + "\n")
+    with Goodput(tmp_path) as clock:
+        clock.write(resumed=0, step=1)
+    starts = "of all starts " if earlier else ""
+    assert re.match(rf"Wall time {starts}\d+ s: start", caplog.messages[-1])
 
 
 def test_torn_line_of_a_killed_process_is_removed(tmp_path):
