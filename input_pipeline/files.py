@@ -173,11 +173,19 @@ def _folder_beside(target: Path) -> Iterator[Path]:
     _unfinished.add(partial)
     try:
         with _errors_that_name(target, unfinished=partial):
-            folder.mkdir(parents=True)
+            _make_folder(folder)
             yield folder
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         _unfinished.discard(partial)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except FileNotFoundError as error:  # of a system such as /proc
+        error.strerror = "no folder can be made there"
+        raise
 
 
 @contextlib.contextmanager

@@ -343,19 +343,24 @@ def check(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         close = difflib.get_close_matches(argv[1], MODES, cutoff=0.7)
         hint = f"did you mean {close[0]}?" if close else "expected --NAME=VALUE"
+        if Path(argv[1]).exists():
+            mode = MODE.value if flags.FLAGS["mode"].present else "translate"
+            hint = f"expected --NAME=VALUE, as in {MODES[mode].example}"
         raise ValueError(f"{argv[1]!r} is neither a mode nor a flag, {hint}")
     called, needs, reads = MODE.value, MODES[MODE.value].needs, flags_of(MODE.value)
     if MODEL.value is not None and MODE.value in WITH_MODEL:
         called = f"{called} with --model"
         needs, excluded = WITH_MODEL[MODE.value]
         reads = [name for name in reads if name not in excluded]
-    for name in sorted(HELP.keys() - set(COMMON)):
-        present = flags.FLAGS[name].present
-        if name in needs and not present:
-            raise ValueError(f"{called} needs --{name}")
-        if present and name not in reads:
-            names = ", ".join(f"--{n}" for n in reads)
-            raise ValueError(f"{called} does not read --{name}; it reads {names}")
+    names = sorted(HELP.keys() - set(COMMON))
+    present = {name for name in names if flags.FLAGS[name].present}
+    if unread := [name for name in names if name in present - set(reads)]:
+        raise ValueError(
+            f"{called} does not read {_written(unread)}; it reads {_written(reads)}"
+            f"{_readers(unread)}"
+        )
+    if lacking := [name for name in names if name in set(needs) - present]:
+        raise ValueError(f"{called} needs {_written(lacking)}")
     if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
         raise ValueError("translate needs --input or --patients, one of them")
     if SEND.value is not None and PATIENTS.value is not None:
@@ -371,6 +376,19 @@ def check(argv: Sequence[str]) -> None:
         raise ValueError("evaluate reads --poll_seconds with --watch alone")
     if not TUNE.value and environment.is_tuning_allowed():
         raise ValueError("--notune is read before a --flagfile: give it as an argument")
+
+
+def _written(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
+
+
+def _readers(names: Sequence[str]) -> str:
+    """Return which other modes read all of these flags, to append to a sentence."""
+    modes = [mode for mode in MODES if set(names) <= set(flags_of(mode))]
+    if not modes or MODE.value in modes:
+        return ""
+    purpose = f" ({MODES[modes[0]].summary})" if len(modes) == 1 else ""
+    return f"; read by {', '.join(modes)}{purpose}"
 
 
 def path(flag: flags.FlagHolder) -> Path | None:

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
                 traceback.print_exc()
                 signals.abort(1)
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {messages.describe(error)}", file=sys.stderr)
         status = 1 if isinstance(error, FloatingPointError) else USAGE_ERROR
     if status not in (0, signals.RESUMABLE) and processes.is_distributed():
         signals.abort(status)

@@ -71,8 +71,34 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
             "does not read --config; it reads --workdir",
         ),
         (["--workdir=RUN", CONFIG, "--output=x"], "does not read --output"),
+        (
+            ["--mode=evaluate", "--input=a", "--truth=b"],
+            "evaluate does not read --input, --truth; it reads --workdir, ",
+        ),
+        (
+            ["--mode=evaluate", "--input=a", "--truth=b"],
+            "; read by score (measure a synthetic CT of any program against the ref",
+        ),
+        (
+            ["--mode=evaluate", "--workdir=RUN", "--input=a"],
+            "; read by translate, send, score, organs\n",
+        ),
         (["stray"], "'stray' is neither a mode nor a flag, expected --NAME=VALUE"),
         (["trian"], "'trian' is neither a mode nor a flag, did you mean train?"),
+        (
+            ["--mode=translate", "configs", "OUT"],
+            "'configs' is neither a mode nor a flag, expected --NAME=VALUE, as in "
+            "synthct translate --input=MR_FOLDER --output=OUT\n",
+        ),
+        (["configs"], "as in synthct translate --input=MR_FOLDER --output=OUT\n"),
+        (
+            ["--mode=translate", "--patients=NOWHERE", "--output=OUT"],
+            "error: --patients: NOWHERE: No such file or directory\n",
+        ),
+        (
+            [CONFIG, "--mode=prepare", "--data_dir=/proc/foo"],
+            "error: --data_dir: /proc/foo: no folder can be made there\n",
+        ),
         (["--workdir=RUN", "train"], "the mode comes first: synthct train"),
         (["--mode=translate", "--output=b"], "needs --input or --patients, one of"),
         (
