@@ -44,8 +44,8 @@ SERIES = flags.DEFINE_list(
     describe(
         "series",
         translate="which DICOM series of a whole examination to read, where the "
-        "program cannot tell: the SeriesNumber, the SeriesInstanceUID or a text in the "
-        "SeriesDescription of one; comma-separated, if the channels are in several.",
+        "program cannot tell: SeriesNumber, SeriesInstanceUID or a text in the "
+        "SeriesDescription; comma-separated, if the channels are in several.",
     ),
 )
 PATIENTS = flags.DEFINE_string(
@@ -65,17 +65,14 @@ CONFIG = config_flags.DEFINE_config_file(
         prepare__train__plan__benchmark="a configuration that ships, or a file, with "
         "or without a variant: folder:in_out, my.py. Any field can be overridden: "
         "--config.model.width=8.",
-        sweep="a configuration that ships, or a file, without a variant. Any field can "
-        "be overridden: --config.model.width=8.",
+        sweep="as for train, without a variant.",
     ),
 )
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 RAW_DIR = flags.DEFINE_string(
     "raw_dir",
     None,
-    describe(
-        "raw_dir", prepare__sweep="the scans, in the layout of the configuration."
-    ),
+    describe("raw_dir", prepare__sweep="the scans, in the configuration's layout."),
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -119,9 +116,8 @@ MODEL = flags.DEFINE_string(
         calibrate="a model file, FILE.safetensors, or the name of a model that ships.",
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
-        export="in place of --workdir, a model file, FILE.safetensors, or the name of "
-        "a model that ships, to write as ONNX. Needs pip install "
-        "'synthct_jax[onnx]'.",
+        export="in place of --workdir, a model to write as ONNX, as for translate. "
+        "Needs pip install 'synthct_jax[onnx]'.",
         translate="a model file, FILE.safetensors, or the name of a model that ships. "
         "Without it and without --workdir, the shipped model that fits the channels of "
         "the input is taken, for CT without contrast medium.",
@@ -132,8 +128,8 @@ CARD = flags.DEFINE_string(
     None,
     describe(
         "card",
-        export="a JSON file with what the card is to state and the checkpoint does not "
-        "know: trained_on, command, contrast_medium, licence, numbers.",
+        export="a JSON file with what the checkpoint does not know: trained_on, "
+        "command, contrast_medium, licence, numbers.",
     ),
 )
 TRUTH = flags.DEFINE_string(
@@ -200,8 +196,8 @@ FORCE = flags.DEFINE_boolean(
     False,
     describe(
         "force",
-        translate="translate also an MR that is refused as unlike those that the model "
-        "knows. CT series and sheet say so.",
+        translate="translate also an MR that the model's limits refuse; CT series and "
+        "sheet say so.",
     ),
 )
 STRUCTURES = flags.DEFINE_boolean(
@@ -239,8 +235,7 @@ WATCH = flags.DEFINE_boolean(
     describe(
         "watch",
         evaluate="every checkpoint of a training, as soon as it is saved, until the "
-        "last; may run on another machine. WORKDIR/evaluation/curve.html shows the "
-        "steps.",
+        "last; may run on another machine. WORKDIR/evaluation/curve.html shows them.",
     ),
 )
 POLL_SECONDS = flags.DEFINE_float(
