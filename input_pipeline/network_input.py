@@ -35,14 +35,24 @@ class NetworkInput:
     mr: SubjectVolume
 
     def to_grid(self, image: np.ndarray, fill: float) -> np.ndarray:
-        """Resample an image of the scan's pixels, (slices, rows, columns)."""
+        """Resample an image from the scan's pixels to the network's, linearly.
+
+        Args:
+            image: (slices, rows, columns).
+            fill: value outside the image.
+        """
         volume = dataclasses.replace(
             self.axial, voxels=image[..., None], modality="CT", channels=("hu",)
         )
         return resample_to_grid(volume, self.grid, fill=fill)[..., 0]
 
     def from_grid(self, images: np.ndarray, fill: float) -> np.ndarray:
-        """Resample images of the network's pixels, (n, rows, columns)."""
+        """Resample images from the network's pixels to the scan's, linearly.
+
+        Args:
+            images: (n, rows, columns).
+            fill: value outside the images.
+        """
         images = resample_from_grid(images[..., None], self.grid, self.axial, fill=fill)
         return images[..., 0]
 

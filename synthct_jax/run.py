@@ -325,10 +325,10 @@ class Run(contextlib.ExitStack):
             )
 
     def finish(self, step: int, due: Due) -> bool:
-        """Go on to the next step; return True if the run stops here by a signal.
+        """End a step; return whether a signal stops the run here.
 
         Raises:
-            StoppedByGuard: a detector fired, and the run stops here; it is saved.
+            StoppedByGuard: a detector fired. The run has been saved, and stops here.
         """
         self._watchdog.alive()
         self.goodput.write(resumed=self.start, step=step)

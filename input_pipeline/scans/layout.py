@@ -76,7 +76,7 @@ def _find_folders(raw_dir: Path) -> list[ScanPath]:
 
 
 def _number(prefix: str, folders: list[Path]) -> dict[str, str]:
-    """Return a numbered name for each name of a folder."""
+    """Return names such as subject_001 by the names of folders, in their order."""
     names = sorted({folder.name for folder in folders}, key=_by_number)
     return {name: f"{prefix}_{place + 1:03d}" for place, name in enumerate(names)}
 

@@ -322,12 +322,13 @@ def check_resumable(
 
 
 def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration from JSON with lists as tuples and every field.
+    """Return a configuration that was read from JSON, with tuples for lists.
 
-    A field of `_ADDED` that its section lacks gets the value of before it was added.
+    An older one lacks fields that were added later, those of `_ADDED`. They get the
+    value that keeps the behaviour of that time.
 
     Raises:
-        ValueError: another field is missing; names it.
+        ValueError: any other field is missing; names it.
     """
     config = lists_to_tuples(dict(config))
     for name, value in _ADDED.items():

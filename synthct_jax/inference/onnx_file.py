@@ -106,7 +106,11 @@ def to_onnx(model: ModelFile) -> ModelProto:
 
 
 def _properties(model: ModelFile, multiple: int) -> dict[str, str]:
-    """Return what a caller needs; `data` is JSON, the rest is text."""
+    """Return the metadata of the ONNX file, text by name.
+
+    They say how MR has to be scaled and cut, and what the model is for. `data` holds
+    fields of `config.data` as JSON.
+    """
     data = {name: model.config["data"][name] for name in _DATA}
     scale = f"percentile {data['mr_percentile']:g} of its values in the body"
     if {"in_phase", "out_of_phase"} <= set(data["mr_channels"]):
@@ -122,10 +126,13 @@ def _properties(model: ModelFile, multiple: int) -> dict[str, str]:
 
 
 class _Graph:
-    """Nodes and constants of a graph; images are named, (n, c, rows, columns).
+    """Nodes and constants of an ONNX graph while it is built.
+
+    Methods take images by their name in the graph and return the name of the result.
+    Images have the shape (n, channels, rows, columns).
 
     Attributes:
-        weights: arrays of the network by name; each is taken out as a layer uses it.
+        weights: arrays of the network by name, without those that a layer has used.
     """
 
     def __init__(self, weights: dict[str, np.ndarray]):
@@ -230,7 +237,10 @@ def _to_unit(graph: _Graph, share: str, exponent: float) -> str:
 
 
 def _to_hu(graph: _Graph, unit: str, knots: Sequence[tuple[float, float]]) -> str:
-    """Add `intensity.unit_to_hu`, the sum over the pieces between its knots."""
+    """Add the nodes of `intensity.unit_to_hu`, and return the name of the HU.
+
+    The map is piecewise linear: a sum with a term for each piece between two knots.
+    """
     hus, values = check_knots(knots)
     hu = graph.constant(hus[0])
     for low, high, step in zip(values[:-1], values[1:], np.diff(hus), strict=True):

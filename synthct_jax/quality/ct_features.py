@@ -130,10 +130,10 @@ def _spine_share(
 def path_lengths(
     hu: np.ndarray, body: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> dict:
-    """Return water-equivalent over geometric length, from four sides to the middle.
+    """Return the ratio of water-equivalent to geometric path length, by side.
 
-    Each is of a bundle of rays of 40 mm in all slices, from the skin to the middle of
-    the body.
+    Each is of a bundle of parallel rays, 40 mm wide, from the skin to the middle of
+    the body, over all slices together.
     """
     power = np.where(body, np.asarray(relative_stopping_power(hu)), 0)
     row, column = (int(np.median(np.nonzero(body)[axis])) for axis in (1, 2))

@@ -147,15 +147,15 @@ def features_of(channels: Sequence[str]) -> dict[str, Feature]:
 
 
 def measure_input(mr: SubjectVolume, channels: Sequence[str]) -> dict[str, float]:
-    """Return the features of the MR.
+    """Return the features of the MR, scalars by name.
 
     Args:
         mr: the slices that the network gets.
-        channels: names of all channels in it.
+        channels: names of all channels in `mr`.
 
     Returns:
-        The value of each feature that these channels have, in the units of
-        `features_of`; NaN where it is undefined.
+        The features of these channels, in the units of `features_of`; NaN for one
+        that cannot be measured.
     """
     shares = mr.stored * np.float32(1 / MR_ONE)
     rim = mr_features.rim_of(mr.outline, mr.spacing_mm)

@@ -115,10 +115,10 @@ class Goodput:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds in each bucket, summed over the rows of all processes.
+    """Return the seconds of each of `BUCKETS`, summed over all starts of a run.
 
-    Time that led to steps which were repeated later is lost work, including their
-    input, evaluations and saves.
+    Time spent on steps that were repeated later is lost work, with the input,
+    evaluations and saves of those steps.
     """
     total = dict.fromkeys(BUCKETS, 0.0)
     kept = math.inf  # the step from which the run went on
