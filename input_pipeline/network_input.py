@@ -35,7 +35,7 @@ class NetworkInput:
     mr: SubjectVolume
 
     def to_grid(self, image: np.ndarray, fill: float) -> np.ndarray:
-        """Resample an image from the scan's pixels to the network's, linearly.
+        """Resample an image from the scan's pixels to the network's.
 
         Args:
             image: (slices, rows, columns).
@@ -47,7 +47,7 @@ class NetworkInput:
         return resample_to_grid(volume, self.grid, fill=fill)[..., 0]
 
     def from_grid(self, images: np.ndarray, fill: float) -> np.ndarray:
-        """Resample images from the network's pixels to the scan's, linearly.
+        """Resample images from the network's pixels to the scan's.
 
         Args:
             images: (n, rows, columns).
