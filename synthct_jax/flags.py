@@ -351,11 +351,11 @@ def check(argv: Sequence[str]) -> None:
     present = {name for name in names if flags.FLAGS[name].present}
     if unread := [name for name in names if name in present - set(reads)]:
         raise ValueError(
-            f"{called} does not read {_written(unread)}; it reads {_written(reads)}"
-            f"{_readers(unread)}"
+            f"{called} does not read {_join_flags(unread)}; it reads "
+            f"{_join_flags(reads)}{_modes_that_read(unread)}"
         )
     if lacking := [name for name in names if name in set(needs) - present]:
-        raise ValueError(f"{called} needs {_written(lacking)}")
+        raise ValueError(f"{called} needs {_join_flags(lacking)}")
     if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
         raise ValueError("translate needs --input or --patients, one of them")
     if SEND.value is not None and PATIENTS.value is not None:
@@ -373,11 +373,11 @@ def check(argv: Sequence[str]) -> None:
         raise ValueError("--notune is read before a --flagfile: give it as an argument")
 
 
-def _written(names: Sequence[str]) -> str:
+def _join_flags(names: Sequence[str]) -> str:
     return ", ".join(f"--{name}" for name in names)
 
 
-def _readers(names: Sequence[str]) -> str:
+def _modes_that_read(names: Sequence[str]) -> str:
     """Return which other modes read all of these flags, to append to a sentence."""
     modes = [mode for mode in MODES if set(names) <= set(flags_of(mode))]
     if not modes or MODE.value in modes:

@@ -28,7 +28,7 @@ from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
 from input_pipeline.scans.read_scan import channels_in_name, find_channels, read_scan
-from input_pipeline.scans.structure_writer import write_structures
+from input_pipeline.scans.structure_writer import STRUCTURES, write_structures
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import library_versions
@@ -155,7 +155,7 @@ def translate(
         if structures:
             known_spread = spread if loaded.has_spread else None
             regions = find_regions(body, known_spread, axial.spacing_mm)
-            write_structures(folder / "structures.dcm", ct_series, regions)
+            write_structures(folder / STRUCTURES, ct_series, regions)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
         quality.add_output(
             network_input.to_grid(hu, AIR_HU),
@@ -250,7 +250,7 @@ def translate_all(
     for name, path in scans.items():
         try:
             if name in finished:
-                _check_finished(output / name, pseudonymise)
+                _check_finished(output / name, pseudonymise, structures)
             else:
                 translate(
                     str(path),
@@ -272,13 +272,18 @@ def translate_all(
     return done, failures
 
 
-def _check_finished(folder: Path, pseudonymise: bool) -> None:
-    """Raise ValueError if a finished translation names a patient who must not be."""
+def _check_finished(folder: Path, pseudonymise: bool, structures: bool) -> None:
+    """Raise ValueError unless a finished translation is what would be written now."""
     report = json.loads((folder / "report.json").read_text())
     if pseudonymise and not report.get("pseudonymised"):
         raise ValueError(
             f"{folder} holds a translation that is not pseudonymised: remove it, or "
             "name another --output"
+        )
+    if structures and not (folder / STRUCTURES).exists():
+        raise ValueError(
+            f"{folder} holds a translation without {STRUCTURES}: remove it, or name "
+            "another --output"
         )
 
 

@@ -205,7 +205,8 @@ def _write_folders(path: Path, scans: Sequence[layout.ScanPath]) -> None:
     """Write which folder each numbered subject was read from, if any is numbered."""
     folders = sorted({(scan.name, scan.folder) for scan in scans if scan.folder})
     if folders:
-        with path.open("w", newline="", encoding="utf-8") as stream:
+        # A name that is not UTF-8 keeps its bytes.
+        with path.open("w", newline="", errors="surrogateescape") as stream:
             csv.writer(stream).writerows([("subject", "folder"), *folders])
 
 

@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from input_pipeline.scans.quiet import quiet
+from input_pipeline.scans.structure_writer import STRUCTURES
 
 CALLING_AE_TITLE = "SYNTHCT"
 UNSENT = 69  # exit status: not all instances were accepted (EX_UNAVAILABLE)
@@ -77,7 +78,7 @@ def find_series(folder: Path) -> list[Path]:
             f"{folder}: no CT series to send, expected an output of translate, or a "
             "folder of .dcm files"
         )
-    structures = folder / "structures.dcm"
+    structures = folder / STRUCTURES
     return paths + [structures] * (series != folder and structures.exists())
 
 
@@ -107,8 +108,9 @@ def _c_store(
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS
     entity.connection_timeout = _SECONDS
     syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-    for storage in (CTImageStorage, RTStructureSetStorage):
-        entity.add_requested_context(storage, syntaxes)
+    entity.add_requested_context(CTImageStorage, syntaxes)
+    # In the explicit syntax ContourData ends at 64 kB.
+    entity.add_requested_context(RTStructureSetStorage, ImplicitVRLittleEndian)
     title = urllib.parse.unquote(url.username)
     association = entity.associate(url.hostname, url.port, ae_title=title)
     lost = "the connection was lost"

@@ -21,6 +21,9 @@ from input_pipeline.files import write_file
 from input_pipeline.scans.dicom_writer import OF_PATIENT_AND_STUDY, CtSeries
 from input_pipeline.scans.quiet import quiet
 
+STRUCTURES = "structures.dcm"
+"""Name of the file in an output of translate."""
+
 # Detached Study Management: retired, but RTReferencedStudySequence needs a class.
 _STUDY = "1.2.840.10008.3.1.2.3.1"
 
@@ -48,7 +51,7 @@ def write_structures(path: Path, series: CtSeries, regions: Sequence[Region]) ->
     """Write regions as one file.
 
     Args:
-        path: of the new file.
+        path: the file to write.
         series: the CT series, which is written already.
 
     Raises:
@@ -68,7 +71,7 @@ def write_structures(path: Path, series: CtSeries, regions: Sequence[Region]) ->
 # --- polygons -------------------------------------------------------------------------
 
 
-def outlines(mask: np.ndarray) -> list[np.ndarray]:
+def trace_outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Return a polygon for each connected part of a mask.
 
     Its lines run half-way between the centres of pixels inside and outside. A hole is
@@ -215,7 +218,7 @@ def _add_region(
             ContourData=_to_decimals(polygon, image),
         )
         for plane, image in zip(planes, images, strict=True)
-        for polygon in outlines(plane)
+        for polygon in trace_outlines(plane)
     ]
     drawing = _item(ReferencedROINumber=number, ROIDisplayColor=list(region.colour))
     if contours:  # an empty sequence is not allowed

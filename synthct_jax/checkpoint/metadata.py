@@ -307,7 +307,7 @@ def check_resumable(
     for domain in ("mr", "ct"):
         before, now = (
             [
-                (subject["name"], subject["slices"])
+                (subject["slices"], _identity(subject))
                 for subject in metadata.prepared["domains"][domain]["subjects"]
                 if subject["split"] == "train"
             ]
@@ -316,9 +316,16 @@ def check_resumable(
         if before != now:
             raise ValueError(
                 f"{workdir} was trained on {saved.data_dir} with {len(before)} "
-                f"{domain} subjects and {sum(n for _, n in before)} slices; "
-                f"{current.data_dir} has {len(now)} and {sum(n for _, n in now)}"
+                f"{domain} subjects and {sum(n for n, _ in before)} slices; "
+                f"{current.data_dir} has {len(now)} and {sum(n for n, _ in now)}, "
+                "or others"
             )
+
+
+def _identity(subject: Mapping[str, Any]) -> list[str]:
+    """Return name, scale and place of a subject, which may have a number as name."""
+    values = (*subject["scale"], *itertools.chain(*subject["affine"]))
+    return [subject["name"], *(f"{value:.3g}" for value in values)]
 
 
 def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class _Watcher:
 
     def pending(self) -> list[int]:
         """Return the steps to evaluate: new ones first, the earliest goes first."""
-        done = {row.step for row in self._rows() if not self._is_outdated(row)}
+        done = self._done()
         steps = list_steps(self._workdir)
         for step in self.attempts.keys() - set(steps):
             del self.attempts[step]  # it may be trained again
@@ -126,6 +126,10 @@ class _Watcher:
             if step not in done and self.attempts[step] < _ATTEMPTS
         ]
         return sorted(pending, key=lambda step: (self.attempts[step], step))
+
+    def _done(self) -> set[int]:
+        """Return the evaluated steps, without those that were trained again since."""
+        return {row.step for row in self._rows() if not self._is_outdated(row)}
 
     def _is_outdated(self, row: curve.Row) -> bool:
         """Return whether a roll-back has trained the step again since."""
@@ -157,13 +161,16 @@ class _Watcher:
         except (OSError, ValueError) as error:
             self._handle(step, error)
             return
-        del self.attempts[step]
+        if step in self._done():
+            del self.attempts[step]  # it may be trained again
+        else:
+            self.attempts[step] = _ATTEMPTS
         self.write_curve()
         self._print_step(step)
 
     def _handle(self, step: int, error: Exception) -> None:
         """Skip or postpone a checkpoint, or raise what would happen with any other."""
-        done = {row.step for row in self._rows()}
+        done = self._done()
         is_damaged = isinstance(error, DamagedCheckpoint)
         self.attempts[step] += 1
         if step not in list_steps(self._workdir):

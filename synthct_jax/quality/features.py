@@ -16,12 +16,12 @@ from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
 
-# How healthy people spread: evenly, evenly without negative values, by factors, as
-# shares of 100 %, as correlations. EXCESS spreads by factors, and only too much of it
-# is a fault; RARE is a share that next to none of them have; CHOSEN is what somebody
-# chose, without a usual value.
-LINEAR, AMOUNT, LOG, SHARE, CORRELATION, EXCESS, RARE, CHOSEN = (
-    "linear", "amount", "log", "share", "correlation", "excess", "rare", "chosen",
+# How healthy people spread: evenly, by factors, as shares of 100 %; correlations
+# spread evenly from -1 to 1. Only too much is a fault of EXCESS, which spreads by
+# factors, and of AMOUNT, evenly. RARE is a share that next to none of them have; CHOSEN
+# is what somebody chose, without a usual value.
+LINEAR, LOG, SHARE, CORRELATION, EXCESS, AMOUNT, RARE, CHOSEN = (
+    "linear", "log", "share", "correlation", "excess", "amount", "rare", "chosen",
 )  # fmt: skip
 
 
@@ -32,16 +32,16 @@ class Feature:
     Attributes:
         meaning: what it measures, in words for a table.
         unit: empty for a ratio.
-        spread: LINEAR, AMOUNT, LOG, SHARE, CORRELATION, EXCESS, RARE or CHOSEN.
+        spread: LINEAR, LOG, SHARE, CORRELATION, EXCESS, AMOUNT, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
-        most: a greater value is a fault, however many people have it.
+        largest_usual: a greater value is a fault, however many people have it.
     """
 
     meaning: str
     unit: str
     spread: str
     stage: str
-    most: float = math.inf
+    largest_usual: float = math.inf
 
 
 _PERCENT, _SCALE = "%", "% of scale"
@@ -55,7 +55,7 @@ _OF_CHANNEL = {
     "noise": ("noise of {}", _SCALE, EXCESS),
     "bias": ("uneven brightness of {}, standard deviation", _PERCENT, AMOUNT),
     "slice_jump": ("greatest change of {} between slices, over the next", "", EXCESS),
-    "slice_repeat": ("least change of {} between slices, over the next", "", AMOUNT),
+    "slice_repeat": ("least change of {} between slices, over the next", "", LINEAR),
 }
 _OF_INPUT = {
     "slices": ("number of slices", "", CHOSEN),
@@ -75,7 +75,7 @@ _OF_INPUT = {
     "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
 }
 # Sides of a whole abdomen are straight, within two pixels, for less.
-_MOST = {"flat_edge_mm": 120.0}
+_LARGEST_USUAL = {"flat_edge_mm": 120.0}
 _OF_OUTPUT = {
     "fat_peak_hu": ("peak of fat", "HU", LINEAR),
     "soft_peak_hu": ("peak of soft tissue", "HU", LINEAR),
@@ -93,7 +93,7 @@ _OF_OUTPUT = {
         "",
         EXCESS,
     ),
-    "ct_slice_repeat": ("least change of HU between slices, over the next", "", AMOUNT),
+    "ct_slice_repeat": ("least change of HU between slices, over the next", "", LINEAR),
     "slice_step_hu": ("greatest step of soft tissue in a slice", "HU", EXCESS),
     "path_anterior": ("water-equivalent path from anterior, per mm", "", LOG),
     "path_posterior": ("water-equivalent path from posterior, per mm", "", LOG),
@@ -141,7 +141,7 @@ def features_of(channels: Sequence[str]) -> dict[str, Feature]:
                 unit=unit,
                 spread=spread,
                 stage=stage,
-                most=_MOST.get(name, math.inf),
+                largest_usual=_LARGEST_USUAL.get(name, math.inf),
             )
     return table
 

@@ -1,11 +1,11 @@
 """Limits of features, from those of healthy people.
 
 A feature's limits lie k standard deviations beyond its range over the volumes, on both
-sides. They are of the logarithm, the logit or Fisher's z of a feature that spreads so.
-All features share k. That of a warning is the least with which at most 5 % of the
-volumes get one, each judged by the limits of the others. That of a refusal is 1.5 times
-the distance, in deviations, of the farthest volume in a feature of the input, and at
-least one more than that of a warning.
+sides. They are of the logarithm or the logit of a feature that spreads so. All features
+share k. That of a warning is the least with which at most 5 % of the volumes get one,
+each judged by the limits of the others; those with a fault by definition come on top.
+That of a refusal is 1.5 times the distance, in deviations, of the farthest volume in a
+feature of the input, and at least one more than that of a warning.
 """
 
 import dataclasses
@@ -33,12 +33,11 @@ FEWEST_VOLUMES = 10
 _REFUSE, _APART = 1.5, 1.0
 _LEAST_SHARE = 0.1  # %, and distance from 100 %
 _LEAST = 1e-3  # of what spreads by factors
-_STRONGEST = 0.999  # correlation
 _NEXT_TO_NONE = 2.0  # % of a rare fault
 # Standard deviations below which a difference would not matter, by spread, and by unit
 # of what spreads evenly: chosen.
-_NARROWEST = {LOG: 0.02, EXCESS: 0.02, SHARE: 0.2, RARE: 0.6, CORRELATION: 0.05}
-_NARROWEST |= {"mm": 0.2, "HU": 2.0}
+_NARROWEST = {LOG: 0.02, EXCESS: 0.02, SHARE: 0.2, RARE: 0.6}
+_NARROWEST |= {AMOUNT: 1.0, CORRELATION: 0.02, "mm": 0.2, "HU": 2.0}
 
 Range = tuple[float, float]
 
@@ -93,8 +92,11 @@ def fit_limits(
             for index, value in enumerate(even)
         ]
     )
-    farthest = np.sort(distances.max(axis=1))[::-1]
-    warn = float(farthest[math.floor(FALSE_ALARMS * len(volumes))])
+    farthest = distances.max(axis=1)
+    warn = float(np.sort(farthest)[::-1][math.floor(FALSE_ALARMS * len(volumes))])
+    has_fault = [
+        any(v[n] > f.largest_usual for n, f in judged.items()) for v in volumes
+    ]
     of_input = [feature.stage == INPUT for feature in judged.values()]
     farthest_input = float(distances[:, of_input].max(initial=0))
     refuse = max(_REFUSE * farthest_input, warn + _APART)
@@ -112,11 +114,12 @@ def fit_limits(
             )
             for verdict, number in numbers.items()
         }
-        limits[name]["warn"][1] = min(limits[name]["warn"][1], feature.most)
+        usual = limits[name]["warn"]
+        usual[1] = min(usual[1], feature.largest_usual)
     return {
         "limits": limits,
         "deviations": {"warn": round(warn, 2), "refuse": round(refuse, 2)},
-        "alarms": round(float((farthest > warn).mean()), 4),
+        "alarms": round(float(((farthest > warn) | has_fault).mean()), 4),
     }
 
 
@@ -124,7 +127,9 @@ def _distance(
     value: np.ndarray, others: np.ndarray, judged: Mapping[str, Feature]
 ) -> np.ndarray:
     """Return the distance of each feature from the range of others, in deviations."""
-    is_one_sided = [feature.spread in (EXCESS, RARE) for feature in judged.values()]
+    is_one_sided = [
+        feature.spread in (EXCESS, AMOUNT, RARE) for feature in judged.values()
+    ]
     below = np.where(is_one_sided, 0, others.min(axis=0) - value)
     outside = np.maximum(below, value - others.max(axis=0))
     return np.maximum(outside, 0) / _deviations(others, judged)
@@ -145,8 +150,6 @@ def _to_even(value: float, spread: str) -> float:
     if spread == SHARE:
         share = min(max(value, _LEAST_SHARE), 100 - _LEAST_SHARE)
         return math.log(share / (100 - share))
-    if spread == CORRELATION:
-        return math.atanh(min(max(value, -_STRONGEST), _STRONGEST))
     return math.log(value + _NEXT_TO_NONE) if spread == RARE else value
 
 
@@ -161,9 +164,9 @@ def _from_even(low: float, high: float, spread: str) -> list[float]:
         low, high = math.exp(low), math.exp(high)
         low = 0.0 if spread == EXCESS or low < _LEAST else low
     elif spread == AMOUNT:
-        low = max(low, 0.0)
+        low = 0.0
     elif spread == CORRELATION:
-        low, high = math.tanh(low), math.tanh(high)
+        low, high = max(low, -1.0), min(high, 1.0)
     elif spread == SHARE:
         low, high = (100 / (1 + math.exp(-end)) for end in (low, high))
         low = 0.0 if low < _LEAST_SHARE else low

@@ -116,7 +116,7 @@ def unevenness(
     share = smooth(tissue)
     inside = share > least_share
     means = smooth(np.where(tissue, image, 0))[inside] / share[inside]
-    return float(np.log(means).std()) if means.size else np.nan
+    return float(np.log(np.maximum(means, _DARK)).std()) if means.size else np.nan
 
 
 def shape(body: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict:
@@ -158,7 +158,7 @@ def phases(in_phase: np.ndarray, out_of_phase: np.ndarray, body: np.ndarray) -> 
     tissue = np.maximum(one, other) > _DARK
     one, other = one[tissue], other[tissue]
     with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = np.nan_to_num(np.corrcoef(one, other)[0, 1])
+        correlation = np.corrcoef(one, other)[0, 1]
     ratio = np.maximum(other, 1e-3) / np.maximum(one, 1e-3)
     return {
         "phase_correlation": correlation,

@@ -21,7 +21,9 @@ def hide_library_messages() -> None:
 
 def describe(error: Exception) -> str:
     """Return the text of an error; of the system's, the flag of the path, and why."""
-    if not isinstance(error, OSError) or not error.strerror or not error.filename:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if not isinstance(error.filename, str):  # a descriptor, bytes, or none
         return str(error)
     path = Path(os.path.abspath(error.filename))
     values = {name: flags.FLAGS[name].value for name in HELP}

@@ -80,7 +80,7 @@ def test_best_step_is_the_later_of_the_lowest_or_the_latest(values, expected):
 
 
 def metadata_of(config, prepared=None, data_dir="/data"):
-    subject = {"name": "a", "slices": 5, "split": "train"}
+    subject = {"name": "a", "slices": 5, "split": "train", "scale": [], "affine": []}
     prepared = prepared or {
         "domains": {d: {"subjects": [dict(subject)]} for d in ("mr", "ct")}
     }
@@ -180,6 +180,10 @@ def test_other_training_data_are_refused(tmp_path):
         ValueError, match="1 ct subjects and 5 slices; /elsewhere has 1"
     ):
         check_resumable(saved, current, tmp_path)
+    other = copy.deepcopy(saved.prepared)
+    other["domains"]["mr"]["subjects"][0]["scale"] = [1.0, 1.0]
+    with pytest.raises(ValueError, match="mr subjects .* or others"):
+        check_resumable(saved, metadata_of(config, other, "/elsewhere"), tmp_path)
 
 
 def test_configurations_of_before_a_field_are_read_with_what_it_was():

@@ -15,6 +15,7 @@ from synthct_jax import run, train
 from synthct_jax.checkpoint.metadata import list_steps, read_metadata
 from synthct_jax.evaluation.detectors import ImageDetectors
 from synthct_jax.evaluation.guard import FIRED, StoppedByGuard
+from synthct_jax.inference.loaded_model import load_model
 from synthct_jax.parallel.sharding import order_seed
 from synthct_jax.runtime.jsonl import read_rows
 
@@ -112,6 +113,7 @@ def test_run_killed_after_a_roll_back_ends_like_one_that_was_not(
         assert not train_in(tmp_path, guarded(guard="roll_back"))
     assert list_steps(tmp_path)[-1] == 5
     assert len(read_metadata(tmp_path, 5).guard["roll_backs"]) == 1
+    assert load_model(tmp_path, 5).provenance["roll_backs"] == 1
     change_batches(monkeypatch, diverge_in_the_first_order)
     assert train_in(tmp_path, guarded(guard="roll_back"))
     assert_same_run(tmp_path, rolled_back)

@@ -206,12 +206,17 @@ def test_damaged_step_that_is_trained_again_is_evaluated(run, caplog):
     assert run.evaluated == [100, 200, 300]
 
 
-def test_step_that_was_trained_again_after_a_roll_back_is_evaluated_again(run):
+def test_step_trained_again_after_a_roll_back_is_evaluated_again(run, caplog):
     run.save(100, 200, 300)
     run.watch()
     run.roll_backs = {200: 1, 300: 1}
     run.watch()
     assert run.evaluated == [100, 200, 300, 200, 300]
+    # A step is skipped by name, though its former self was evaluated.
+    run.roll_backs = {200: 1, 300: 2}
+    run.fail(300, DamagedCheckpoint("checkpoints/300 is damaged: a digest"))
+    run.watch()
+    assert "Step 300 is skipped: checkpoints/300 is damaged" in caplog.text
 
 
 def test_watch_ends_where_a_guard_has_stopped_the_training(run):

@@ -120,6 +120,8 @@ def test_finished_translation_that_names_the_patient_is_not_passed_over(scan, tm
         not done
         and "out/a holds a translation that is not pseudonymised" in (failures["a"])
     )
+    done, failures = translate_all(*arguments, **options, structures=True)
+    assert not done and "a translation without structures.dcm" in failures["a"]
     assert translate_all(*arguments, **options) == (["a"], {})
 
 

@@ -74,6 +74,10 @@ def test_regions_are_sent_after_their_series(series, archive, protocol, tmp_path
     region = Region(name="BODY", description="all", mask=mask, colour=(0, 255, 0))
     (tmp_path / "dicom").symlink_to(Path(series.paths[0]).parent)
     write_structures(tmp_path / "structures.dcm", series, [region])
+    structures = pydicom.dcmread(tmp_path / "structures.dcm")
+    contour = structures.ROIContourSequence[0].ContourSequence[0]
+    contour.ContourData = list(contour.ContourData) * 1000  # more than 64 kB
+    structures.save_as(tmp_path / "structures.dcm")
     paths = dicom_send.find_series(tmp_path)
     assert paths[-1] == tmp_path / "structures.dcm" and len(paths) == SLICES + 1
     assert dicom_send.send(paths, getattr(archive, protocol)) == {}

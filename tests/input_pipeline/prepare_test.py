@@ -93,6 +93,12 @@ def test_names_of_folders_are_in_a_file_of_their_own(own):
     assert '"both"' not in (data_dir / "prepared.json").read_text()
 
 
+def test_name_of_a_folder_that_is_not_utf8_keeps_its_bytes(tmp_path):
+    write_subjects(tmp_path / "raw", mr=[os.fsdecode(b"D\xf6e")], ct=["c"])
+    prepare(own_config(), tmp_path / "raw", tmp_path / "data", workers=1)
+    assert b",D\xf6e" in (tmp_path / "data" / "subjects.csv").read_bytes()
+
+
 def test_slices_are_hu_and_mr_on_one_scale(own):
     prepared, data_dir = own
     for domain in ("mr", "ct"):

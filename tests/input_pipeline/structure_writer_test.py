@@ -20,7 +20,11 @@ from programs import need
 
 from input_pipeline.scans.dicom_reader import read_dicom
 from input_pipeline.scans.dicom_writer import CtSeries
-from input_pipeline.scans.structure_writer import Region, outlines, write_structures
+from input_pipeline.scans.structure_writer import (
+    Region,
+    trace_outlines,
+    write_structures,
+)
 from input_pipeline.volume import Volume, to_axial
 
 GEOMETRIES = {
@@ -142,7 +146,7 @@ def test_polygon_of_thousands_of_corners_is_written_whole(tmp_path):
 def test_hole_is_a_keyhole_of_one_polygon():
     mask = np.ones((9, 9), bool)
     mask[2:4, 2:4] = mask[6, 6] = False
-    (polygon,) = outlines(mask)
+    (polygon,) = trace_outlines(mask)
     x, y = np.vstack([polygon, polygon[:1]]).T
     area = abs((x[:-1] * y[1:] - x[1:] * y[:-1]).sum()) / 2
     # A square of 9 pixels without 5, and half a pixel for the eight and four corners.
@@ -224,7 +228,7 @@ def test_many_random_masks_are_filled_again_by_their_polygons():
         rows, columns = rng.integers(1, 30, 2)
         noise = scipy.ndimage.gaussian_filter(rng.normal(size=(rows, columns)), 0.6)
         mask = noise > rng.normal(0, 0.1)
-        polygons = outlines(mask)
+        polygons = trace_outlines(mask)
         assert len(polygons) == scipy.ndimage.label(mask)[1]
         centres = [(x, y) for y in range(rows) for x in range(columns)]
         filled = np.zeros(rows * columns, bool)

@@ -83,26 +83,28 @@ def test_rare_fault_that_nobody_has_gets_room_and_a_limit():
 
 
 def test_limits_of_a_correlation_are_correlations():
-    name = "phases"
-    table = {
-        name: Feature(meaning="", unit="", spread=CORRELATION, stage=INPUT),
-    }
-    volumes = [{name: value} for value in np.tanh(np.linspace(0.5, 2.5, 20))]
-    warn, refuse = fit_limits(volumes, table)["limits"][name].values()
-    assert -1 <= refuse[0] < warn[0] < 0.47 and 0.98 < warn[1] <= refuse[1] <= 1
+    table = {"r": Feature(meaning="", unit="", spread=CORRELATION, stage=INPUT)}
+    volumes = [{"r": value} for value in (-0.9, *np.linspace(0.8, 0.9, 20), 0.99)]
+    warn, refuse = fit_limits(volumes, table)["limits"]["r"].values()
+    assert warn[1] == refuse[1] == 1
+    assert refuse[0] == -1
 
 
-def test_limits_of_an_amount_are_not_negative():
-    table = {"a": Feature(meaning="", unit="", spread=AMOUNT, stage=OUTPUT)}
-    volumes = [{"a": value} for value in np.linspace(0, 1, 20)]
-    low, high = fit_limits(volumes, table)["limits"]["a"]["warn"]
-    assert low == 0 and high > 1
+def test_too_little_of_an_amount_is_no_fault():
+    table = {"a": Feature(meaning="", unit="", spread=AMOUNT, stage=INPUT)}
+    volumes = [{"a": value} for value in np.linspace(30, 40, 20)]
+    for low, high in fit_limits(volumes, table)["limits"]["a"].values():
+        assert low == 0 and 40 <= high < 60
 
 
 def test_fault_that_many_people_have_is_a_warning_all_the_same():
-    table = {"noise": dataclasses.replace(TABLE["noise"], most=2.0)}
-    limits = fit_limits(people(), table)["limits"]["noise"]
+    table = {"noise": dataclasses.replace(TABLE["noise"], largest_usual=2.0)}
+    volumes = people()
+    quality = fit_limits(volumes, table)
+    limits = quality["limits"]["noise"]
     assert limits["warn"][1] == 2.0 < limits["refuse"][1]
+    shares = np.mean([v["noise"] > 2.0 for v in volumes])
+    assert shares <= quality["alarms"] <= shares + 0.05
 
 
 def test_too_little_of_a_disturbance_is_no_fault():

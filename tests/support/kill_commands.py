@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kills import SIGNALS, is_of_starting_python
+from kills import SIGNALS, is_interrupted_at_startup
 from tiny_run import tiny_run, variables
 from tiny_scans import hashes, write_scan, write_subjects
 
@@ -95,7 +95,8 @@ def kill_mode(mode: str, *, kills: int, seed: int) -> tuple[int, int, int]:
         status = process.wait(timeout=120)
         documented = status in {0, -number, RESUMABLE, *STOPPED}
         printed = Path(_PRINTED).read_text()
-        assert documented or is_of_starting_python(status, printed), printed
+        early = is_interrupted_at_startup(status, number, printed)
+        assert documented or early, printed
         stopped += status != 0
         left = set(os.listdir()) - beside - {"OUT"}
         assert not left or number == signal.SIGKILL, left

@@ -198,7 +198,7 @@ def _killed(
     if run.processes > 1 and number == signal.SIGINT:
         number = signal.SIGTERM  # as the launcher passes it on
     documented = status in _statuses(moment, number, near)
-    assert documented or is_of_starting_python(status, output), output
+    assert documented or is_interrupted_at_startup(status, number, output), output
     if status in STOPPED and run.processes == 1:
         assert f"Stopped by {number.name}" in output, output
     elif status in STOPPED and near:  # else the workers had not caught it
@@ -206,12 +206,13 @@ def _killed(
     return True
 
 
-def is_of_starting_python(status: int, output: str) -> bool:
+def is_interrupted_at_startup(status: int, number: signal.Signals, output: str) -> bool:
     """Return whether SIGINT came before the first line of a program.
 
-    Then Python itself ends, with a traceback of its module `site`.
+    Then Python itself ends, with status 1 and a traceback of its module `site`.
     """
-    return status == 1 and "<frozen site>" in output
+    words = "<frozen site>", "KeyboardInterrupt"
+    return status == 1 and number == signal.SIGINT and all(w in output for w in words)
 
 
 def _statuses(moment: str, number: signal.Signals, near: bool) -> set[int]:
