@@ -159,8 +159,8 @@ class Dataset:
             float32 in [-1, 1]. Close it (`close()`) when done.
 
         Raises:
-            FileNotFoundError, ValueError: slices are missing, or the data do not fit
-                the configuration; names the field and both values.
+            FileNotFoundError, ValueError: slices are missing or damaged, or the data do
+                not fit the configuration; names the file, or the field and both values.
         """
         self.check_trainable(data_config, paired=paired, own_pairs=own_pairs)
         if global_batch % process_count:
@@ -177,7 +177,7 @@ class Dataset:
         if simulated is not None and paired:
             samples = simulated
         else:
-            mr, ct = (open_domain(self.folder, d, "train") for d in ("mr", "ct"))
+            mr, ct = (self._open(d, "train") for d in ("mr", "ct"))
             if targets is not None:
                 ct, paired = SlicesOfFile(targets), True
             samples = stream(mr, ct, seed=seed, paired=paired)
@@ -199,6 +199,9 @@ class Dataset:
         ).slice(slice(first, None, process_count))
         return read_ahead(batches, workers=int(data_config.workers))
 
+    def _open(self, domain: str, split: str) -> Sequence[dict]:
+        return open_domain(self.folder, domain, split, self.manifest.fingerprints)
+
     def _slices_of_pairs(self, domain: str) -> Sequence[dict]:
         """Return slices of the training subjects that are pairs, by name."""
         places, start = {}, 0
@@ -207,7 +210,7 @@ class Dataset:
             start += subject.slices
         names = sorted(self.manifest.paired_names("train"))
         return SelectedSlices(
-            open_domain(self.folder, domain, "train"),
+            self._open(domain, "train"),
             [place for name in names for place in places[name]],
         )
 
@@ -215,8 +218,8 @@ class Dataset:
         """Read whole volumes one at a time, in the order of the manifest.
 
         Raises:
-            ValueError: there is no such domain or split, or the shards are not what
-                the manifest says.
+            FileNotFoundError, ValueError: there is no such domain or split, or the
+                shards are missing, damaged or not what the manifest says.
         """
         domains = self.manifest.domains
         if domain not in domains:
@@ -226,7 +229,7 @@ class Dataset:
         subjects = domains[domain].of_split(split)
         if not subjects:
             raise ValueError(f"{self.folder}: {domain} has no subjects for {split}")
-        source = open_domain(self.folder, domain, split)
+        source = self._open(domain, split)
         total = sum(subject.slices for subject in subjects)
         if len(source) != total:
             raise ValueError(

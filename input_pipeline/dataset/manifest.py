@@ -70,6 +70,8 @@ class Manifest:
         domains: 'mr', 'ct', and 'labels' where the tissues are known.
         label_names: tissue names of label values 0, 1, ...; empty without labels.
         warnings: sentences that a user should read before training.
+        fingerprints: of the files with the slices, see `storage.fingerprints`; none
+            in older data sets.
     """
 
     source: str
@@ -81,6 +83,7 @@ class Manifest:
     domains: dict[str, Domain]
     label_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    fingerprints: dict = dataclasses.field(default_factory=dict)
 
     def paired_names(self, split: str) -> set[str]:
         """Return the subjects of a split whose MR and CT are on one grid."""
@@ -140,6 +143,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             domains=domains,
             label_names=tuple(fields["label_names"]),
             warnings=tuple(fields["warnings"]),
+            fingerprints=fields.get("fingerprints", {}),
         )
     except KeyError as error:
         raise ValueError(f"{path}: field {error} is missing") from error

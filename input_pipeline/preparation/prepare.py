@@ -85,6 +85,7 @@ def prepare(
             domains=domains,
             label_names=TISSUES if "labels" in domains else (),
             warnings=tuple(warnings),
+            fingerprints=storage.fingerprints(folder),
         ).save(folder)
         shutil.rmtree(scratch)
         _write_folders(folder / FOLDERS, scans)

@@ -175,3 +175,54 @@ def test_outcome_follows_the_order_of_jobs_not_of_results(tmp_path):
     outcome = PrepareOutcome(results=dict(reversed(results.items())))
     assert [v.name for v in outcome.volumes] == names
     assert outcome.refused == {4: "no body"}
+
+
+# --- damage -------------------------------------------------------------------------
+
+
+def read_ct(folder, prepared=None):
+    slices = storage.open_domain(folder, "ct", "train", prepared)
+    return [s["image"].tobytes() for s in slices]
+
+
+def test_flipped_bits_of_a_shard_are_noticed_without_its_fingerprint(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 2 * SLICE_BYTES["ct"])
+    write_ct(
+        [volume(tmp_path, "a", 5), volume(tmp_path, "t", 2, split="test")], tmp_path
+    )
+    shard = sorted(tmp_path.rglob("*train.array_record*"))[1]
+    intact, expected = shard.read_bytes(), read_ct(tmp_path)
+    refused, used = 0, [place for place, byte in enumerate(intact) if byte]
+    for number, place in enumerate(used[::8]):
+        content = bytearray(intact)
+        content[place] ^= 1 << number % 8
+        shard.write_bytes(content)
+        try:
+            assert read_ct(tmp_path) == expected, place
+        except ValueError as error:
+            assert str(shard) in str(error) or str(shard.parent) in str(error)
+            refused += 1
+    assert refused > len(used[::8]) / 2
+
+
+def test_exchanged_and_missing_shards_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 2 * SLICE_BYTES["ct"])
+    volumes = [volume(tmp_path, "a", 4), volume(tmp_path, "t", 2, split="test")]
+    write_ct(volumes, tmp_path)
+    prepared = storage.fingerprints(tmp_path)
+    assert len(prepared) == 2 + 2 + 1  # with two files of TFDS
+    expected = read_ct(tmp_path, prepared)
+    first, second = sorted(tmp_path.rglob("*train.array_record*"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    assert read_ct(tmp_path) != expected  # intact, but in another order
+    with pytest.raises(ValueError, match=f"{first} is not the file that was prepared"):
+        read_ct(tmp_path, prepared)
+    first.unlink()
+    with pytest.raises(FileNotFoundError, match=str(first)):
+        read_ct(tmp_path, prepared)
+    with pytest.raises(ValueError, match=f"{tmp_path}.* cannot be "):
+        read_ct(tmp_path)
