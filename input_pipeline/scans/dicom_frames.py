@@ -18,10 +18,12 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import (
+    JPEG2000,
     UID,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
+    JPEG2000Lossless,
     LegacyConvertedEnhancedCTImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
     MediaStorageDirectoryStorage,
@@ -53,6 +55,8 @@ _IMAGE_CLASSES = (
     LegacyConvertedEnhancedMRImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
 )
+# GDCM, pydicom's first choice, ends the process at some damaged JPEG 2000.
+_DECODERS = dict.fromkeys((JPEG2000Lossless, JPEG2000), "pillow")
 _CLASSIC_NAMES = {
     "EffectiveEchoTime": "EchoTime",
     "FrameType": "ImageType",
@@ -273,6 +277,7 @@ def _decode(path: str) -> np.ndarray:
         syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
         if syntax is not None and syntax.is_compressed:
             _require_decoder(path, syntax)
+            dataset.pixel_array_options(decoding_plugin=_DECODERS.get(syntax, ""))
         return dataset.pixel_array
 
 

@@ -1,10 +1,14 @@
 """Reader of MetaImage and NRRD files, by SimpleITK."""
 
+import re
+
 import numpy as np
 
 from input_pipeline.volume import UnusableScan
 
 SUFFIXES = (".mha", ".mhd", ".nrrd")
+_DIMENSIONS = re.compile(rb"^\s*NDims\s*=(.*)$", re.MULTILINE)
+_HEADER_BYTES = 4096
 _RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -22,6 +26,7 @@ def read_image(path: str) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: MetaImage and NRRD are read by SimpleITK, which is not "
             "installed: pip install 'synthct_jax[itk]'"
         ) from error
+    _check_dimensions(path)
     try:
         image = SimpleITK.ReadImage(path)
     except RuntimeError as error:  # only the last line says why
@@ -43,3 +48,15 @@ def read_image(path: str) -> tuple[np.ndarray, np.ndarray]:
     affine[:3, :3] = directions * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     return np.array(values, np.float32), _RAS_OF_LPS @ affine
+
+
+def _check_dimensions(path: str) -> None:
+    """Refuse a MetaImage of another NDims: a large one makes ITK end the process."""
+    if path.lower().endswith(".nrrd"):
+        return
+    with open(path, "rb") as file:
+        for value in _DIMENSIONS.findall(file.read(_HEADER_BYTES)):
+            if value.strip() != b"3":
+                raise UnusableScan(
+                    f"{path}: NDims is {value.decode('latin-1').strip()!r}, expected 3"
+                )

@@ -1,145 +1,33 @@
-"""Ten thousand damaged files: each is refused by name, or read with finite values.
+"""Ten thousand cases of damage: each is refused by name, or read with finite values.
 
-The damage is random, with a seed for each case. Weights and descriptions have digests:
-a damaged model file, or description of a checkpoint, is refused or reads the same. A
-scan has none: where its values or its place are others, they must still be finite.
+The damage is random, with a seed for each case. What the program writes itself, but for
+prepared.json, has digests: it is refused, or reads the same. A scan has none: where its
+values or its place are others, they must still be finite. Foreign files in a series,
+and images that are there twice, never change it.
 """
 
 import collections
 import dataclasses
-import json
 import shutil
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fake_dicom
-import jax
-import nibabel
+import damage
+import damage_series
+import fuzzed_outputs
+import fuzzed_scans
 import numpy as np
 import pytest
-from damage import damage_bytes, damage_element, damage_fields
-from saved_states import make_metadata
-from tiny_model import write_tiny_model
 
-from input_pipeline.dataset.manifest import Domain, Manifest, Subject, read_manifest
-from input_pipeline.scans.dicom_writer import CtSeries
-from input_pipeline.scans.read_scan import read_scan
-from input_pipeline.volume import UnusableScan, to_axial
-from synthct_jax.checkpoint.metadata import (
-    DamagedCheckpoint,
-    read_metadata,
-    with_digest,
-)
-from synthct_jax.checkpoint.model_file import UnusableModel, read_model
+from input_pipeline.volume import UnusableScan
+from synthct_jax.checkpoint.metadata import DamagedCheckpoint
+from synthct_jax.checkpoint.model_file import UnusableModel
 
 pytestmark = pytest.mark.slow
 
-GEOMETRY = fake_dicom.Geometry(shape=(2, 4, 5))
-SECONDS, MEBIBYTES = 5, 1024
-
-
-def write_mr(folder: Path) -> None:
-    fake_dicom.write_mr(folder, geometry=GEOMETRY)
-
-
-def write_ct(folder: Path) -> None:
-    fake_dicom.write_ct(folder, geometry=GEOMETRY)
-
-
-def write_enhanced(folder: Path) -> None:
-    fake_dicom.write_enhanced_mr(folder / "image.dcm", geometry=GEOMETRY)
-
-
-def write_nifti(folder: Path, suffix: str = ".nii") -> None:
-    for name in ("in_phase", "out_of_phase"):
-        values = np.arange(60, dtype=np.float32).reshape(5, 4, 3)
-        image = nibabel.Nifti1Image(values, np.diag([-2, -1.5, 5, 1]))
-        nibabel.save(image, folder / f"{name}{suffix}")
-
-
-def write_packed_nifti(folder: Path) -> None:
-    write_nifti(folder, ".nii.gz")
-
-
-def write_zip(folder: Path) -> None:
-    write_nifti(folder)
-    with zipfile.ZipFile(folder / "scan.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in folder.glob("*.nii"):
-            archive.write(path, path.name)
-            path.unlink()
-
-
-def write_manifest(folder: Path) -> None:
-    subject = Subject(
-        name="a",
-        split="train",
-        slices=3,
-        affine=((2.0, 0.0, 0.0, 1.0),) * 4,
-        scale=(310.5,),
-    )
-    statistics = {"train": {"slices": 3, "body_fraction": 0.4, "mean": [0.1]}}
-    domain = Domain(channels=("in_phase",), subjects=(subject,), statistics=statistics)
-    Manifest(
-        source="folder",
-        size=32,
-        spacing_mm=2.0,
-        mask_outside_body=True,
-        mr_percentile=99.0,
-        seed=0,
-        domains={"mr": domain},
-        warnings=("one", "two"),
-    ).save(folder)
-
-
-def write_model(folder: Path) -> None:
-    write_tiny_model(folder / "tiny.safetensors", trained_on="ü" * 9)
-
-
-def write_description(folder: Path) -> None:
-    item = folder / "checkpoints" / "3" / "config"
-    item.mkdir(parents=True)
-    fields = with_digest({"step": 3, **make_metadata(mae=3.0).to_json()})
-    (item / "metadata").write_text(json.dumps(fields))
-
-
-def read_mr(folder: Path) -> None:
-    volume = read_finite(folder, "MR")
-    CtSeries(folder / "ct", to_axial(volume))  # can inherit the headers
-
-
-def read_ct(folder: Path) -> None:
-    read_finite(folder, "CT")
-
-
-def read_in_phase(folder: Path) -> None:
-    read_finite(folder, "MR", ("in_phase",))
-
-
-def read_zip(folder: Path) -> None:
-    read_finite(folder / "scan.zip", "MR")
-
-
-def read_finite(scan: Path, modality: str, channels=None):
-    volume = read_scan(scan, modality=modality, channels=channels)
-    assert np.isfinite(volume.voxels).all() and np.isfinite(volume.affine).all()
-    assert min(volume.spacing_mm) > 0
-    return volume
-
-
-def read_finite_manifest(folder: Path) -> None:
-    json.dumps(read_manifest(folder).to_json(), allow_nan=False)
-
-
-def read_card_and_weights(folder: Path) -> tuple[Any, dict]:
-    file = read_model(str(folder / "tiny.safetensors"))
-    return file.card, jax.tree.map(np.ndarray.tolist, file.params)
-
-
-def read_description(folder: Path) -> Any:
-    return vars(read_metadata(folder, 3))  # also what `==` leaves out
+CPU_SECONDS, MEBIBYTES = 5, 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,26 +41,68 @@ class Kind:
     write: Callable[[Path], None]
     damage: tuple[Callable[[np.random.Generator, Path], str], ...]
     read: Callable[[Path], Any]
-    error: type[Exception] = UnusableScan
+    error: type[Exception] | tuple[type[Exception], ...] = UnusableScan
+    pattern: str = "*"  # of the files that are damaged
 
 
-ELEMENTS = (damage_element, damage_element, damage_bytes)
-BYTES = (damage_bytes,)
-FIELDS = (damage_fields, damage_fields, damage_bytes)
+ELEMENTS = (damage.damage_element, damage.damage_element, damage.damage_bytes)
+BYTES = (damage.damage_bytes,)
+FIELDS = (damage.damage_fields, damage.damage_fields, damage.damage_bytes)
+HEADER = (damage.damage_header, damage.damage_bytes)
+FRAGMENTS = (damage.damage_fragments,)
+SERIES = (
+    damage_series.repeat_image,
+    damage_series.share_position,
+    damage_series.add_foreign_file,
+    damage_series.add_foreign_file,
+)
+SHARDS = (
+    damage.flip_bit,
+    damage.damage_bytes,
+    damage.remove_file,
+    damage.exchange_file,
+    fuzzed_outputs.take_shard_of_other_data,
+)
+scans, outputs = fuzzed_scans, fuzzed_outputs
+
+
+def checkpoint(way: Callable, cases: int = 100) -> Kind:
+    read = outputs.read_checkpoint
+    return Kind(cases, outputs.write_checkpoint, (way,), read, DamagedCheckpoint)
+
+
 KINDS = {
-    "dicom_mr": Kind(3000, write_mr, ELEMENTS, read_mr),
-    "dicom_ct": Kind(1500, write_ct, ELEMENTS, read_ct),
-    "dicom_enhanced": Kind(1500, write_enhanced, ELEMENTS, read_in_phase),
-    "nifti": Kind(1500, write_nifti, BYTES, read_mr),
-    "nifti_gz": Kind(500, write_packed_nifti, BYTES, read_mr),
-    "zip": Kind(500, write_zip, BYTES, read_zip),
+    "dicom_mr": Kind(1560, scans.write_mr, ELEMENTS, scans.read_mr),
+    "dicom_ct": Kind(1000, scans.write_ct, ELEMENTS, scans.read_ct),
+    "dicom_enhanced": Kind(1000, scans.write_enhanced, ELEMENTS, scans.read_in_phase),
+    "dicom_series": Kind(500, scans.write_series, SERIES, scans.read_series),
+    "dicom_rle": Kind(300, scans.write_rle, FRAGMENTS, scans.read_ct),
+    "dicom_jpeg_2000": Kind(300, scans.write_jpeg_2000, FRAGMENTS, scans.read_ct),
+    "nifti": Kind(1000, scans.write_nifti, BYTES, scans.read_mr),
+    "nifti_gz": Kind(500, scans.write_packed_nifti, BYTES, scans.read_mr),
+    "meta_image": Kind(500, scans.write_meta_image, HEADER, scans.read_phases),
+    "nrrd": Kind(500, scans.write_nrrd, HEADER, scans.read_phases),
+    "zip": Kind(500, scans.write_zip, BYTES, scans.read_zip),
     "prepared_json": Kind(
-        500, write_manifest, FIELDS, read_finite_manifest, ValueError
+        500, outputs.write_manifest, FIELDS, outputs.read_finite_manifest, ValueError
     ),
-    "model": Kind(500, write_model, BYTES, read_card_and_weights, UnusableModel),
+    "shards": Kind(
+        *(500, outputs.write_prepared, SHARDS, outputs.read_slices),
+        error=(ValueError, FileNotFoundError),
+        pattern="1.0.0/*",
+    ),
+    "model": Kind(
+        *(500, outputs.write_model, BYTES, outputs.read_card_and_weights),
+        error=UnusableModel,
+    ),
     "description": Kind(
-        500, write_description, BYTES, read_description, DamagedCheckpoint
+        *(500, outputs.write_description, BYTES, outputs.read_description),
+        error=DamagedCheckpoint,
     ),
+    "checkpoint_flipped_bit": checkpoint(damage.flip_bit),
+    "checkpoint_cut": checkpoint(damage.cut_end),
+    "checkpoint_zeros": checkpoint(damage.write_zeros),
+    "checkpoint_file_gone": checkpoint(damage.remove_file, 40),
 }
 
 
@@ -180,7 +110,21 @@ def test_there_are_ten_thousand_cases():
     assert sum(kind.cases for kind in KINDS.values()) == 10_000
 
 
-@pytest.mark.parametrize("name", KINDS)
+# Orbax leaves the other reads of a checkpoint unfinished after an error.
+UNFINISHED = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[UNFINISHED] if kind.error is DamagedCheckpoint else []
+        )
+        for name, kind in KINDS.items()
+    ],
+)
 def test_damaged_file_is_refused_by_name_or_read_with_finite_values(name, tmp_path):
     kind = KINDS[name]
     intact, damaged = tmp_path / "intact", tmp_path / "damaged"
@@ -192,8 +136,8 @@ def test_damaged_file_is_refused_by_name_or_read_with_finite_values(name, tmp_pa
     before = peak_memory_mib()
     for seed in range(kind.cases):
         shutil.copytree(intact, damaged)
-        done = damage(np.random.default_rng(seed), damaged, kind.damage, count)
-        started = time.monotonic()
+        done = damage_files(np.random.default_rng(seed), damaged, kind, count)
+        started = time.process_time()
         try:
             assert kind.read(damaged) == expected, (seed, done)
             count["read"] += 1
@@ -202,25 +146,27 @@ def test_damaged_file_is_refused_by_name_or_read_with_finite_values(name, tmp_pa
             count["refused"] += 1
         except Exception as error:
             pytest.fail(f"seed {seed}: {done}: {type(error).__name__}: {error}")
-        assert time.monotonic() - started < SECONDS, (seed, done)
+        assert time.process_time() - started < CPU_SECONDS, (seed, done)
         shutil.rmtree(damaged)
     assert peak_memory_mib() - before < MEBIBYTES
     print(f"| {name} | {kind.cases} | {count['refused']} | {count['read']} |")
     assert count["refused"] > kind.cases / 20
-    assert all(count[way.__name__] > kind.cases / 5 for way in kind.damage)
+    assert all(count[way.__name__] > kind.cases / 6 for way in kind.damage)
 
 
-def damage(rng, folder: Path, ways, count: collections.Counter) -> list[str]:
+def damage_files(rng, folder: Path, kind: Kind, count: collections.Counter) -> list:
     """Damage one or two files of a folder; return what was done."""
     done = []
     for _ in range(rng.integers(1, 3)):
-        files = fake_dicom.files(folder)
-        file, way = files[rng.integers(len(files))], ways[rng.integers(len(ways))]
+        files = sorted(folder.rglob(kind.pattern))
+        files = [path for path in files if path.is_file() and path.stat().st_size]
+        file = files[rng.integers(len(files))]
+        way = kind.damage[rng.integers(len(kind.damage))]
         try:
             done.append(way(rng, file))
             count[way.__name__] += 1
         except Exception:  # pydicom cannot read or write every damage
-            done.append(damage_bytes(rng, file))
+            done.append(damage.damage_bytes(rng, file))
     return done
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import fake_dicom
+import fuzzed_scans
 import numpy as np
 import pydicom
 import pytest
@@ -154,6 +155,17 @@ def test_compressed_pixels_are_read_or_the_missing_decoder_named(tmp_path, monke
     monkeypatch.setattr(type(decoder), "is_available", False)
     with pytest.raises(UnusableScan, match=r"RLE .*synthct_jax\[compressed\]"):
         read_dicom(tmp_path, modality="MR")
+
+
+def test_jpeg_2000_is_read_and_damage_refused_that_ends_gdcm(tmp_path):
+    fuzzed_scans.write_jpeg_2000(tmp_path)  # asserts that it is read exactly
+    path = fake_dicom.files(tmp_path)[0]
+    content = bytearray(path.read_bytes())
+    size_marker = content.rindex(b"\xff\x4f\xff\x51")
+    content[size_marker + 42 : size_marker + 97] = np.random.default_rng(0).bytes(55)
+    path.write_bytes(content)
+    with pytest.raises(UnusableScan, match=f"{path}: pixels are truncated or damaged"):
+        read_dicom(tmp_path, modality="CT")
 
 
 def test_enhanced_file_is_read_frame_by_frame(tmp_path):

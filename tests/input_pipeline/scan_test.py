@@ -154,3 +154,12 @@ def test_itk_images_are_read_as_nifti_is(suffix, scan, tmp_path):
     (tmp_path / f"damaged{suffix}").write_bytes(b"NRRD0004\nObjectType = Image\n")
     with pytest.raises(UnusableScan, match=f"damaged{suffix}: not a readable image"):
         read_scan(tmp_path / f"damaged{suffix}", modality="MR", channels=("t2",))
+
+
+def test_meta_image_of_more_dimensions_is_refused_before_itk_ends_the_process(tmp_path):
+    image = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5), np.float32))
+    path = tmp_path / "damaged.mha"
+    SimpleITK.WriteImage(image, path)
+    path.write_bytes(path.read_bytes().replace(b"NDims = 3", b"NDims = 9999999"))
+    with pytest.raises(UnusableScan, match="damaged.mha: NDims is '9999999', exp"):
+        read_scan(path, modality="MR", channels=("t2",))

@@ -1,7 +1,8 @@
-"""Random damage to files: bytes, DICOM elements, JSON fields."""
+"""Random damage to files: bytes, DICOM elements, fields of JSON and headers."""
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,25 +32,38 @@ _TEXTS = (
     *(b"", b" ", b"NaN", b"inf", b"-1", b"0", b"1e400", b"1\\2", b"abc", b"1.5.2"),
     *(b"999999999999", b"\xff\xfe", b"2\\2\\2\\2\\2\\2", b"\\", b"-1e-9", b"CT"),
 )
+_HEADER_TEXTS = (
+    *(b"2", b"4", b"3 4 5", b"3 4 999999999", b"65535 65535 1", b"0 0 0", b"LOCAL"),
+    *(b"nan nan nan", b"MET_DOUBLE", b"MET_SHORT", b"double", b"int8", b"True", b"raw"),
+    *(b"gzip", b"big", b"(1,0,0) (0,1,0) none", b"1 0 0 0 1 0 0 0 0", b"other.raw"),
+)
 _NUMBERS = (0, 1, 2, 7, 255, 65535, 2**31, 2**32 - 1)
 _BINARY_VR = {"US": "<H", "SS": "<H", "UL": "<I"}
 _JSON = (None, True, 0, -1, 1e308, "", "x", [], {}, [1, "a"], {"a": 1}, 2**70)
 
 
-def damage_bytes(rng: np.random.Generator, path: Path) -> str:
-    """Change a file's content, and return what was done."""
+def damage_bytes(
+    rng: np.random.Generator,
+    path: Path,
+    kinds: Sequence[str] = ("flip", "cut", "zeros", "noise", "lose", "repeat"),
+    first: int = 0,
+) -> str:
+    """Change a file's content from byte `first` on, and return what was done."""
     intact = path.read_bytes()
-    content, done = bytearray(intact), ""
-    while content == intact:
-        done = _damage(rng, content)
-    path.write_bytes(content)
-    return f"{done} of {path.name}"
+    content, done = bytearray(intact[first:]), ""
+    while content == intact[first:]:
+        done = _damage(rng, content, kinds)
+    path.write_bytes(intact[:first] + content)
+    return f"{done} of {path.parent.name}/{path.name}"
 
 
-def _damage(rng: np.random.Generator, content: bytearray) -> str:
+def _damage(rng: np.random.Generator, content: bytearray, kinds: Sequence[str]) -> str:
     start = int(rng.integers(len(content) + 1))
+    used = np.flatnonzero(np.frombuffer(bytes(content), np.uint8))
+    if len(used) and rng.uniform() < 0.5:  # some formats are mostly padding
+        start = int(rng.choice(used))
     length = int(rng.integers(1, 64))
-    kind = rng.choice(["flip", "cut", "zeros", "noise", "lose", "repeat"])
+    kind = rng.choice(kinds)
     if kind == "flip" and start < len(content):
         content[start] ^= 1 << int(rng.integers(8))
     elif kind == "cut":
@@ -63,6 +77,55 @@ def _damage(rng: np.random.Generator, content: bytearray) -> str:
     elif kind == "repeat":
         content[start:start] = content[start : start + length]
     return f"{kind} at {start} ({length})"
+
+
+def flip_bit(rng: np.random.Generator, path: Path) -> str:
+    return damage_bytes(rng, path, ["flip"])
+
+
+def cut_end(rng: np.random.Generator, path: Path) -> str:
+    return damage_bytes(rng, path, ["cut"])
+
+
+def write_zeros(rng: np.random.Generator, path: Path) -> str:
+    return damage_bytes(rng, path, ["zeros"])
+
+
+def remove_file(rng: np.random.Generator, path: Path) -> str:
+    path.unlink()
+    return f"{path.parent.name}/{path.name} is gone"
+
+
+def exchange_file(rng: np.random.Generator, path: Path) -> str:
+    """Give a file and another of the same suffix each other's content."""
+    folder = path.parents[3]  # of all domains
+    others = sorted(p for p in folder.rglob(f"*{path.suffix}") if p != path)
+    other = others[int(rng.integers(len(others)))]
+    content = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    return f"{path} and {other} exchanged"
+
+
+def damage_fragments(rng: np.random.Generator, path: Path) -> str:
+    """Change a DICOM file's PixelData, and return what was done."""
+    return damage_bytes(rng, path, first=path.read_bytes().rindex(b"\xe0\x7f\x10\0"))
+
+
+def damage_header(rng: np.random.Generator, path: Path) -> str:
+    """Change or delete a line of a MetaImage or NRRD header; return what was done."""
+    if path.suffix == ".raw":
+        return damage_bytes(rng, path)
+    separator = b":" if path.suffix == ".nrrd" else b" ="
+    lines = path.read_bytes().split(b"\n")
+    number = int(rng.integers(1, sum(separator in line for line in lines[:16])))
+    value = bytes(rng.choice(np.array((*_TEXTS, *_HEADER_TEXTS), object)))
+    lines[number] = lines[number].split(separator)[0] + separator + b" " + value
+    done = lines[number].decode("latin-1")
+    if rng.uniform() < 0.15:
+        done = f"no {lines.pop(number)!r}"
+    path.write_bytes(b"\n".join(lines))
+    return f"{done} of {path.name}"
 
 
 def damage_element(rng: np.random.Generator, path: Path) -> str:
