@@ -1,15 +1,21 @@
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from tiny_model import write_tiny_model
+from tiny_run import tiny_run, training
+from tiny_scans import write_scan
 
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
-from synthct_jax import main, train
+from synthct_jax import main, train, translate
+from synthct_jax.checkpoint.metadata import list_steps
 from synthct_jax.evaluation.guard import StoppedByGuard
 from synthct_jax.runtime import processes, signals
+from synthct_jax.runtime.loss_log import LossLog
 
 # ml_collections loads configuration files in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -156,6 +162,53 @@ def test_training_that_a_guard_has_stopped_has_a_status_of_its_own(
     arguments = [CONFIG, "--workdir=RUN", "--config.train.guard=stop"]
     assert main.main(parse(*arguments)) == signals.GUARDED == 3
     assert capsys.readouterr().err.startswith("error: stopped by train.guard=stop")
+
+
+def test_output_whose_folder_vanishes_during_translation_is_named(
+    parse, capsys, monkeypatch, tmp_path
+):
+    write_scan(tmp_path / "mr" / "in_phase.nii.gz", (0, 400))
+    write_scan(tmp_path / "mr" / "out_of_phase.nii.gz", (0, 300))
+    write_tiny_model(tmp_path / "tiny.safetensors")
+    output = tmp_path / "parent" / "out"
+
+    def vanish(*arguments, whole=translate.translate_input):
+        shutil.rmtree(output.parent)
+        return whole(*arguments)
+
+    monkeypatch.setattr(processes, "init_distributed", lambda: None)
+    monkeypatch.setattr(translate, "translate_input", vanish)
+    before = set(tmp_path.rglob("*"))
+    arguments = [f"--input={tmp_path / 'mr'}", f"--output={output}", "--force"]
+    arguments.append(f"--model={tmp_path / 'tiny.safetensors'}")
+    assert main.main(parse("--mode=translate", *arguments)) == USAGE_ERROR
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and "No such file" in error
+    assert str(output) in error and ".partial" not in error
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_data_that_vanish_during_training_are_named(
+    parse, capsys, monkeypatch, tmp_path
+):
+    data_dir = shutil.copytree(tiny_run().data_dir, tmp_path / "data")
+    source = "from tiny_run import tiny_config as get_config"  # validates at step 4
+
+    def vanish(losses, step, *arguments, whole=LossLog.add):
+        if step == 3:
+            shutil.rmtree(data_dir)
+        return whole(losses, step, *arguments)
+
+    monkeypatch.setattr(processes, "init_distributed", lambda: None)
+    monkeypatch.setattr(LossLog, "add", vanish)
+    config, workdir, _ = training(source, tmp_path / "run")[3:]
+    arguments = parse(config, workdir, f"--data_dir={data_dir}")
+    assert main.main(arguments) == USAGE_ERROR
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {data_dir}") and "no such folder" in error
+    assert list_steps(tmp_path / "run") == [2]
+    assert not data_dir.exists()
+    assert not list((tmp_path / "run").rglob("*tmp*"))
 
 
 def test_debug_raises_the_error_itself(parse, tmp_path):
