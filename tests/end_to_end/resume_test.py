@@ -31,7 +31,7 @@ def test_killed_runs_end_like_an_uninterrupted_run(tmp_path, uninterrupted):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "count"),
-    [("prepare", 5), ("translate", 5), ("evaluate", 4), ("sweep", 2)],
+    [("prepare", 5), ("translate", 5), ("evaluate", 4)],
 )
 def test_killed_commands_leave_all_of_an_output_or_nothing(
     mode, count, tmp_path, monkeypatch
