@@ -86,7 +86,7 @@ def write_metadata(
 
 def domain_dir(data_dir: str | Path, domain: str) -> Path:
     """Return the folder of a domain's shards."""
-    return Path(data_dir) / "slices" / domain / VERSION
+    return Path(data_dir) / NAME / domain / VERSION
 
 
 class SelectedSlices(Sequence[dict]):
@@ -153,7 +153,7 @@ def _error_that_names(path: str | Path, problem: str) -> Iterator[None]:
 
 def fingerprints(data_dir: Path) -> dict[str, str]:
     """Return the fingerprint of every file of the domains, by its path in DATA."""
-    files = (data_dir / "slices").glob(f"*/{VERSION}/*")
+    files = data_dir.glob(f"{NAME}/*/{VERSION}/*")
     return {
         path.relative_to(data_dir).as_posix(): _fingerprint(path)
         for path in sorted(files)

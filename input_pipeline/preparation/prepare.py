@@ -66,8 +66,9 @@ def prepare(
     write = write or functools.partial(local.write, workers=workers)
     slice_format = _slice_format(config.data)
     warnings: list[str] = []
-    scans = _find_scans(config.data, raw_dir) if jobs is None else []
+    scans: list[layout.ScanPath] = []
     if jobs is None:
+        scans = _find_scans(config.data, raw_dir)
         jobs = _jobs(config, scans, warnings)
     with new_folder(data_dir) as folder:
         scratch = folder / "volumes"

@@ -128,9 +128,14 @@ def _write(path: Path, weights: bytes, card: Mapping[str, Any]) -> dict[str, Any
 
 def check_new(path: Path) -> None:
     """Raise ValueError or FileExistsError unless a model can be written there."""
-    if path.suffix != SUFFIX:
-        raise ValueError(f"--output is {path}, expected a name that ends in {SUFFIX}")
-    for file in (path, _card_path(path)):
+    check_output(path, SUFFIX, _card_path(path))
+
+
+def check_output(path: Path, suffix: str, *beside: Path) -> None:
+    """Raise ValueError for another suffix, FileExistsError for a file that exists."""
+    if path.suffix != suffix:
+        raise ValueError(f"--output is {path}, expected a name that ends in {suffix}")
+    for file in (path, *beside):
         if file.exists():
             raise FileExistsError(
                 f"{file} exists: a model is not overwritten, name another or remove it"

@@ -87,7 +87,7 @@ class LoadedModel:
             self.data,
             stored_channels=stored_channels,
             view_count=self.views,
-            announces=True,
+            log_compilation=True,
         )
 
     @property

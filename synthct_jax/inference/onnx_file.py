@@ -18,7 +18,7 @@ from input_pipeline import files
 from input_pipeline.intensity import check_knots
 from synthct_jax.checkpoint.digest import name_leaves
 from synthct_jax.checkpoint.metadata import library_versions
-from synthct_jax.checkpoint.model_file import ModelFile, read_model
+from synthct_jax.checkpoint.model_file import ModelFile, check_output, read_model
 from synthct_jax.layers.normalization import EPSILON
 from synthct_jax.model import methods
 from synthct_jax.model.networks import ResNetGenerator
@@ -53,10 +53,7 @@ def export_onnx(model: str, output: Path) -> None:
         FileExistsError: the file exists.
         FileNotFoundError, UnusableModel: as for `read_model`.
     """
-    if output.suffix != SUFFIX:
-        raise ValueError(f"--output is {output}, expected a name that ends in {SUFFIX}")
-    if output.exists():
-        raise FileExistsError(f"{output} exists: name another or remove it")
+    check_output(output, SUFFIX)
     proto = to_onnx(read_model(model))
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write_file(output, proto.SerializeToString())

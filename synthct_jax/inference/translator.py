@@ -35,7 +35,7 @@ class Translator:
         stored_channels: Sequence[str],
         batch: int = BATCH,
         view_count: int = 1,
-        announces: bool = False,
+        log_compilation: bool = False,
     ):
         """Take those of `stored_channels` that are `data.mr_channels`, in their order.
 
@@ -44,8 +44,8 @@ class Translator:
             stored_channels: names of the channels of stored MR.
             batch: slices of 256 x 256 that a device takes at a time, at most.
             view_count: views of each slice to average over, see `views_of`.
-            announces: whether to log that the network is compiled, for a new size of
-                slices.
+            log_compilation: whether to log that the network is compiled, for each size
+                of slices.
 
         Raises:
             ValueError: one of the channels is not stored, or there are no so many
@@ -69,7 +69,7 @@ class Translator:
         # A batch is fetched while the next one is computed. On a CPU both would be
         # computed, and hold memory, at the same time.
         self._ahead = 0 if mesh.devices.flat[0].platform == "cpu" else 1
-        self._announces, self._sizes = announces, set()
+        self._log_compilation, self._sizes = log_compilation, set()
         self._to_ct = self._compile(method.translate)
         self._to_mr = self._compile(method.translate_back)
 
@@ -151,7 +151,7 @@ class Translator:
         params = jax.device_put(params, self._replicated)
         slices = self._batch * _PIXELS_OF_SLICE // math.prod(images.shape[1:3])
         size = self._devices * max(1, min(self._batch, slices))
-        if self._announces and images.shape[1:3] not in self._sizes:
+        if self._log_compilation and images.shape[1:3] not in self._sizes:
             self._sizes.add(images.shape[1:3])
             logging.info("Compiling the network, or reading it from the cache")
         computing = collections.deque()

@@ -146,6 +146,11 @@ def features_of(channels: Sequence[str]) -> dict[str, Feature]:
     return table
 
 
+def is_measured(name: str, volumes: Sequence[Mapping[str, float]]) -> bool:
+    """Return whether a feature has a value in every volume."""
+    return all(math.isfinite(values.get(name, math.nan)) for values in volumes)
+
+
 def measure_input(mr: SubjectVolume, channels: Sequence[str]) -> dict[str, float]:
     """Return the features of the MR, scalars by name.
 

@@ -118,7 +118,9 @@ def _verdict(value: float, limits: FeatureLimits | None) -> str:
 
     if limits is None:
         return NOT_JUDGED
-    if limits.refuse and is_outside(limits.refuse) and not math.isnan(value):
+    if math.isnan(value):
+        return WARN
+    if limits.refuse and is_outside(limits.refuse):
         return REFUSE
     return WARN if is_outside(limits.warn) else PASS
 

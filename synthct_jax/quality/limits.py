@@ -26,6 +26,7 @@ from synthct_jax.quality.features import (
     RARE,
     SHARE,
     Feature,
+    is_measured,
 )
 
 FALSE_ALARMS = 0.05
@@ -80,8 +81,7 @@ def fit_limits(
     judged = {
         name: feature
         for name, feature in table.items()
-        if feature.spread != CHOSEN
-        and all(math.isfinite(values.get(name, math.nan)) for values in volumes)
+        if feature.spread != CHOSEN and is_measured(name, volumes)
     }
     even = np.array(
         [[_to_even(v[n], f.spread) for n, f in judged.items()] for v in volumes]

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from synthct_jax.quality.features import is_measured
+
 COVERAGE = 0.9  # of the interval
 FEWEST_VOLUMES = 10
 
@@ -32,11 +34,7 @@ def fit_error(
     """
     if len(volumes) < FEWEST_VOLUMES:
         return None
-    names = [
-        name
-        for name in volumes[0]
-        if all(math.isfinite(v.get(name, math.nan)) for v in volumes)
-    ]
+    names = [name for name in volumes[0] if is_measured(name, volumes)]
     values = np.array([[v[name] for name in names] for v in volumes])
     target = np.log(np.asarray(mae_hu))
     mean, chosen = np.empty((2, len(target)))
