@@ -21,7 +21,8 @@ test-all: lint  ## lint, and all tests
 	$(RUN) -m pytest
 
 beam-test: .venv-beam/installed $(STAMP)  ## preparation by Apache Beam, also on a Dask cluster
-	.venv-beam/bin/python -m pytest tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
+	.venv-beam/bin/python -m pytest -W "ignore:label() is deprecated:DeprecationWarning" \
+	  tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
 
 peers: .venv-peers/installed  ## time a training step beside PyTorch's; see docs/speed.md
 	.venv-peers/bin/python -m tests.peers step --size=256
@@ -57,7 +58,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(RUN) -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Beam holds protobuf at 6, so it cannot be in the ordinary environment.
+# Beam holds protobuf at 6, so it cannot be in the ordinary environment. TFDS calls what
+# protobuf 6 deprecates.
 .venv-beam/installed: requirements-beam.lock pyproject.toml
 	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --require-hashes -r requirements-beam.lock
