@@ -73,6 +73,7 @@ def keep_anatomy(config: ConfigDict) -> None:
     """
     config.model.antialias = True
     config.loss.tissue_ranges = 5.0
+    config.loss.cycle_mr = 3.0  # no CT holds the gain, bias field and noise of an MR
     config.loss.noise_ct = 0.1
     config.loss.noise_mr = 0.1
 
