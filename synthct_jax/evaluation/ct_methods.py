@@ -15,7 +15,6 @@ from input_pipeline.resample import (
 )
 from input_pipeline.volume import Volume
 from synthct_jax.evaluation import baselines
-from synthct_jax.evaluation.results import NETWORK
 from synthct_jax.evaluation.subjects import (
     EvaluationSubject,
     read_subjects,
@@ -40,6 +39,8 @@ class Model:
         channels: of the network's input.
         resampled_to_mm: pixels that `translate` resamples slices to; None: it does not.
         cycle: HU back to such an input; None without an inverse generator.
+        with_spread: as `translate`, with the standard deviation in HU of each voxel
+            beside it; None if a slice is translated once, or resampled.
     """
 
     translate: Callable[[np.ndarray], np.ndarray]
@@ -47,6 +48,7 @@ class Model:
     channels: tuple[str, ...]
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
     resampled_to_mm: float | None = None
+    with_spread: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
@@ -74,6 +76,9 @@ def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
         hu = translator(loaded.params, stored)
         return resample_from_grid(hu[..., None], grid, volume, fill=AIR_HU)[..., 0]
 
+    def with_spread(mr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return translator.with_spread(loaded.params, mr)
+
     def cycle(hu: np.ndarray) -> np.ndarray:
         return translator.translate_back(inverse, hu)
 
@@ -83,15 +88,35 @@ def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:
         channels=tuple(loaded.data["mr_channels"]),
         cycle=None if inverse is None or resampled else cycle,
         resampled_to_mm=spacing_mm if resampled else None,
+        with_spread=with_spread if loaded.has_spread and not resampled else None,
     )
 
 
-def by_name(model: Model, dataset: Dataset) -> tuple[dict[str, CtMethod], list[str]]:
-    """Return the network and the baselines by name, and warnings."""
-    methods: dict[str, CtMethod] = {
-        NETWORK: lambda s: translate_checked(model.translate, s.mr, s.name),
-        "water": lambda s: baselines.water(s.outline),
-    }
+def network_ct(
+    model: Model, subject: EvaluationSubject
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the network's HU, and their standard deviation if the model has one.
+
+    Raises:
+        ValueError: as `translate_checked`.
+    """
+    spread = None
+
+    def translate(mr: np.ndarray) -> np.ndarray:
+        nonlocal spread
+        if model.with_spread is None:
+            return model.translate(mr)
+        hu, spread = model.with_spread(mr)
+        return hu
+
+    return translate_checked(translate, subject.mr, subject.name), spread
+
+
+def baselines_by_name(
+    model: Model, dataset: Dataset
+) -> tuple[dict[str, CtMethod], list[str]]:
+    """Return the baselines beside a network by name, and warnings."""
+    methods: dict[str, CtMethod] = {"water": lambda s: baselines.water(s.outline)}
     warnings = []
     if model.resampled_to_mm is not None:
         warnings.append(

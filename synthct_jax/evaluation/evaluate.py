@@ -187,13 +187,14 @@ def compute(
     ct = manifest.domains["ct"]
     real_split = split if ct.of_split(split) else ct.held_out
     real, middle_slices = _summarise_real_ct(dataset, real_split, inception)
-    named_methods, warnings = ct_methods.by_name(model, dataset)
+    named_baselines, warnings = ct_methods.baselines_by_name(model, dataset)
 
     measured = _Measurements(model, inception)
     countdown = Countdown(len(manifest.domains["mr"].of_split(split)), "subjects")
     for subject in read_subjects(dataset, split):
         _check_body(subject, dataset.folder)
-        for name, method in named_methods.items():
+        measured.add(NETWORK, subject, *ct_methods.network_ct(model, subject))
+        for name, method in named_baselines.items():
             if (hu := method(subject)) is not None:
                 measured.add(name, subject, hu)
         measured.add_subject(subject)
@@ -260,9 +261,15 @@ class _Measurements:
         self.ranked_slices: list[Ranked] = []
         self._error_counts: dict[str, np.ndarray] = {}
 
-    def add(self, method: str, subject: EvaluationSubject, hu: np.ndarray) -> None:
-        """Measure the CT of one method."""
-        images = per_subject.Images(hu, subject)
+    def add(
+        self,
+        method: str,
+        subject: EvaluationSubject,
+        hu: np.ndarray,
+        spread: np.ndarray | None = None,
+    ) -> None:
+        """Measure the CT of one method, with its standard deviation if it has one."""
+        images = per_subject.Images(hu, subject, spread)
         self.rows += per_subject.consistency_rows(method, images)
         if method == NETWORK:
             self._add_cycle(subject, hu)

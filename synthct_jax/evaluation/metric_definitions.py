@@ -32,6 +32,7 @@ from synthct_jax.metrics import (
     spectrum,
     surface,
     tissues,
+    uncertainty,
 )
 from synthct_jax.metrics.intervals import UNLIMITED, Interval, Limits
 
@@ -64,6 +65,8 @@ class Metric:
         features: slice features that it needs; empty for none.
         labelled: whether it needs the labels of tissues; without them, or where it is
             NaN, it is left out.
+        of_spread: whether it needs the standard deviation over views or networks;
+            without it, it is left out.
     """
 
     title: str
@@ -77,6 +80,7 @@ class Metric:
     headline: str = ""
     features: str = ""
     labelled: bool = False
+    of_spread: bool = False
 
     @property
     def best(self) -> float | None:
@@ -330,6 +334,19 @@ PAIRED = {
         "error; errors are means over 3 x 3 voxels",
         lambda ct: labelled.percent(ct.organ_deviations > labelled.INVENTED_HU),
         labelled=True),
+    "spread_coverage": Metric("Spread: coverage", "%", "near 90", 1, PERCENT,
+        "share of voxels of the body whose reference CT lies within "
+        f"{uncertainty.Z_90:.3f} standard deviations over views and networks of their "
+        "mean; 90 if errors were normal and the views knew them",
+        lambda ct: ct.uncertainty["coverage"], of_spread=True),
+    "spread_factor": Metric("Spread: factor for 90 %", "", "near 1", 2, AT_LEAST_0,
+        "by which that interval would have to be widened to cover 90 % of the voxels",
+        lambda ct: ct.uncertainty["factor"], of_spread=True),
+    "spread_correlation": Metric(
+        "Spread: correlation with errors", "", "higher", 2, (-1.0, 1.0),
+        "Spearman's correlation over voxels of the body of that standard deviation "
+        "and the absolute error",
+        lambda ct: ct.uncertainty["correlation"], of_spread=True),
 }
 
 REFERENCE = {

@@ -10,15 +10,24 @@ from input_pipeline.body import body_mask
 from synthct_jax.evaluation.metric_definitions import BODY, CONSISTENCY, PAIRED
 from synthct_jax.evaluation.results import REFERENCE_CT, Row
 from synthct_jax.evaluation.subjects import EvaluationSubject
-from synthct_jax.metrics import labelled, paired, path_length, tissues
+from synthct_jax.metrics import labelled, paired, path_length, tissues, uncertainty
 
 
 class Images:
     """A CT of a subject: the argument of CONSISTENCY and PAIRED metrics."""
 
-    def __init__(self, hu: np.ndarray, subject: EvaluationSubject):
-        """Take the CT, synthetic or, for its consistency, real, with its subject."""
-        self.hu, self.subject = hu, subject
+    def __init__(
+        self,
+        hu: np.ndarray,
+        subject: EvaluationSubject,
+        spread: np.ndarray | None = None,
+    ):
+        """Take the CT, synthetic or, for its consistency, real, with its subject.
+
+        Args:
+            spread: standard deviation of each voxel in HU, if there is one.
+        """
+        self.hu, self.subject, self.spread = hu, subject, spread
 
     @property
     def reference_ct(self) -> np.ndarray:
@@ -38,6 +47,10 @@ class Images:
     @functools.cached_property
     def errors(self) -> dict[str, float]:
         return paired.errors(self.hu, self.reference_ct, self.body)
+
+    @functools.cached_property
+    def uncertainty(self) -> dict[str, float]:
+        return uncertainty.compare(self.spread, self.hu, self.reference_ct, self.body)
 
     @functools.cached_property
     def path_lengths(self) -> dict[str, float]:
@@ -132,11 +145,14 @@ def cycle_rows(
 def paired_rows(method: str, images: Images) -> Iterator[Row]:
     """Yield errors in the body, and MAE and ME of its tissues, HU bands and border.
 
-    Metrics of labelled tissues are left out where there are none of these.
+    Metrics of labelled tissues are left out where there are none of these, metrics of
+    the standard deviation where there is none.
     """
     subject = images.subject
     for name, metric in PAIRED.items():
         if metric.labelled and not subject.has_tissues:
+            continue
+        if metric.of_spread and images.spread is None:
             continue
         value = metric.compute(images)
         if not (metric.labelled and math.isnan(value)):

@@ -82,7 +82,14 @@ class Translator:
         Returns:
             HU, float32 (slices, rows, columns).
         """
-        return np.concatenate([hu for hu, _ in self.stream(params, stored)])
+        return self.with_spread(params, stored)[0]
+
+    def with_spread(
+        self, params: Params, stored: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a call returns, and its standard deviation, see `stream`."""
+        hus, spreads = zip(*self.stream(params, stored), strict=True)
+        return np.concatenate(hus), np.concatenate(spreads)
 
     def stream(
         self, params: Params, stored: np.ndarray

@@ -88,8 +88,7 @@ def measure_subject(
     loaded: LoadedModel, mr: EvaluationSubject
 ) -> tuple[dict[str, float], np.ndarray]:
     """Translate a subject, and return its features and HU as `translate` has them."""
-    batches = list(loaded.translator.stream(loaded.params, mr.stored))
-    hu, spread = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    hu, spread = loaded.translator.with_spread(loaded.params, mr.stored)
     if loaded.data["mask_outside_body"]:
         hu, spread = (
             np.where(mr.outline, image, air)

@@ -28,7 +28,7 @@ def test_slices_are_resampled_to_the_networks_pixels_and_back(spacing_mm, monkey
     hu = model.translate(stored)
     assert seen[0][:3] == (1, *2 * [int(32 * 12 / spacing_mm)])
     np.testing.assert_allclose(hu[0], stored[0, ..., 0] / 10, atol=40)
-    _, warnings = ct_methods.by_name(model, dataset)
+    _, warnings = ct_methods.baselines_by_name(model, dataset)
     resampled = [text for text in warnings if "were resampled" in text]
     assert len(resampled) == (model.cycle is None) == (spacing_mm != 12.0)
 

@@ -126,8 +126,9 @@ def made_up_data(*, test: int = 3, labels: bool = True):
     return {"dataset": dataset, "split": "test"}, perfect
 
 
-def run(translate, data, folder, *, cycle=None, curves=()):
+def run(translate, data, folder, *, cycle=None, curves=(), with_spread=None):
     model = Model(
+        with_spread=with_spread,
         translate=translate,
         network_input=lambda mr: mr_to_unit(mr[..., [1]]),
         channels=("in_phase",),
@@ -162,6 +163,27 @@ def shifted_evaluation(tmp_path_factory):
     """Evaluation of a CT that is 30 HU too dense, in and outside of the body."""
     data, perfect = made_up_data()
     return run(lambda mr: perfect(mr) + 30, data, tmp_path_factory.mktemp("shifted"))
+
+
+def test_spread_beside_errors_is_of_the_network_alone(tmp_path, perfect_evaluation):
+    """The CT is 30 HU too dense, with a spread that covers half of the slices."""
+    data, perfect = made_up_data()
+
+    def with_spread(mr):
+        hu = perfect(mr) + 30
+        return hu, np.where(np.arange(len(hu)) % 2, 5, 40)[:, None, None] + 0 * hu
+
+    evaluated = run(
+        lambda mr: with_spread(mr)[0], data, tmp_path / "out", with_spread=with_spread
+    ).results
+    assert evaluated.interval("mae").value == pytest.approx(30)
+    assert 20 < evaluated.interval("spread_coverage").value < 80
+    factor = evaluated.interval("spread_factor").value
+    assert factor == pytest.approx(30 / 5 / 1.645, rel=1e-3)
+    methods = {row.method for row in evaluated.rows if row.metric == "spread_factor"}
+    assert methods == {"network"}
+    names = perfect_evaluation.results.metrics("paired")
+    assert "mae" in names and "spread_coverage" not in names
 
 
 def test_perfect_translation_has_no_error(perfect_evaluation):

@@ -1,28 +1,26 @@
 """Count how often detectors of failed training fire in healthy trainings.
 
-    .venv/bin/python tests/support/false_alarms.py --runs=20 --workdir=FOLDER
+    synthct sweep --config=phantom --variants=anatomy_in_out --seeds=0,1 --workdir=SWEEP
+    .venv/bin/python tests/support/false_alarms.py SWEEP/runs/*/*
 
-Each run trains configs/phantom.py with a seed of its own, so it also draws people of
-its own. The same command goes on with runs that are not done. The table that it prints
-counts, for each detector, the runs in which it fired, and the validations.
+The table that it prints counts, for each detector, the runs in which it fired, and the
+validations. Which trainings are healthy, their errors have to tell.
 """
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from synthct_jax import train
-from synthct_jax.configs import phantom
 from synthct_jax.evaluation.detectors import DETECTORS, PREFIX, faults
 from synthct_jax.runtime.jsonl import read_rows
 
 
-def alarms(config: ConfigDict, workdir: Path) -> list[set[str]]:
+def alarms(workdir: Path) -> list[set[str]]:
     """Return the detectors that fired at each judged validation of a run."""
-    first = config.train.guard_after * config.train.steps
+    train = json.loads((workdir / "config.json").read_text())["train"]
+    first = train["guard_after"] * train["steps"]
     rows = [
         {name: row.get(f"validation_{PREFIX}{name}") for name in DETECTORS}
         for row in read_rows(workdir / "metrics.jsonl")
@@ -51,25 +49,8 @@ def table(runs: Sequence[list[set[str]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--variant", default="anatomy_in_out")
-    parser.add_argument("--steps", type=int, help="of each run")
-    parser.add_argument("--evaluate_every", type=int, help="steps")
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    runs = []
-    for seed in range(arguments.runs):
-        config = phantom.get_config(arguments.variant)
-        config.seed = seed
-        config.train.steps = arguments.steps or config.train.steps
-        config.train.evaluate_every = (
-            arguments.evaluate_every or config.train.evaluate_every
-        )
-        workdir = arguments.workdir / f"seed_{seed}"
-        if not train.train(config, workdir=workdir):
-            return  # by a signal
-        runs.append(alarms(config, workdir))
-    print(table(runs))
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of trainings")
+    print(table([alarms(run) for run in parser.parse_args().runs]))
 
 
 if __name__ == "__main__":
