@@ -1,0 +1,1 @@
+"""A blinded study: can readers tell synthetic CT from real CT?"""
