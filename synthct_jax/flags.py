@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from synthct_jax.metrics import tissues
+from synthct_jax.reader_study import study_flags  # noqa: F401, defines flags
 from synthct_jax.runtime import environment
 from synthct_jax.runtime.flag_help import COMMON, HELP, describe, flags_of
 from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
@@ -156,6 +157,7 @@ OUTPUT = flags.DEFINE_string(
         compare="a folder, ./comparison by default.",
         benchmark="a JSON file, ./benchmark.json by default.",
         organs__score="a CSV file, by default none.",
+        reader_kit__reader_study="a folder: of the pages, or of the report.",
     ),
 )
 STEP = flags.DEFINE_integer(
@@ -280,9 +282,7 @@ VARIANTS = flags.DEFINE_list(
     describe("variants", sweep="variants of the configuration, comma-separated."),
 )
 SEEDS = flags.DEFINE_list(
-    "seeds",
-    ["0"],
-    describe("seeds", sweep="each trains every variant; comma-separated."),
+    "seeds", ["0"], describe("seeds", sweep="comma-separated, each for all variants.")
 )
 ONLY = flags.DEFINE_integer(
     "only",

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from synthct_jax import flags
+from synthct_jax.reader_study import study_flags
 from synthct_jax.runtime import environment, processes, signals
 
 
@@ -124,6 +125,37 @@ def run_mode() -> int:
                 output=output,
             )
             print(table)
+        case "reader_plan":
+            from synthct_jax.reader_study.sample_size import format_plan
+
+            plan = format_plan(
+                margin=study_flags.MARGIN.value,
+                reader_sd=study_flags.READER_SD.value,
+                case_sd=study_flags.CASE_SD.value,
+            )
+            print(plan)
+        case "reader_kit":
+            from synthct_jax.reader_study.kit import make_kit
+
+            pages = make_kit(
+                study_flags.REAL.value,
+                study_flags.SYNTHETIC.value,
+                output=output,
+                key=(key := flags.path(study_flags.KEY)),
+                readers=study_flags.READERS.value,
+                design=study_flags.DESIGN.value,
+                cases=study_flags.CASES.value,
+                slices=study_flags.SLICES.value,
+                repeats=study_flags.REPEATS.value,
+                seed=study_flags.SEED.value,
+            )
+            print(f"{len(pages)} pages for readers: {output}; keep {key} from them")
+        case "reader_study":
+            from synthct_jax.reader_study.report import write_report
+
+            answers = [Path(path).expanduser() for path in study_flags.ANSWERS.value]
+            key, margin = flags.path(study_flags.KEY), study_flags.MARGIN.value
+            print(f"Report: {write_report(answers, key, output, margin=margin)}")
         case "sweep":
             from synthct_jax.sweep import plan_file, runner
 

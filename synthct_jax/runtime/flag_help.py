@@ -45,7 +45,7 @@ def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
     named = [argument.removeprefix("--mode=") for argument in arguments]
     mode = next((name for name in named if name in MODES), None)
     if mode is None:
-        modes = "\n".join(f"  {name:10}{mode.summary}" for name, mode in MODES.items())
+        modes = "\n".join(f"  {name:13}{mode.summary}" for name, mode in MODES.items())
         return f"{overview}\nModes:\n\n{modes}"
     lines = [f"synthct {mode}: {MODES[mode].summary}", "", f"  {MODES[mode].example}"]
     for name in (*flags_of(mode), *COMMON):

@@ -70,6 +70,22 @@ MODES = {
         "synthct organs --input=OUT --masks=LABELS.nii.gz --organs=1:liver,4:spleen",
         ("input", "masks"),
     ),
+    "reader_plan": Mode(
+        "tell how many readers and cases a blinded study needs",
+        "synthct reader_plan --margin=0.1",
+        (),
+    ),
+    "reader_kit": Mode(
+        "make a blinded study: a page for each reader, and a key that stays with you",
+        "synthct reader_kit --real=CT --synthetic=OUT --readers=5 --output=KIT "
+        "--key=KEY.json",
+        ("real", "synthetic", "readers", "output", "key"),
+    ),
+    "reader_study": Mode(
+        "analyse the answers of readers: can they tell synthetic CT from real CT?",
+        "synthct reader_study --answers=ANSWERS --key=KEY.json --output=STUDY",
+        ("answers", "key", "output"),
+    ),
     "sweep": Mode(
         "train and evaluate variants and seeds of an experiment, and compare them",
         "synthct sweep --config=phantom --variants=in,out --seeds=0,1 --workdir=SWEEP",
