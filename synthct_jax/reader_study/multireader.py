@@ -99,8 +99,8 @@ def estimate(kernel: np.ndarray) -> Estimate:
     known = ~np.isnan(kernel)
     if min(kernel.shape) < 2 or not known.any(axis=tuple(range(1, kernel.ndim))).all():
         raise ValueError(
-            f"answers are (readers, cases) = {kernel.shape}, expected two or more of "
-            "each, and answers of each reader"
+            f"answers have the shape {kernel.shape}, expected two or more readers and "
+            "cases of each kind, and answers of each reader to both kinds"
         )
     values, counts = np.where(known, kernel, 0.0), known.astype(np.float64)
     mean = float(values.sum() / counts.sum())

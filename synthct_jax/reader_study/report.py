@@ -80,12 +80,12 @@ def _sentence(analysis: Analysis) -> str:
             "One reader: nothing follows about readers in general. Equivalence to "
             "guessing needs two or more."
         )
+    interval = analysis.accuracy.interval
     if test.p is None:
         return (
-            "All readers were right equally often: how other readers would differ "
-            "cannot be estimated."
+            f"All readers were right equally often, in {100 * interval.value:.1f} %: "
+            "how other readers would differ cannot be estimated."
         )
-    interval = analysis.accuracy.interval
     low, high = (f"{100 * (0.5 + side * test.margin):g}" for side in (-1, 1))
     if test.equivalent:
         return (

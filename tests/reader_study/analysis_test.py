@@ -114,7 +114,8 @@ def test_readers_who_are_all_right_leave_the_accuracy_without_an_interval(tmp_pa
     key = simulated_readers.make_key(20, 2)
     documents = simulated_readers.guess(key, [1.0] * 2, seed=0)
     analysis = analysed(key, documents, tmp_path)
-    assert "All readers were right equally" in HtmlPage(render_report(analysis)).visible
+    page = HtmlPage(render_report(analysis))
+    assert "All readers were right equally often, in 100.0 %" in page.visible
 
 
 def test_one_reader_gets_intervals_of_cases_alone(tmp_path):
