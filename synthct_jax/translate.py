@@ -6,6 +6,7 @@ OUT/dicom/                the same as a CT series; unless pseudonymised in the s
 OUT/uncertainty.nii.gz    spread in HU over views and networks, if there are several
 OUT/preview.png           MR and synthetic CT in three planes
 OUT/quality.html          outcome, pictures and features beside their limits
+OUT/viewer.html           MR, synthetic CT and uncertainty to scroll through
 OUT/quality.json          the same for programs, by quality/quality.schema.json
 OUT/structures.dcm        if asked for, regions as an RT Structure Set
 OUT/report.json           input, generator, versions, HU statistics, warnings
@@ -43,6 +44,7 @@ from synthct_jax.metrics import tissues
 from synthct_jax.quality.assessment import Assessment
 from synthct_jax.quality.features import OUTPUT
 from synthct_jax.quality.regions import find_regions
+from synthct_jax.quality.viewer import write_viewer
 
 NOT_A_DEVICE = (
     "Synthetic CT, estimated from MR by a neural network; not measured with X-rays. "
@@ -173,6 +175,7 @@ def translate(
             "generator": dict(loaded.identity),
         }
         document = quality.write(folder, made, warnings, mr=axial, hu=hu, body=body)
+        write_viewer(folder, document, mr=axial, hu=hu)
         report = {
             **made,
             "quality": document["outcome"],

@@ -40,6 +40,7 @@ def test_packages_configurations_and_models_are_in_the_wheel(wheel):
     wanted = sources("input_pipeline", "*.py", "py.typed")
     wanted |= sources("synthct_jax", "*.py", "py.typed", "templates/*.*")
     wanted |= sources("synthct_jax/quality", "*.schema.json")
+    wanted |= sources("synthct_jax/quality/niivue", "*")
     wanted |= sources("synthct_jax/models", "*.safetensors", "*.json")
     wanted |= {f"synthct_jax/{name}" for name in sources("configs", "*.py", "*.json")}
     assert len(wanted) > 200 and not wanted - names

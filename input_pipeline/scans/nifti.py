@@ -4,6 +4,7 @@ NIfTI-1 and NIfTI-2 are read by nibabel; other formats see `itk_images`.
 """
 
 import dataclasses
+import gzip
 import os
 from collections.abc import Sequence
 
@@ -221,6 +222,29 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
         raise ValueError(f"{path}: expected a name that ends with .nii or .nii.gz")
     if os.path.exists(path):
         raise FileExistsError(f"{path} exists already")
+    image = _place_on_grid(voxels, volume)
+    with atomic_file(path) as new:
+        nibabel.save(image, new)
+
+
+def encode_nifti(voxels: np.ndarray, volume: Volume, *, step: float) -> bytes:
+    """Return the content of a .nii.gz file, as `write_nifti` places it.
+
+    Args:
+        voxels: integers, (slices, rows, columns); they count steps.
+        volume: see `write_nifti`.
+        step: value of 1, the header's scl_slope.
+
+    Raises:
+        ValueError: another shape, or integers beyond 16 bits.
+    """
+    image = _place_on_grid(voxels, volume)
+    image.header.set_slope_inter(step, 0)
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
+
+
+def _place_on_grid(voxels: np.ndarray, volume: Volume) -> nibabel.Nifti1Image:
+    """Return an image in the array order of the file that `volume` was read from."""
     if voxels.shape != volume.voxels.shape[:3]:
         raise ValueError(
             f"voxels of shape {voxels.shape}, expected {volume.voxels.shape[:3]}"
@@ -242,5 +266,4 @@ def write_nifti(path: str | os.PathLike, voxels: np.ndarray, volume: Volume) -> 
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=space)
     image.set_qform(affine, code=space)
-    with atomic_file(path) as new:
-        nibabel.save(image, new)
+    return image

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
-import matplotlib.image
 import matplotlib.patheffects
 import numpy as np
 
@@ -29,7 +28,7 @@ _INCHES, _DPI = 3.4, 110  # the longer side of a picture
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture of the sheet, PNG or JPEG, with its caption."""
+    """A picture of the sheet, PNG, with its caption."""
 
     title: str
     image: bytes
@@ -58,7 +57,6 @@ def render_sheet(
         notes=document["warnings"],
         document=document,
         views=_draw_views(shown, body[box], mr.spacing_mm, first_slice=box[0].start),
-        slices=_draw_slices(shown, mr.spacing_mm, first_slice=box[0].start),
         window=SOFT_TISSUE,
         tables=[
             (
@@ -76,10 +74,14 @@ def _rank(row: Mapping[str, Any]) -> int:
 
 
 def _subtitle(document: Mapping[str, Any]) -> str:
-    generator = document["generator"]
-    name = generator.get("model") or f"{generator['workdir']}, {generator['step']}"
-    facts = [f"model {name}", document["created"][:10], document["input"]]
+    facts = [f"model {name_of(document)}", document["created"][:10], document["input"]]
     return " · ".join(filter(None, facts))
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """Return the name of a model file, or a run and its step, from quality.json."""
+    generator = document["generator"]
+    return generator.get("model") or f"{generator['workdir']}, {generator['step']}"
 
 
 # --- pictures -------------------------------------------------------------------------
@@ -130,33 +132,3 @@ def _draw_plane(row: preview.Row, body: np.ndarray, plane: preview.Plane) -> byt
     content = io.BytesIO()
     figure.savefig(content, facecolor="black")
     return content.getvalue()
-
-
-def _draw_slices(
-    rows: Sequence[preview.Row],
-    spacing_mm: tuple[float, float, float],
-    *,
-    first_slice: int,
-) -> list[Picture]:
-    """Draw every axial slice, MR beside CT, in square pixels of 2 mm or more."""
-    _, row_mm, column_mm = spacing_mm
-    pixel_mm = max(2.0, row_mm, column_mm)
-    rows_shown, columns_shown = (
-        (np.arange(0, count * mm, pixel_mm) / mm).astype(int)
-        for count, mm in zip(rows[0].voxels.shape[1:], (row_mm, column_mm), strict=True)
-    )
-    grey = [
-        np.clip((row.voxels - row.black) / (row.white - row.black), 0, 1)
-        for row in rows
-    ]
-    grey = [image[:, rows_shown][:, :, columns_shown] for image in grey]
-    pictures = []
-    for index, panels in enumerate(zip(*grey, strict=True)):
-        content = io.BytesIO()
-        image = np.concatenate(panels, axis=1)
-        matplotlib.image.imsave(
-            content, image, cmap="gray", vmin=0, vmax=1, format="jpeg"
-        )
-        title = f"slice {first_slice + index + 1}"
-        pictures.append(Picture(title=title, image=content.getvalue()))
-    return pictures

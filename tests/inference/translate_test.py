@@ -82,6 +82,7 @@ def test_output_is_complete(translated):
         "quality.json",
         "report.json",
         "synthetic_ct.nii.gz",
+        "viewer.html",
     ]
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     assert json.loads((output / "report.json").read_text()) == report

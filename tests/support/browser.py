@@ -5,16 +5,14 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pytest
+from programs import need
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # The protocol's pipe: Chromium reads commands from 3 and writes answers to 4.
 _SHELL = 'read_end=$1 write_end=$2; shift 2; exec "$@" 3<&"$read_end" 4>&"$write_end"'
 _ARROWS = ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown")
@@ -25,7 +23,8 @@ class Browser:
     """A page in a browser.
 
     Attributes:
-        errors: texts of the exceptions that scripts of the page did not catch.
+        errors: exceptions that scripts of the page did not catch, and what the browser
+            says was refused or failed.
     """
 
     def __init__(self, commands: BinaryIO, answers: BinaryIO):
@@ -38,6 +37,7 @@ class Browser:
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         self.call("Runtime.enable")
+        self.call("Log.enable")
         self.call("Page.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -50,7 +50,9 @@ class Browser:
         self._commands.flush()
         while True:
             answer = self._receive()
-            if answer.get("method") == "Runtime.exceptionThrown":
+            entry = answer.get("params", {}).get("entry", {})
+            thrown = answer.get("method") == "Runtime.exceptionThrown"
+            if thrown or entry.get("level") == "error":
                 self.errors.append(json.dumps(answer["params"]))
             if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
@@ -131,23 +133,26 @@ class Browser:
 
 
 @contextlib.contextmanager
-def open_browser(profile: Path) -> Iterator[Browser]:
+def open_browser(profile: Path, *options: str) -> Iterator[Browser]:
     """Yield a browser that keeps what pages store in a folder; skip without Chromium.
 
-    It has no network.
+    It has no network, and draws WebGL without a GPU.
+
+    Args:
+        options: more of Chromium's.
     """
-    program = next(filter(None, map(shutil.which, _NAMES)), None)
-    if program is None:
-        pytest.skip(f"not installed: {', '.join(_NAMES)}")
+    need("chromium")
     read_commands, commands = os.pipe()
     answers, write_answers = os.pipe()
-    options = (
-        "--headless=new --remote-debugging-pipe --no-sandbox --disable-gpu "
+    arguments = (
+        "--headless=new --remote-debugging-pipe --no-sandbox --use-gl=angle "
+        "--use-angle=swiftshader --enable-unsafe-swiftshader --hide-scrollbars "
         "--disable-dev-shm-usage --no-first-run --proxy-server=127.0.0.1:9"
     ).split()
     process = subprocess.Popen(
         ["bash", "-c", _SHELL, "bash", str(read_commands), str(write_answers)]
-        + [program, *options, f"--user-data-dir={profile}", "about:blank"],
+        + ["chromium", *arguments, *options, f"--user-data-dir={profile}"]
+        + ["about:blank"],
         pass_fds=(read_commands, write_answers),
         stderr=subprocess.DEVNULL,
     )

@@ -21,9 +21,8 @@ _ENVIRONMENT.filters.update(
     names=formatting.list_names,
     capitalize_first=lambda text: text[:1].upper() + text[1:],
     direction=formatting.direction,
-    data_uri=lambda image, kind="png": (
-        f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
-    ),
+    base64=lambda content: base64.b64encode(content).decode(),
+    data_uri=lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
 )
 _ENVIRONMENT.tests["finite"] = lambda x: x is not None and math.isfinite(x)
 _ENVIRONMENT.globals.update(Scale=charts.Scale)
