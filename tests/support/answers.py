@@ -37,6 +37,8 @@ these commands in a folder of drawn scans: `PATIENT` (DICOM, in phase and out of
 `RAW` (subjects as NIfTI), `RUN` (a training of six steps) and its `DATA`. An answer is
 the error if there is one, else what was printed. `SIGINT 3:` is Ctrl-C after three
 seconds. `FULL` and `READ_ONLY` are file systems without space, and without writing.
+Answers to scans that can be read, but are unlike those of a model, are in
+[quality.md](quality.md#every-refusal-with-its-message).
 """
 
 # Commands whose whole output is shown.
