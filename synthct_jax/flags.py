@@ -11,7 +11,14 @@ from ml_collections import config_flags
 from synthct_jax.metrics import tissues
 from synthct_jax.reader_study import study_flags  # noqa: F401, defines flags
 from synthct_jax.runtime import environment
-from synthct_jax.runtime.flag_help import COMMON, HELP, describe, flags_of
+from synthct_jax.runtime.flag_help import (
+    COMMON,
+    HELP,
+    describe,
+    flags_of,
+    join_flags,
+    modes_that_read,
+)
 from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
 
 INPUT = flags.DEFINE_string(
@@ -67,13 +74,14 @@ CONFIG = config_flags.DEFINE_config_file(
         "or without a variant: folder:in_out, my.py. Any field can be overridden: "
         "--config.model.width=8.",
         sweep="as for train, without a variant.",
+        adapt="an anchored training, as for train; by default folder:anchored_MODEL.",
     ),
 )
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 RAW_DIR = flags.DEFINE_string(
     "raw_dir",
     None,
-    describe("raw_dir", prepare__sweep="the scans, in the configuration's layout."),
+    describe("raw_dir", prepare__sweep__adapt="scans, in the configuration's layout."),
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -105,6 +113,8 @@ WORKDIR = flags.DEFINE_string(
     describe(
         "workdir",
         train="folder of the run; an existing run is resumed.",
+        adapt="folder of data, run and reports, by default NAME_adaptation beside the "
+        "output; the same command goes on.",
         evaluate__export__translate="the run whose generator to use.",
         sweep="folder of all runs.",
     ),
@@ -114,7 +124,8 @@ MODEL = flags.DEFINE_string(
     None,
     describe(
         "model",
-        calibrate="a model file, FILE.safetensors, or the name of a model that ships.",
+        calibrate__adapt="a model file, FILE.safetensors, or the name of a model that "
+        "ships.",
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
         export="in place of --workdir, a model to write as ONNX, as for translate. "
@@ -150,8 +161,8 @@ OUTPUT = flags.DEFINE_string(
     describe(
         "output",
         translate="a new folder.",
-        export__calibrate="a new NAME.safetensors; NAME.json appears beside it. With "
-        "export --model, a new NAME.onnx.",
+        export__calibrate__adapt="a new NAME.safetensors; NAME.json appears beside it. "
+        "With export --model, a new NAME.onnx.",
         evaluate="a folder, by default WORKDIR/evaluation/STEP; with --watch, "
         "WORKDIR/evaluation.",
         compare="a folder, ./comparison by default.",
@@ -200,6 +211,7 @@ FORCE = flags.DEFINE_boolean(
         "force",
         translate="translate also an MR that the model's limits refuse; CT series and "
         "sheet say so.",
+        adapt="write the model also if it is worse than before; its card says so.",
     ),
 )
 STRUCTURES = flags.DEFINE_boolean(
@@ -310,8 +322,8 @@ DEVICE = flags.DEFINE_enum(
     list(environment.DEVICES),
     describe(
         "device",
-        translate__calibrate__train__evaluate__sweep__benchmark="kind of device to "
-        "compute on. By default JAX chooses: TPUs, else GPUs, else the CPUs.",
+        translate__calibrate__train__evaluate__sweep__adapt__benchmark="kind of device "
+        "to compute on. By default JAX chooses: TPUs, else GPUs, else the CPUs.",
     ),
 )
 DEBUG = flags.DEFINE_boolean(
@@ -351,11 +363,11 @@ def check(argv: Sequence[str]) -> None:
     present = {name for name in names if flags.FLAGS[name].present}
     if unread := [name for name in names if name in present - set(reads)]:
         raise ValueError(
-            f"{called} does not read {_join_flags(unread)}; it reads "
-            f"{_join_flags(reads)}{_modes_that_read(unread)}"
+            f"{called} does not read {join_flags(unread)}; it reads "
+            f"{join_flags(reads)}{modes_that_read(unread, MODE.value)}"
         )
     if lacking := [name for name in names if name in set(needs) - present]:
-        raise ValueError(f"{called} needs {_join_flags(lacking)}")
+        raise ValueError(f"{called} needs {join_flags(lacking)}")
     if MODE.value == "translate" and (INPUT.value is None) == (PATIENTS.value is None):
         raise ValueError("translate needs --input or --patients, one of them")
     if SEND.value is not None and PATIENTS.value is not None:
@@ -371,19 +383,6 @@ def check(argv: Sequence[str]) -> None:
         raise ValueError("evaluate reads --poll_seconds with --watch alone")
     if not TUNE.value and environment.is_tuning_allowed():
         raise ValueError("--notune is read before a --flagfile: give it as an argument")
-
-
-def _join_flags(names: Sequence[str]) -> str:
-    return ", ".join(f"--{name}" for name in names)
-
-
-def _modes_that_read(names: Sequence[str]) -> str:
-    """Return which other modes read all of these flags, to append to a sentence."""
-    modes = [mode for mode in MODES if set(names) <= set(flags_of(mode))]
-    if not modes or MODE.value in modes:
-        return ""
-    purpose = f" ({MODES[modes[0]].summary})" if len(modes) == 1 else ""
-    return f"; read by {', '.join(modes)}{purpose}"
 
 
 def path(flag: flags.FlagHolder) -> Path | None:

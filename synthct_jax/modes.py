@@ -78,6 +78,19 @@ def run_mode() -> int:
 
             calibrate(model, data_dir, output)
             print(f"Model: {output}, with limits in its card")
+        case "adapt":
+            from synthct_jax.adaptation import runner
+
+            config = flags.CONFIG.value
+            return runner.run_adaptation(
+                model,
+                flags.path(flags.RAW_DIR),
+                output,
+                workdir=workdir,
+                config=config,
+                source=None if config is None else flags.config_source(),
+                force=flags.FORCE.value,
+            )
         case "compare":
             from synthct_jax.evaluation.comparison import documents
 

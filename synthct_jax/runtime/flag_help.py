@@ -31,6 +31,22 @@ def flags_of(mode: str) -> list[str]:
     return sorted(reads, key=lambda name: name not in MODES[mode].needs)
 
 
+def join_flags(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
+
+
+def modes_that_read(names: Sequence[str], mode: str) -> str:
+    """Return the modes that read all of these flags, to append to a sentence.
+
+    Empty if there are none, or if `mode` is one of them.
+    """
+    modes = [other for other in MODES if set(names) <= set(flags_of(other))]
+    if not modes or mode in modes:
+        return ""
+    purpose = f" ({MODES[modes[0]].summary})" if len(modes) == 1 else ""
+    return f"; read by {', '.join(modes)}{purpose}"
+
+
 def help_for(arguments: Sequence[str], *, overview: str) -> str | None:
     """Return the text for arguments that ask for help or the version, else None.
 

@@ -60,6 +60,11 @@ MODES = {
         "synthct calibrate --model=NAME --data_dir=DATA --output=NAME.safetensors",
         ("model", "data_dir", "output"),
     ),
+    "adapt": Mode(
+        "train a model further on a site's MR and CT, and write it unless it is worse",
+        "synthct adapt --model=NAME --raw_dir=RAW --output=NEW.safetensors",
+        ("model", "raw_dir", "output"),
+    ),
     "score": Mode(
         "measure a synthetic CT of any program against the reference CT on its grid",
         "synthct score --input=SYNTHETIC_CT --truth=CT",
