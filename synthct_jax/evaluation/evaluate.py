@@ -193,10 +193,11 @@ def compute(
     countdown = Countdown(len(manifest.domains["mr"].of_split(split)), "subjects")
     for subject in read_subjects(dataset, split):
         _check_body(subject, dataset.folder)
-        measured.add(NETWORK, subject, *ct_methods.network_ct(model, subject))
+        hu, spread = ct_methods.network_ct(model, subject)
+        measured.add(NETWORK, per_subject.Images(hu, subject, spread))
         for name, method in named_baselines.items():
             if (hu := method(subject)) is not None:
-                measured.add(name, subject, hu)
+                measured.add(name, per_subject.Images(hu, subject))
         measured.add_subject(subject)
         countdown.log(subject.name)
 
@@ -261,15 +262,9 @@ class _Measurements:
         self.ranked_slices: list[Ranked] = []
         self._error_counts: dict[str, np.ndarray] = {}
 
-    def add(
-        self,
-        method: str,
-        subject: EvaluationSubject,
-        hu: np.ndarray,
-        spread: np.ndarray | None = None,
-    ) -> None:
-        """Measure the CT of one method, with its standard deviation if it has one."""
-        images = per_subject.Images(hu, subject, spread)
+    def add(self, method: str, images: per_subject.Images) -> None:
+        """Measure the CT of one method."""
+        hu, subject = images.hu, images.subject
         self.rows += per_subject.consistency_rows(method, images)
         if method == NETWORK:
             self._add_cycle(subject, hu)

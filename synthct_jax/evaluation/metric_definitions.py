@@ -1,9 +1,8 @@
 """Every metric that an evaluation reports: its name, unit, limits and computation.
 
 DISTRIBUTION metrics compare synthetic with real CT as two samples, whoever the subjects
-are. CONSISTENCY metrics need the subject's own MR only. PAIRED metrics need the
-subject's reference CT. REFERENCE holds facts about the reference CT itself. Metrics
-ACROSS_SUBJECTS say how a tissue follows its reference from subject to subject.
+are. CONSISTENCY metrics need the subject's MR only, PAIRED ones its reference CT, of
+which REFERENCE holds facts. Those ACROSS_SUBJECTS say how a tissue follows it.
 
 To add a metric, write its function in `synthct_jax.metrics` and add its line here:
 
@@ -63,10 +62,8 @@ class Metric:
         headline: what it tells, in plain words; a report shows a metric that has one
             without unfolding.
         features: slice features that it needs; empty for none.
-        labelled: whether it needs the labels of tissues; without them, or where it is
-            NaN, it is left out.
-        of_spread: whether it needs the standard deviation over views or networks;
-            without it, it is left out.
+        labelled: whether it needs labels of tissues; else, or if NaN, it is left out.
+        of_spread: whether it needs a standard deviation; else it is left out.
     """
 
     title: str
@@ -335,17 +332,14 @@ PAIRED = {
         lambda ct: labelled.percent(ct.organ_deviations > labelled.INVENTED_HU),
         labelled=True),
     "spread_coverage": Metric("Spread: coverage", "%", "near 90", 1, PERCENT,
-        "share of voxels of the body whose reference CT lies within "
-        f"{uncertainty.Z_90:.3f} standard deviations over views and networks of their "
-        "mean; 90 if errors were normal and the views knew them",
+        f"share of voxels of the body whose error is within {uncertainty.Z_90:.3f} "
+        "standard deviations over views and networks",
         lambda ct: ct.uncertainty["coverage"], of_spread=True),
     "spread_factor": Metric("Spread: factor for 90 %", "", "near 1", 2, AT_LEAST_0,
         "by which that interval would have to be widened to cover 90 % of the voxels",
         lambda ct: ct.uncertainty["factor"], of_spread=True),
-    "spread_correlation": Metric(
-        "Spread: correlation with errors", "", "higher", 2, (-1.0, 1.0),
-        "Spearman's correlation over voxels of the body of that standard deviation "
-        "and the absolute error",
+    "spread_correlation": Metric("Spread: rank correlation", "", "higher", 2, (-1, 1),
+        "Spearman's, over the same voxels, of that deviation and the absolute error",
         lambda ct: ct.uncertainty["correlation"], of_spread=True),
 }
 

@@ -1,4 +1,4 @@
-"""What the spread over views and networks says of the errors that it stands beside."""
+"""Comparison of the spread over views and networks with the errors beside it."""
 
 import numpy as np
 import scipy.special
