@@ -182,6 +182,7 @@ def get_config() -> ConfigDict:
     data.rotate_degrees = 5.0  # largest rotation
     data.scale_fraction = 0.05  # largest zoom in or out
     data.shift_mm = 8.0  # largest translation along each axis
+    data.channel_dropout = 0.0  # probability that to_ct gets an MR without one phase
     data.workers = 0  # grain worker processes; 0: in this process
 
     model = config.model = ConfigDict()

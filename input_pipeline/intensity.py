@@ -6,7 +6,8 @@ body, and in- and out-of-phase of one acquisition share one scale, because their
 is the fat fraction (Dixon, Radiology 1984;153:189).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,8 @@ def background(modality: str) -> int:
 
 Knots = Sequence[tuple[float, float]]
 
-# Phases are acquired together. In-phase, if present, gives the scale of both, so that
-# in-phase alone and in-phase of the pair are the same image.
-_PHASES = ("in_phase", "out_of_phase")
+PHASES = ("in_phase", "out_of_phase")
+"""MR channels of one dual-echo acquisition."""
 
 
 def check_knots(knots: Knots) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +60,25 @@ def unit_to_hu(unit: np.ndarray, knots: Knots) -> np.ndarray:
     return np.interp(unit, value, hu).astype(np.float32)
 
 
+def scale_channel(name: str, channels: Sequence[str]) -> str:
+    """Return the one of an MR's channels that gives the scale of a channel.
+
+    In-phase, if present, gives that of both phases, so that in-phase alone and in-phase
+    of the pair are the same image.
+    """
+    return "in_phase" if name in PHASES and "in_phase" in channels else name
+
+
+def optional_channels(data_config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the MR channels of which an input may lack one: both phases, or none.
+
+    With T2 beside them the one that is left would have another scale, relative to T2,
+    than in the training.
+    """
+    are_phases = set(data_config["mr_channels"]) == set(PHASES)
+    return PHASES if are_phases and data_config["channel_dropout"] else ()
+
+
 def mr_scale(
     voxels: np.ndarray,
     mask: np.ndarray,
@@ -72,7 +91,7 @@ def mr_scale(
     Args:
         voxels: (slices, rows, columns, channels), scanner units.
         mask: (slices, rows, columns) bool, the body.
-        channels: names; in_phase gives the scale of out_of_phase too.
+        channels: names, see `scale_channel`.
 
     Returns:
         (channels,) float32, above 0.
@@ -84,7 +103,7 @@ def mr_scale(
         raise ValueError("no body was found, so there is no intensity scale")
     scales = []
     for name in channels:
-        source = "in_phase" if name in _PHASES and "in_phase" in channels else name
+        source = scale_channel(name, channels)
         body = voxels[..., list(channels).index(source)][mask]
         scale = float(np.percentile(body, percentile))
         if not scale > 0:

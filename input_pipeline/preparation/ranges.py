@@ -33,6 +33,7 @@ DATA_RANGES = {
     "data.rotate_degrees": Range(lambda x: 0 <= x <= 180, "0 to 180"),
     "data.scale_fraction": BELOW_ONE,
     "data.shift_mm": ZERO_OR_MORE,
+    "data.channel_dropout": BELOW_ONE,
     "data.workers": ZERO_OR_MORE,
     "phantom.train_mr": ONE_OR_MORE,
     "phantom.train_ct": ZERO_OR_MORE,

@@ -65,6 +65,7 @@ _ADDED = {
     "train.guard": "log",
     "train.guard_after": 0.2,
     "train.roll_backs": 3,
+    "data.channel_dropout": 0.0,
 }
 
 
@@ -122,8 +123,7 @@ def list_steps(workdir: Path) -> list[int]:
     folder = checkpoints_folder(workdir)
     if not folder.is_dir():
         return []
-    names = [path.name for path in folder.iterdir()]
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
 
 
 def read_metadata(workdir: Path, step: int) -> CheckpointMetadata:

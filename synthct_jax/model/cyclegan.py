@@ -11,6 +11,10 @@ Two terms keep the anatomy without any pairs. `tissue_ranges` holds the HU of wh
 brightness of the MR leaves no doubt about. Noise on the images in the middle of a cycle
 keeps them from hiding there what they do not show (Bashkirova et al. 2019, arXiv
 1908.01517; the noise, not the discriminator).
+
+With channel dropout `to_ct` gets some MR without one phase: real ones, those of pairs
+and synthetic ones on the way back to CT. All other MR are complete: what a cycle is
+compared with, and what is judged.
 """
 
 import dataclasses
@@ -83,7 +87,10 @@ class CycleGan(Method):
 
         ct_as_input = losses.identity_input(ct, self.mr_channels)
         mr_as_input = losses.identity_input(mr, 1)
-        synthetic_ct, *same_ct = to_ct(mr, ct_as_input) if self.identity else to_ct(mr)
+        mr_input = self._to_ct_input(mr, batch)
+        synthetic_ct, *same_ct = (
+            to_ct(mr_input, ct_as_input) if self.identity else to_ct(mr_input)
+        )
         synthetic_mr, *same_mr = to_mr(ct, mr_as_input) if self.identity else to_mr(ct)
         synthetic = {"ct": synthetic_ct, "mr": synthetic_mr}
         terms = {
@@ -95,7 +102,9 @@ class CycleGan(Method):
         (cycled_mr,) = to_mr(synthetic_ct + batch.get("noise_ct", 0))
         if self.noise_mr:
             synthetic_mr = noise.add_mr_noise(synthetic_mr, batch)
-        mr_of_pairs = (batch[f"{pairs}_mr"] for pairs in self.pair_weights)
+        synthetic_mr = self._to_ct_input(synthetic_mr, batch)
+        names = (f"{pairs}_mr" for pairs in self.pair_weights)
+        mr_of_pairs = (self._to_ct_input(batch[name], batch, name) for name in names)
         cycled_ct, *ct_of_pairs = to_ct(synthetic_mr, *mr_of_pairs)
         terms["cycle_mr"] = self.cycle_mr * losses.mean_absolute(cycled_mr, mr)
         terms["cycle_ct"] = self.cycle_ct * losses.mean_absolute(cycled_ct, ct)

@@ -44,6 +44,7 @@ class Distilled(Method):
         mr = batch["mr"]
         if self.noise_mr:
             mr = noise.add_mr_noise(mr, batch)
+        mr = self._to_ct_input(mr, batch)
         (synthetic_ct,) = self._apply(self.to_ct, generators["to_ct"], mr)
         error = losses.mean_absolute(synthetic_ct, batch["ct"])
         return error, ({"distilled_ct": error}, {})

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from input_pipeline.ranges import check_choice
 from synthct_jax.layers.backends import choose_ops
-from synthct_jax.model import image_pool, losses, optim
+from synthct_jax.model import absent_channels, image_pool, losses, optim
 from synthct_jax.model.build import make_discriminator, make_generator
 from synthct_jax.model.networks import (
     PatchDiscriminator,
@@ -39,6 +39,7 @@ class Method(abc.ABC):
         to_mr: None for a method without a generator from CT to MR.
         discriminator: the one module, applied with weights for each of `domains`.
         domains: kinds of synthetic images that are judged, of `ct` and `mr`, or none.
+        channel_dropout: probability that `to_ct` gets an MR without one channel.
     """
 
     mr_channels: int
@@ -54,6 +55,7 @@ class Method(abc.ABC):
     microbatches: int = 1
     mesh: Mesh | None = None
     pair_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    channel_dropout: float = 0.0
 
     @classmethod
     def from_config(
@@ -91,6 +93,7 @@ class Method(abc.ABC):
             "ema_decay": train.ema_decay,
             "microbatches": train.accumulate,
             "mesh": mesh,
+            "channel_dropout": config.data.channel_dropout,
         }
 
     @property
@@ -177,6 +180,21 @@ class Method(abc.ABC):
         """
         return {}
 
+    def draw_present(self, batch: Batch, key: jax.Array) -> Batch:
+        """Draw the channels that `to_ct` gets of each MR, as entries of the batch.
+
+        `present_NAME` is that of the images NAME, see `absent_channels.draw_present`.
+        Like the noise it is of the global batch.
+        """
+        names = ("mr", *(f"{pairs}_mr" for pairs in self.pair_weights))
+        keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+        return {
+            f"present_{name}": absent_channels.draw_present(
+                batch[name].shape, self.channel_dropout, keys[name]
+            )
+            for name in names
+        }
+
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Update all generators, then all discriminators. Pure.
 
@@ -185,6 +203,9 @@ class Method(abc.ABC):
         *pool_keys, noise_key = jax.random.split(
             jax.random.fold_in(state.rng, state.step), len(self.domains) + 1
         )
+        if self.channel_dropout:
+            noise_key, present_key = jax.random.split(noise_key)
+            batch = batch | self.draw_present(batch, present_key)
         batch = batch | self.draw_noise(batch, noise_key)
         generator_grads, generator_terms, synthetic = gradients(
             self.generator_loss,
@@ -231,6 +252,11 @@ class Method(abc.ABC):
             ),
             generator_terms | discriminator_terms,
         )
+
+    def _to_ct_input(self, mr: jax.Array, batch: Batch, name: str = "mr") -> jax.Array:
+        """Return MR with the channels that are drawn for the images of this name."""
+        present = batch.get(f"present_{name}")
+        return mr if present is None else absent_channels.leave_out(mr, present)
 
     def _apply(
         self, generator: ResNetGenerator, params: Params, *batches: jax.Array

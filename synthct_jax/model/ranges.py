@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from input_pipeline.intensity import check_knots
+from input_pipeline.intensity import PHASES, check_knots, optional_channels
 from input_pipeline.preparation.ranges import DATA_RANGES
 from input_pipeline.preparation.split import check_lesions
 from input_pipeline.ranges import (
@@ -129,6 +129,12 @@ def check_relations(config: ConfigDict, *, size_multiple: int) -> None:
             f"loss.tissue_ranges is {config.loss.tissue_ranges}, expected 0: the "
             "brightness of tissues is known of T1-weighted MR, and data.mr_channels "
             f"is {', '.join(config.data.mr_channels)}"
+        )
+    if config.data.channel_dropout and not optional_channels(config.data):
+        raise ValueError(
+            f"data.channel_dropout is {config.data.channel_dropout}, expected 0: "
+            f"data.mr_channels is {', '.join(config.data.mr_channels)}, only one of "
+            f"{' and '.join(PHASES)} can be left out"
         )
     phantom = config.get("phantom", {})
     if config.data.source == "phantom":

@@ -37,7 +37,8 @@ class Supervised(Method):
         batch: Batch,
     ) -> tuple[jax.Array, tuple[Metrics, dict[str, jax.Array]]]:
         """Return the total loss; its weighted terms, and the images to be judged."""
-        (synthetic_ct,) = self._apply(self.to_ct, generators["to_ct"], batch["mr"])
+        mr = self._to_ct_input(batch["mr"], batch)
+        (synthetic_ct,) = self._apply(self.to_ct, generators["to_ct"], mr)
         terms = {"supervised_ct": losses.mean_absolute(synthetic_ct, batch["ct"])}
         if not self.domains:
             return terms["supervised_ct"], (terms, {})
