@@ -24,11 +24,16 @@ from absl import logging
 
 from input_pipeline import files
 from input_pipeline.countdown import Countdown
-from input_pipeline.intensity import AIR_HU
+from input_pipeline.intensity import AIR_HU, optional_channels
 from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
-from input_pipeline.scans.read_scan import channels_in_name, find_channels, read_scan
+from input_pipeline.scans.read_scan import (
+    channels_in_name,
+    find_channels,
+    read_scan,
+    split_paths,
+)
 from input_pipeline.scans.structure_writer import STRUCTURES, write_structures
 from input_pipeline.volume import UnusableScan, Volume, to_axial
 from synthct_jax.checkpoint import model_file
@@ -103,8 +108,9 @@ def translate(
         loaded = _load_shipped(name, views)
     elif loaded is None:
         loaded = load(workdir, step, model)
-    loaded = loaded.with_views(views)
-    mr = read_mr(read_from, loaded.data["mr_channels"], series)
+    complete = loaded.with_views(views)
+    mr = read_mr(read_from, complete, series)
+    loaded = complete.with_channels(mr.channels)
     choice = dict(getattr(mr.origin, "choice", None) or {})
     axial = to_axial(mr)
     network_input = to_network(loaded, axial)
@@ -112,7 +118,13 @@ def translate(
     quality = Assessment(loaded, network_input.mr)
     if quality.refusal and not force:
         raise UnusableScan(f"--input: {quality.refusal}")
-    warnings = list(
+    warnings = [
+        f"there is no {name}: the CT is of {', '.join(mr.channels)} alone, and no "
+        "limits of the model apply"
+        for name in complete.data["mr_channels"]
+        if name not in mr.channels
+    ]
+    warnings += list(
         input_check.find_differences(
             axial,
             body,
@@ -335,19 +347,26 @@ def choose_shipped(scan: str, series: Sequence[str] = ()) -> tuple[str, str]:
     return path.stem, ",".join(dict.fromkeys(paths[name] for name in inputs))
 
 
-def read_mr(scan: str, channels: Sequence[str], series: Sequence[str] = ()) -> Volume:
-    """Read an MR; an UnusableScan also names the channels of the model."""
+def read_mr(scan: str, model: LoadedModel, series: Sequence[str] = ()) -> Volume:
+    """Read the channels of an MR that a model takes; if it may lack one, those it has.
+
+    An UnusableScan also names the channels of the model.
+    """
+    names = model.data["mr_channels"]
     try:
-        mr = read_scan(scan, modality="MR", channels=tuple(channels), series=series)
+        # As many files as channels are all of them, in their order.
+        if optional_channels(model.data) and len(split_paths(scan)) != len(names):
+            paths = find_channels(scan, series=series)
+            if present := [name for name in names if name in paths]:
+                names = present
+                scan = ",".join(dict.fromkeys(paths[name] for name in names))
+        mr = read_scan(scan, modality="MR", channels=tuple(names), series=series)
         input_check.check_values(mr)
         return mr
     except FileNotFoundError:
         raise
     except ValueError as error:
-        raise UnusableScan(
-            f"--input: {error} (the model was trained on {len(channels)} MR "
-            f"channel{'s' if len(channels) > 1 else ''}: {', '.join(channels)})"
-        ) from error
+        raise UnusableScan(f"--input: {error} ({model.channel_needs})") from error
 
 
 def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:

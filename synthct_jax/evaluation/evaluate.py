@@ -123,6 +123,7 @@ def _evaluate_loaded(
     loaded: LoadedModel, data_dir: Path, split: str | None, **options: Any
 ) -> Evaluation:
     dataset = Dataset.open(data_dir)
+    loaded = loaded.with_channels(dataset.manifest.domains["mr"].channels)
     dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
     return evaluate(
         ct_methods.model_of_generator(loaded, dataset),

@@ -8,6 +8,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from input_pipeline.intensity import optional_channels
 from input_pipeline.phantom.ct import CONTRASTS
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
@@ -80,6 +81,7 @@ def _facts(metadata: CheckpointMetadata, step: int) -> dict[str, Any]:
         "intended_use": INTENDED_USE,
         "licence": UNKNOWN,
         "inputs": data["mr_channels"],
+        "optional_inputs": list(optional_channels(data)),
         "intensity": {
             "percentile_of_the_body": data["mr_percentile"],
             "mask_outside_body": data["mask_outside_body"],

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.intensity import MR_ONE, mr_scale
+from input_pipeline.intensity import MR_ONE, mr_scale, scale_channel
 from input_pipeline.volume import UnusableScan, Volume
 
 _NEGATIVE = 0.05  # of the scale, and of the voxels: resampling leaves a few below 0
@@ -122,7 +122,8 @@ def _compare_brightness(
     trained = dict(zip(channels, quartiles, strict=False))
     of_all_volumes = dict(zip(channels, percentiles, strict=False))
     for index, name in enumerate(axial.channels):
-        if name not in trained:
+        own_scale = scale_channel(name, axial.channels)
+        if name not in trained or own_scale != scale_channel(name, channels):
             continue
         # High where fat is bright. Median and lower quartile depend more on the coils.
         values = axial.voxels[..., index][body]

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
 
+from input_pipeline.intensity import optional_channels
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import (
     DamagedCheckpoint,
@@ -19,6 +20,7 @@ from synthct_jax.checkpoint.metadata import (
 )
 from synthct_jax.inference.translator import Translator
 from synthct_jax.model import methods
+from synthct_jax.model.absent_channels import take_inputs, take_outputs
 from synthct_jax.model.ensemble import Trainable
 from synthct_jax.model.train_state import Params
 
@@ -71,6 +73,60 @@ class LoadedModel:
             return self
         translate = {"views": count}
         return dataclasses.replace(self, config={**self.config, "translate": translate})
+
+    @property
+    def channel_needs(self) -> str:
+        """Return which MR channels the training had, and which may be missing."""
+        names = self.data["mr_channels"]
+        text = f"the model was trained on {len(names)} MR channel"
+        if len(names) == 1:
+            return f"{text}: {names[0]}"
+        needs = "always with all of them"
+        if optional_channels(self.data):
+            needs = "of which one may be missing"
+        return f"{text}s: {', '.join(names)}, {needs}"
+
+    def with_channels(self, channels: Collection[str]) -> "LoadedModel":
+        """Return the generator for MR that have these channels.
+
+        Without one of its own it has no limits of features: they are of complete MR.
+
+        Raises:
+            ValueError: it needs a channel that is not there; names it.
+        """
+        names = self.data["mr_channels"]
+        missing = [name for name in names if name not in channels]
+        if not missing:
+            return self
+        if len(missing) > 1 or missing[0] not in optional_channels(self.data):
+            raise ValueError(
+                f"no MR channel {', '.join(missing)} among {', '.join(channels)} "
+                f"({self.channel_needs})"
+            )
+        return self._without[missing[0]]
+
+    @functools.cached_property
+    def _without(self) -> dict[str, "LoadedModel"]:
+        """Return the generator without each channel that may be missing, by its name.
+
+        They are made once, so that each is compiled once for many patients.
+        """
+        return {name: self._leave_out(name) for name in optional_channels(self.data)}
+
+    def _leave_out(self, channel: str) -> "LoadedModel":
+        names = self.data["mr_channels"]
+        kept = [index for index, name in enumerate(names) if name != channel]
+        data = {**self.data, "mr_channels": tuple(names[index] for index in kept)}
+        config = {**self.config, "data": data}
+        inverse = self.inverse_params
+        return dataclasses.replace(
+            self,
+            method=methods.from_config(ConfigDict(config)),
+            params=take_inputs(self.params, kept),
+            config=config,
+            inverse_params=None if inverse is None else take_outputs(inverse, kept),
+            quality=None,
+        )
 
     @functools.cached_property
     def translator(self) -> Translator:

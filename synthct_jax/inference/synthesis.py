@@ -53,6 +53,10 @@ def synthesise(
 
     The mask is (slices, rows, columns) bool; all else is as for `to_network` and
     `translate_input`.
+
+    Raises:
+        ValueError: the generator needs a channel that the scan does not have.
     """
+    model = model.with_channels(axial.channels)
     network_input = to_network(model, axial)
     return translate_input(model, network_input), network_input.body

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.body import body_mask
-from input_pipeline.intensity import mr_scale, mr_to_int16
+from input_pipeline.intensity import MR_ONE, mr_scale, mr_to_int16
 from input_pipeline.phantom import draw_subject
 from input_pipeline.preparation.statistics import count_values, summarise
 from input_pipeline.volume import MR_CHANNELS, UnusableScan, Volume
@@ -70,6 +70,20 @@ def test_wrong_kinds_of_mr_are_named(given, differences):
     assert "is it the same sequence?" in differences(given(T2))
     assert "the upper quartile of t2 in the body" in differences(given(IN, names=[T2]))
     assert "is it the same part of the body?" in differences(given(IN, zoom=0.6))
+
+
+@pytest.mark.parametrize("channels", [[OUT], [OUT, IN]])
+def test_brightness_is_compared_on_the_scale_of_the_training_alone(given, channels):
+    """Beside in phase, out of phase has the scale of that."""
+    mr = given(OUT, names=[OUT])
+    body = body_mask(mr.voxels, "MR", mr.spacing_mm)
+    dark = [[0.1 * MR_ONE, 0.2 * MR_ONE]] * len(channels)
+    training_mr = {"channels": channels, "upper_quartiles": dark}
+    differences = input_check.find_differences(
+        mr, body, data=DATA, training_mr=training_mr
+    )
+    named = any("the upper quartile of out_of_phase" in text for text in differences)
+    assert named == (channels == [OUT])
 
 
 def test_dark_tissue_between_bright_one_is_named(given, differences):
