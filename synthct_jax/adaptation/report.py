@@ -105,7 +105,7 @@ def join(
 
 
 def worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return in what the adapted model is worse, and by how much; empty: in nothing.
+    """Return the reasons to refuse the adapted model, in words; empty without any.
 
     Its error on simulated people may rise by LARGEST_RISE, the distance of the site's
     synthetic CT to the site's CT has to fall, and no fewer MR may pass the sheet.
@@ -121,8 +121,8 @@ def worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     before, after = (rows[DISTANCE][name] for name in ("before", "after"))
     if not after < before:
         reasons.append(
-            f"{named(haar_features.NAME).title}, to the site's CT is {after:.3g}, "
-            f"expected less than the {before:.3g} of before"
+            f"the Fréchet distance (Haar features) of its CT to the site's CT is "
+            f"{after:.3g}, expected less than the {before:.3g} of before"
         )
     before, after = (rows[PASSES][name] for name in ("before", "after"))
     if before is not None and after < before:

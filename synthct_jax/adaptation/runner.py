@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from input_pipeline import files
 from input_pipeline.dataset.manifest import FILE as PREPARED
 from input_pipeline.dataset.manifest import read_manifest
+from input_pipeline.phantom.ct import CONTRASTS
 from synthct_jax.adaptation import report
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import lists_to_tuples
@@ -71,16 +72,20 @@ def run_adaptation(
     model_file.check_new(output)
     path = model_file.find_model(model)
     card = model_file.read_card(path)
+    command = f"synthct adapt --model={path.stem} --raw_dir=RAW --output={output.name}"
     if config is None:
-        source = _choose_config(card), {}
+        arguments = _config_flags(_choose_config(card), {})
     else:
         _check_config(config)
-    arguments = _config_flags(*source)
+        file, overrides = source
+        arguments = _config_flags(file, overrides)
+        command = " ".join([command, *_config_flags(Path(file).name, overrides)])
     workdir = workdir or output.with_name(f"{output.stem}_adaptation")
     request = {"model": path.stem, "digest": card["digest"], "config": arguments}
     _claim(workdir, request | {"raw_dir": os.path.abspath(raw_dir)})
-    command = f"synthct adapt --model={path.stem} --raw_dir=RAW --output={output.name}"
-    stated = {"command": command, "contrast_medium": card["contrast_medium"]}
+    stated = {"command": command}
+    if card["contrast_medium"] in CONTRASTS:  # else the card does not state it
+        stated["contrast_medium"] = card["contrast_medium"]
     files.write_file(workdir / "stated.json", json.dumps(stated))
     with subprocesses or SubprocessRunner() as subprocesses:
         steps = _steps(model, raw_dir, workdir, arguments)

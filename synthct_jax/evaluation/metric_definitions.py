@@ -331,11 +331,11 @@ PAIRED = {
         "error; errors are means over 3 x 3 voxels",
         lambda ct: labelled.percent(ct.organ_deviations > labelled.INVENTED_HU),
         labelled=True),
-    "spread_coverage": Metric("Spread: coverage", "%", "near 90", 1, PERCENT,
+    "spread_coverage": Metric("Spread: coverage", "%", "", 1, PERCENT,
         f"share of voxels of the body whose error is within {uncertainty.Z_90:.3f} "
         "standard deviations over views and networks",
         lambda ct: ct.uncertainty["coverage"], of_spread=True),
-    "spread_factor": Metric("Spread: factor for 90 %", "", "near 1", 2, AT_LEAST_0,
+    "spread_factor": Metric("Spread: factor for 90 %", "", "", 2, AT_LEAST_0,
         "by which that interval would have to be widened to cover 90 % of the voxels",
         lambda ct: ct.uncertainty["factor"], of_spread=True),
     "spread_correlation": Metric("Spread: rank correlation", "", "higher", 2, (-1, 1),

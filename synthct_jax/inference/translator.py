@@ -87,7 +87,7 @@ class Translator:
     def with_spread(
         self, params: Params, stored: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a call returns, and its standard deviation, see `stream`."""
+        """Translate stored MR to HU and their standard deviation, see `stream`."""
         hus, spreads = zip(*self.stream(params, stored), strict=True)
         return np.concatenate(hus), np.concatenate(spreads)
 

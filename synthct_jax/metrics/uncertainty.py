@@ -1,4 +1,4 @@
-"""Comparison of the spread over views and networks with the errors beside it."""
+"""Comparison of the standard deviation over views and networks with the errors."""
 
 import numpy as np
 import scipy.special

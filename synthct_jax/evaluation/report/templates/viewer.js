@@ -29,7 +29,8 @@ function describe({ mm, values }) {
   );
   const measured = values.map(({ name, value }) => {
     const { unit } = document.querySelector(`[data-name="${name}"]`).dataset;
-    return `${name} ${Number(value.toPrecision(3))} ${unit}`.trim();
+    const digits = unit === "HU" && Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+    return `${name} ${Number(digits)} ${unit}`.trim();
   });
   return `${measured.join(", ")} · ${place.join(", ")} mm`;
 }
