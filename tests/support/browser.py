@@ -5,9 +5,10 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,22 +17,26 @@ from programs import need
 # The protocol's pipe: Chromium reads commands from 3 and writes answers to 4.
 _SHELL = 'read_end=$1 write_end=$2; shift 2; exec "$@" 3<&"$read_end" 4>&"$write_end"'
 _ARROWS = ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown")
+_LONGEST = 120  # seconds without an answer
 _CODES = {"Enter": 13, **{key: 37 + place for place, key in enumerate(_ARROWS)}}
 
 
-class Browser:
-    """A page in a browser.
+def wait_for(condition: Callable[[], Any], *, seconds: float = 60) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
 
-    Attributes:
-        errors: exceptions that scripts of the page did not catch, and what the browser
-            says was refused or failed.
-    """
+
+class Browser:
+    """A page in a browser."""
 
     def __init__(self, commands: BinaryIO, answers: BinaryIO):
         self._commands, self._answers = commands, answers
         self._numbers = itertools.count(1)
         self._buffer = b""
-        self.errors: list[str] = []
+        self._errors: list[str] = []
         self._session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -53,14 +58,25 @@ class Browser:
             entry = answer.get("params", {}).get("entry", {})
             thrown = answer.get("method") == "Runtime.exceptionThrown"
             if thrown or entry.get("level") == "error":
-                self.errors.append(json.dumps(answer["params"]))
+                self._errors.append(json.dumps(answer["params"]))
             if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
 
+    @property
+    def errors(self) -> list[str]:
+        """Exceptions of the page's scripts, and what the browser refused or failed at.
+
+        Those until now: the browser sends them before its answer to one more call.
+        """
+        self.run("0")
+        return self._errors
+
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            chunk = self._answers.read1(1 << 16)
+            ready, _, _ = select.select([self._answers], [], [], _LONGEST)
+            assert ready, f"no answer in {_LONGEST} s"
+            chunk = os.read(self._answers.fileno(), 1 << 16)
             assert chunk, "the browser ended"
             self._buffer += chunk
         message, _, self._buffer = self._buffer.partition(b"\0")
@@ -79,10 +95,7 @@ class Browser:
 
     def wait(self, script: str, *, seconds: float = 60) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + seconds
-        while not self.run(script):
-            assert time.monotonic() < end, f"never true: {script}"
-            time.sleep(0.05)
+        wait_for(lambda: self.run(script), seconds=seconds)
 
     def open(self, page: Path, *, width: int = 1280, height: int = 900) -> None:
         """Open a file, in a window of so many pixels."""
@@ -127,7 +140,13 @@ class Browser:
         )
 
     def picture(self, path: Path) -> None:
-        """Write a PNG of the window."""
+        """Write a PNG of the window, once it shows what was done."""
+        self.call(
+            "Runtime.evaluate",
+            expression="new Promise(done => requestAnimationFrame(() => "
+            "requestAnimationFrame(done)))",
+            awaitPromise=True,
+        )
         image = self.call("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(image))
 

@@ -13,6 +13,8 @@ let current; // the answer in progress
 let windowIndex = 0;
 let slice = 0;
 let wheel = 0; // distance since the last slice
+let counted = performance.now(); // until when seconds are counted
+let isSeen = !document.hidden; // since then
 
 const WHEEL_STEP = 40; // pixels; touchpads send many small ones
 
@@ -95,6 +97,7 @@ function showTrial() {
   element("progress").textContent = `${answers.length + 1} of ${study.trials.length}`;
   draw();
   showChoices();
+  counted = performance.now();
 }
 
 function showChoices() {
@@ -110,6 +113,12 @@ function showChoices() {
 
 function next() {
   if (element("next").disabled) return;
+  if (load().length > answers.length) {
+    // Another tab with this page has gone on: its answers stay, and this one follows.
+    location.reload();
+    return;
+  }
+  countSeconds();
   const { answer, confidence, mark, seconds } = current;
   const trial = study.trials[answers.length].name;
   answers.push({ trial, answer, confidence, seconds: Math.round(10 * seconds) / 10, mark });
@@ -133,12 +142,19 @@ function setWindow(index) {
   draw();
 }
 
-// Seconds count while the page is seen.
-setInterval(() => {
-  if (!started || isDone() || document.hidden) return;
-  current.seconds += 0.1;
-  element("timer").textContent = `${Math.floor(current.seconds)} s`;
-}, 100);
+/** Add the time since the last call, if the page was seen. */
+function countSeconds() {
+  const now = performance.now();
+  if (isSeen && started && !isDone()) {
+    current.seconds += (now - counted) / 1000;
+    element("timer").textContent = `${Math.floor(current.seconds)} s`;
+  }
+  counted = now;
+  isSeen = !document.hidden;
+}
+
+setInterval(countSeconds, 100);
+document.addEventListener("visibilitychange", countSeconds);
 
 // --- saving --------------------------------------------------------------------------
 
