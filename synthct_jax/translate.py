@@ -25,9 +25,9 @@ from absl import logging
 from input_pipeline import files
 from input_pipeline.countdown import Countdown
 from input_pipeline.intensity import AIR_HU, optional_channels
-from input_pipeline.scans import archives
 from input_pipeline.scans.dicom_writer import CtSeries
-from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix, write_nifti
+from input_pipeline.scans.layout import list_scans
+from input_pipeline.scans.nifti import write_nifti
 from input_pipeline.scans.read_scan import (
     channels_in_name,
     find_channels,
@@ -258,7 +258,7 @@ def translate_all(
     loaded = None
     if workdir is not None or model is not None:
         loaded = load(workdir, step, model).with_views(views)
-    scans = _find_scans(patients, output)
+    scans = _find_patients(patients)
     finished = [name for name in scans if (output / name / "report.json").exists()]
     done, failures = [], {}
     countdown = Countdown(len(scans), "patients", done=len(finished))
@@ -302,32 +302,15 @@ def _check_finished(folder: Path, pseudonymise: bool, structures: bool) -> None:
         )
 
 
-def _find_scans(patients: Path, output: Path) -> dict[str, Path]:
+def _find_patients(patients: Path) -> dict[str, Path]:
     """Return the scan of each patient by name; errors as in `translate_all`."""
-    scans: dict[str, Path] = {}
-    for path in sorted(patients.iterdir()):
-        suffix = volume_suffix(path.name)
-        if path.name.lower().endswith(archives.SUFFIX):
-            suffix = path.suffix
-        if path.name.startswith(".") or not (path.is_dir() or suffix):
-            continue
-        name = path.name if path.is_dir() else path.name[: -len(suffix)]
-        if name in scans:
-            raise ValueError(
-                f"{patients}: {scans[name].name} and {path.name} would both be "
-                f"translated into {output / name}: rename one"
-            )
-        if suffix and channels_in_name(path.name):
+    scans = list_scans(patients)
+    for path in scans.values():
+        if path.is_file() and channels_in_name(path.name):
             raise ValueError(
                 f"{path}: the name is that of one channel, expected all files of a "
                 "patient in a folder"
             )
-        scans[name] = path
-    if not scans:
-        suffixes = ", ".join((archives.SUFFIX, *READ_SUFFIXES))
-        raise ValueError(
-            f"{patients}: neither folders nor files that end with {suffixes}"
-        )
     return scans
 
 

@@ -28,7 +28,11 @@ the order of the names.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+
+from input_pipeline.scans import archives
+from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix
 
 NONCONTRAST = "Noncontrast_CT"
 
@@ -45,6 +49,50 @@ class ScanPath:
     domain: str
     path: Path
     folder: str = ""
+
+
+def list_scans(folder: Path) -> dict[str, Path]:
+    """Return the scans of a folder by name: folders, zip archives and volume files.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it has no scan, or two of one name; names them.
+    """
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and (path.is_dir() or _suffix(path.name))
+    ]
+    if not paths:
+        suffixes = ", ".join((archives.SUFFIX, *READ_SUFFIXES))
+        raise ValueError(
+            f"{folder}: neither folders nor files that end with {suffixes}"
+        )
+    return name_scans(paths)
+
+
+def name_scans(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return scans by name: that of a folder, or of a file without its suffix.
+
+    Raises:
+        ValueError: two have one name; names them.
+    """
+    scans: dict[str, Path] = {}
+    for path in paths:
+        name = (
+            path.name if path.is_dir() else path.name.removesuffix(_suffix(path.name))
+        )
+        if name in scans:
+            raise ValueError(f"{scans[name]} and {path} have one name: rename one")
+        scans[name] = path
+    return scans
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a zip archive or volume file, '' of any other name."""
+    if name.lower().endswith(archives.SUFFIX):
+        return name[-len(archives.SUFFIX) :]
+    return name[len(name) - len(volume_suffix(name)) :]
 
 
 def find_scans(raw_dir: Path, source: str) -> list[ScanPath]:

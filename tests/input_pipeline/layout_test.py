@@ -1,6 +1,6 @@
 import pytest
 
-from input_pipeline.scans.layout import find_scans
+from input_pipeline.scans.layout import find_scans, list_scans, name_scans
 
 
 def make(root, *folders):
@@ -80,3 +80,21 @@ def test_missing_folder_or_file_is_named(tmp_path, source, folders, message):
         find_scans(tmp_path / "raw", source)
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         find_scans(tmp_path / "nowhere", source)
+
+
+def test_scans_of_a_folder_are_folders_archives_and_volume_files(tmp_path):
+    make(tmp_path, "two", ".hidden", "empty")
+    for name in ("one.nii.gz", "three.ZIP", "notes.txt", "four.NII", ".five.nii"):
+        (tmp_path / name).touch()
+    scans = list_scans(tmp_path)
+    assert scans == {
+        "empty": tmp_path / "empty",
+        "four": tmp_path / "four.NII",
+        "one": tmp_path / "one.nii.gz",
+        "three": tmp_path / "three.ZIP",
+        "two": tmp_path / "two",
+    }
+    with pytest.raises(ValueError, match="empty: neither folders nor files that end"):
+        list_scans(tmp_path / "empty")
+    with pytest.raises(ValueError, match="two and .*two.nii have one name: rename one"):
+        name_scans([tmp_path / "two", tmp_path / "two.nii"])
