@@ -161,14 +161,15 @@ def run_mode() -> int:
                 slices=study_flags.SLICES.value,
                 repeats=study_flags.REPEATS.value,
                 seed=study_flags.SEED.value,
+                margin=study_flags.MARGIN.value,
             )
             print(f"{len(pages)} pages for readers: {output}; keep {key} from them")
         case "reader_study":
             from synthct_jax.reader_study.report import write_report
 
             answers = [Path(path).expanduser() for path in study_flags.ANSWERS.value]
-            key, margin = flags.path(study_flags.KEY), study_flags.MARGIN.value
-            print(f"Report: {write_report(answers, key, output, margin=margin)}")
+            page = write_report(answers, flags.path(study_flags.KEY), output)
+            print(f"Report: {page}")
         case "sweep":
             from synthct_jax.sweep import plan_file, runner
 

@@ -233,7 +233,7 @@ def encode_nifti(voxels: np.ndarray, volume: Volume, *, step: float) -> bytes:
     Args:
         voxels: integers, (slices, rows, columns); they count steps.
         volume: see `write_nifti`.
-        step: value of 1, the header's scl_slope.
+        step: intensity of one integer step, the header's scl_slope.
 
     Raises:
         ValueError: another shape, or integers beyond 16 bits.

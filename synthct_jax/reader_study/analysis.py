@@ -11,12 +11,15 @@ from synthct_jax.reader_study import multireader
 from synthct_jax.reader_study.answers import Answer, Key, table
 from synthct_jax.reader_study.multireader import Equivalence, Estimate
 from synthct_jax.reader_study.proportions import fleiss_kappa, share
-from synthct_jax.reader_study.settings import MARGIN, REAL, SINGLE, SYNTHETIC
+from synthct_jax.reader_study.settings import REAL, SINGLE, SYNTHETIC
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Shares of first answers with exact intervals, as if answers were independent.
+    """Results of one reader or of all together.
+
+    Repeated trials count only in `repeatability`, `seconds` and `marked`. Intervals of
+    shares are exact, as if answers were independent.
 
     Attributes:
         accuracy: right answers.
@@ -60,7 +63,6 @@ class CaseCount:
     """Number of readers who answered a case, and of those who were right."""
 
     case: str
-    scan: str
     right: int
     readers: int
 
@@ -77,8 +79,9 @@ class Analysis:
         area: area under the ROC curve, likewise.
         equivalence: of the accuracy to 50 %.
         kappa: agreement of readers beyond chance, over cases that all answered; None
-            for a single reader.
-        cases: from those that most readers were right about.
+            for a single reader. Its interval is over cases, with these readers.
+        cases: from those that most readers were right about; of two-alternative trials
+            the synthetic ones.
     """
 
     kit: str
@@ -93,28 +96,26 @@ class Analysis:
     cases: Sequence[CaseCount]
 
 
-def analyse(
-    key: Key, answers: Mapping[int, Sequence[Answer]], *, margin: float = MARGIN
-) -> Analysis:
+def analyse(key: Key, answers: Mapping[int, Sequence[Answer]]) -> Analysis:
     """Analyse the answers of all readers.
 
     Args:
         answers: of each reader, by number.
-        margin: of the test of equivalence.
 
     Raises:
-        ValueError: a reader has no answers, or the margin is outside its domain.
+        ValueError: a reader has no answers or, of several readers, fewer than two to
+            cases of a kind.
     """
-    if not 0 < margin < 0.5:
-        raise ValueError(f"--margin={margin:g}, expected above 0 and below 0.5")
     if empty := [reader for reader, each in answers.items() if not each]:
         raise ValueError(f"reader {empty[0]} has answered nothing, leave the file out")
     everything = [answer for each in answers.values() for answer in each]
-    right = {
-        kind: table(answers, names, "right")
-        for kind, names in ((REAL, key.real), (SYNTHETIC, key.synthetic))
-    }
-    kernels = {"accuracy": right[REAL]}
+    kinds = {SYNTHETIC: key.synthetic}
+    if key.design == SINGLE:
+        kinds[REAL] = key.real
+    right = {kind: table(answers, names, "right") for kind, names in kinds.items()}
+    if len(answers) > 1:
+        _check_kinds(right, list(answers))
+    kernels = {"accuracy": right[SYNTHETIC]}
     if key.design == SINGLE:
         real, synthetic = (
             table(answers, names, "score") for names in (key.real, key.synthetic)
@@ -142,12 +143,22 @@ def analyse(
         },
         accuracy=_random_effects(estimates.get("accuracy")),
         area=_random_effects(estimates.get("area")),
-        equivalence=multireader.equivalence(estimates["accuracy"], margin)
+        equivalence=multireader.equivalence(estimates["accuracy"], key.margin)
         if estimates
         else None,
         kappa=_agreement(table(answers, list(key.cases), "vote")),
         cases=_count_cases(key, answers),
     )
+
+
+def _check_kinds(right: Mapping[str, np.ndarray], readers: Sequence[int]) -> None:
+    for kind, rows in right.items():
+        for reader, row in zip(readers, rows, strict=True):
+            if (count := int((~np.isnan(row)).sum())) < 2:
+                raise ValueError(
+                    f"reader {reader} has answered {count} {kind} cases, expected 2 or "
+                    "more: leave the file out"
+                )
 
 
 def _shares(
@@ -209,11 +220,10 @@ def _count_cases(key: Key, answers: Mapping[int, Sequence[Answer]]) -> list[Case
     counts = [
         CaseCount(
             case=case,
-            scan=scan,
             right=int(np.nansum(column)),
             readers=int((~np.isnan(column)).sum()),
         )
-        for (case, scan), column in zip(key.cases.items(), right.T, strict=True)
+        for case, column in zip(key.cases, right.T, strict=True)
     ]
     return sorted(
         (count for count in counts if count.readers),

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synthct_jax.reader_study.design import Trial
+from synthct_jax.reader_study.sample_size import check_margin
 from synthct_jax.reader_study.settings import ANSWERS, REAL, SYNTHETIC
 
 CONFIDENCES = range(1, 6)
@@ -19,23 +21,35 @@ class Key:
     """The truth about a kit.
 
     Attributes:
+        margin: distance of the accuracy from 1/2 that counts as guessing.
         cases: path of the scan of each case; the name of a case starts with its kind.
         trials: of each reader, by number, in order.
+
+    Raises:
+        ValueError: design or margin is outside its domain.
     """
 
     kit: str
     design: str
+    margin: float
     cases: Mapping[str, str]
     trials: Mapping[int, Sequence[Trial]]
 
+    def __post_init__(self):
+        if self.design not in ANSWERS:
+            raise ValueError(
+                f"design is {self.design!r}, expected one of {', '.join(ANSWERS)}"
+            )
+        check_margin(self.margin)
+
     @property
     def real(self) -> list[str]:
-        """Names of the real cases, which also stand for their pairs."""
+        """Names of the real cases."""
         return [name for name in self.cases if name.startswith(REAL)]
 
     @property
     def synthetic(self) -> list[str]:
-        """Names of the synthetic cases."""
+        """Names of the synthetic cases, which also stand for their pairs."""
         return [name for name in self.cases if name.startswith(SYNTHETIC)]
 
 
@@ -65,9 +79,9 @@ class Answer:
 
     @property
     def case(self) -> str:
-        """Name of the case; that of the real case stands for a pair."""
+        """Name of the case; that of the synthetic case stands for a pair."""
         return next(
-            (name for name in self.trial.cases if name.startswith(REAL)),
+            (name for name in self.trial.cases if name.startswith(SYNTHETIC)),
             self.trial.cases[0],
         )
 
@@ -78,7 +92,8 @@ class Answer:
 
     @property
     def vote(self) -> bool:
-        """True if a single case is called synthetic, or the synthetic one of a pair."""
+        """True if the reader called a single case synthetic, or picked the synthetic
+        case of a pair."""
         return self.right if len(self.trial.cases) > 1 else self.answer == SYNTHETIC
 
 
@@ -93,6 +108,7 @@ def read_key(path: Path) -> Key:
         return Key(
             kit=document["kit"],
             design=document["design"],
+            margin=document["margin"],
             cases=document["cases"],
             trials={
                 int(reader): [Trial.from_json(fields) for fields in trials]
@@ -123,7 +139,7 @@ def read_answers(paths: Sequence[Path], key: Key) -> dict[int, list[Answer]]:
                 "the key"
             )
         reader = document.get("reader")
-        if reader not in key.trials:
+        if not _is_one_of(reader, key.trials):
             raise ValueError(
                 f"{path}: reader is {reader!r}, expected one of "
                 f"{', '.join(map(str, key.trials))}, as in the key"
@@ -188,7 +204,7 @@ def _answer(
         raise ValueError(f"{path}: an answer is {fields!r}, expected an object")
     domains = {"answer": ANSWERS[design], "confidence": CONFIDENCES}
     for name, domain in {"trial": list(trials), **domains}.items():
-        if fields.get(name) not in domain:
+        if not _is_one_of(fields.get(name), domain):
             expected = "one of the reader's trials in the key"
             if name in domains:
                 expected = f"one of {', '.join(map(str, domain))}"
@@ -196,7 +212,7 @@ def _answer(
                 f"{path}: {name} is {fields.get(name)!r}, expected {expected}"
             )
     seconds = fields.get("seconds")
-    if not isinstance(seconds, int | float) or seconds < 0:
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
         raise ValueError(f"{path}: seconds are {seconds!r}, expected a number from 0")
     return Answer(
         reader=reader,
@@ -206,3 +222,8 @@ def _answer(
         seconds=float(seconds),
         marked=bool(fields.get("mark")),
     )
+
+
+def _is_one_of(value: Any, domain: Iterable[Any]) -> bool:
+    """Return whether a JSON value is in a domain, where `true` is not 1."""
+    return any(type(value) is type(each) and value == each for each in domain)

@@ -44,7 +44,11 @@ class Trial:
 
 
 def choose_scans(
-    real: Collection[str], synthetic: Collection[str], *, design: str, seed: int
+    real: Collection[str],
+    synthetic: Collection[str],
+    *,
+    design: str,
+    rng: np.random.Generator,
 ) -> list[tuple[str, str]]:
     """Choose as many real as synthetic scans, at random.
 
@@ -61,7 +65,6 @@ def choose_scans(
     Raises:
         ValueError: fewer than two of each kind can be shown.
     """
-    rng = np.random.default_rng(seed)
     common = _shuffled(set(real) & set(synthetic), rng)
     if design == PAIR and common:
         lists = [common, common]
@@ -88,21 +91,19 @@ def make_trials(
     *,
     design: str,
     repeats: float,
-    seed: int,
-    reader: int,
+    rng: np.random.Generator,
 ) -> list[Trial]:
     """Return the trials of a reader, in order.
 
     Each half has half of the real cases, or half of the pairs with the synthetic case
-    on the left. Cases shown twice are of the first half, and come again after about as
-    many trials as there are cases in it.
+    on the left. A repeated trial is of the first half, and comes again about half of
+    the trials later.
 
     Args:
         pairs: names of a real and a synthetic case each.
         repeats: share of all trials that is shown again, 0 to 0.5.
-        reader: number of the reader, from 1.
+        rng: the reader's own.
     """
-    rng = np.random.default_rng([seed, reader])
     if design == SINGLE:
         shown = [((real,), REAL) for real, _ in pairs]
         shown += [((synthetic,), SYNTHETIC) for _, synthetic in pairs]

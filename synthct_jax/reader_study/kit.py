@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import numpy as np
 from input_pipeline.countdown import Countdown
 from input_pipeline.display import WINDOWS
 from input_pipeline.files import check_vacant, new_folder, write_file
-from input_pipeline.scans import archives
-from input_pipeline.scans.nifti import READ_SUFFIXES, volume_suffix
-from synthct_jax.evaluation.ct_files import read_ct
+from input_pipeline.scans.layout import list_scans, name_scans
+from synthct_jax.evaluation.ct_files import SYNTHETIC_CT, read_ct
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.reader_study import stacks
 from synthct_jax.reader_study.design import Trial, choose_scans, make_trials
+from synthct_jax.reader_study.sample_size import check_margin
 from synthct_jax.reader_study.settings import (
     ANSWERS,
+    MARGIN,
     PAIR,
     REAL,
     REPEATS,
@@ -42,15 +44,16 @@ def make_kit(
     cases: int | None = None,
     slices: int = SLICES,
     repeats: float = REPEATS,
-    seed: int = 0,
+    seed: int | None = None,
+    margin: float = MARGIN,
 ) -> list[Path]:
     """Write a page for each reader into `output`, and the key beside it.
 
-    The same arguments give the same files.
+    The same arguments with a seed give the same files.
 
     Args:
-        real, synthetic: a folder of scans, or several scans: outputs of `translate`,
-            volume files, zip archives or DICOM folders of CT.
+        real, synthetic: a folder of scans, or scans: outputs of `translate`, volume
+            files, zip archives or DICOM folders of CT.
         output: folder to write, with what readers get.
         key: JSON file to write, outside of it: what is real, and the order of trials.
         readers: number of them.
@@ -59,6 +62,9 @@ def make_kit(
             there are.
         slices: number of slices of a case.
         repeats: share of the trials that is shown twice, 0 to 0.5.
+        seed: of all that is drawn, as secret as the key, which has it; None for a
+            random one.
+        margin: distance of the accuracy from 1/2 that counts as guessing, for the key.
 
     Returns:
         The pages.
@@ -69,26 +75,37 @@ def make_kit(
         FileExistsError: `output` or `key` exists.
     """
     _check_places(output, key)
-    for name, value, least in (("readers", readers, 1), ("slices", slices, 1)):
+    # Truth and order follow from the seed: a reader must not be able to guess it.
+    seed = secrets.randbits(64) if seed is None else seed
+    for name, value, least in (
+        ("readers", readers, 1),
+        ("slices", slices, 1),
+        ("seed", seed, 0),
+    ):
         if value < least:
             raise ValueError(f"--{name}={value}, expected {least} or more")
+    check_margin(margin)
     if not 0 <= repeats <= 0.5:
         raise ValueError(f"--repeats={repeats:g}, expected 0 to 0.5")
-    lists = {REAL: list_scans(real), SYNTHETIC: list_scans(synthetic)}
-    names = choose_scans(*lists.values(), design=design, seed=seed)
+    lists = {REAL: _find_scans(real), SYNTHETIC: _find_scans(synthetic)}
+    streams = np.random.default_rng(seed).spawn(3 + readers)
+    scan_rng, height_rng, noise_rng, *reader_rngs = streams
+    names = choose_scans(*lists.values(), design=design, rng=scan_rng)
     names = _limit(names, design, cases)
     sources = {
-        f"{kind}_{place + 1}": lists[kind][pair[column]]
+        f"{kind}_{place + 1}": str(lists[kind][pair[column]])
         for place, pair in enumerate(names)
         for column, kind in enumerate(lists)
     }
-    images, frame = _draw(sources, slices, seed)
+    # Both cases of a pair are cut at the same share of their height.
+    heights = np.repeat(height_rng.random(len(names)), len(lists))
+    cut, frame = _cut(sources, slices, heights)
+    matched = stacks.match_noise(list(cut.values()), noise_rng)
+    images = dict(zip(cut, matched, strict=True))
     pairs = [(f"{REAL}_{i + 1}", f"{SYNTHETIC}_{i + 1}") for i in range(len(names))]
     trials = {
-        reader: make_trials(
-            pairs, design=design, repeats=repeats, seed=seed, reader=reader
-        )
-        for reader in range(1, readers + 1)
+        reader: make_trials(pairs, design=design, repeats=repeats, rng=rng)
+        for reader, rng in enumerate(reader_rngs, start=1)
     }
     digest = hashlib.sha256(f"{design}, {seed}, {repeats}".encode())
     for image in images.values():
@@ -96,6 +113,7 @@ def make_kit(
     document = {
         "kit": digest.hexdigest()[:12],
         "design": design,
+        "margin": margin,
         "seed": seed,
         "pixel_mm": frame.pixel_mm,
         "slice_mm": frame.slice_mm,
@@ -103,49 +121,26 @@ def make_kit(
         "readers": {str(k): [vars(t) for t in each] for k, each in trials.items()},
     }
     key.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(output) as folder:
-        for reader, own in trials.items():
-            page = folder / f"reader_{reader}.html"
-            page.write_text(
-                _render(document, own, reader, images, frame), encoding="utf-8"
-            )
-            os.utime(page, (_TIME, _TIME))
-        write_file(key, json.dumps(document, indent=1) + "\n")
+    try:
+        with new_folder(output) as folder:
+            for reader, own in trials.items():
+                page = folder / f"reader_{reader}.html"
+                page.write_text(
+                    _render(document, own, reader, images, frame), encoding="utf-8"
+                )
+                os.utime(page, (_TIME, _TIME))
+            write_file(key, json.dumps(document, indent=1) + "\n")
+    except BaseException:  # Ctrl-C and SIGTERM as well
+        key.unlink(missing_ok=True)
+        raise
     return sorted(output.iterdir())
 
 
-def list_scans(paths: Sequence[str]) -> dict[str, str]:
-    """Return the path of each scan by its name: those of a folder, or those named.
-
-    Raises:
-        ValueError: there is none, or two have one name; names them.
-    """
-    entries = [Path(path).expanduser() for path in paths]
-    if len(entries) == 1:
-        entries = [
-            path
-            for path in sorted(entries[0].iterdir())
-            if not path.name.startswith(".") and (path.is_dir() or _suffix(path))
-        ]
-    scans: dict[str, str] = {}
-    for path in entries:
-        name = path.name if path.is_dir() else path.name.removesuffix(_suffix(path))
-        if name in scans:
-            raise ValueError(f"{scans[name]} and {path} have one name: rename one")
-        scans[name] = str(path)
-    if not scans:
-        suffixes = ", ".join((archives.SUFFIX, *READ_SUFFIXES))
-        raise ValueError(
-            f"{paths[0]}: neither folders nor files that end with {suffixes}"
-        )
-    return scans
-
-
-def _suffix(path: Path) -> str:
-    """Return the suffix of a scan that is a file, '' of any other name."""
-    if path.name.lower().endswith(archives.SUFFIX):
-        return path.suffix
-    return path.name[len(path.name) - len(volume_suffix(path.name)) :]
+def _find_scans(paths: Sequence[str]) -> dict[str, Path]:
+    """Return the path of each scan by its name: those of a folder, or those named."""
+    named = [Path(path).expanduser() for path in paths]
+    is_scan = named[0].is_file() or (named[0] / SYNTHETIC_CT).exists()
+    return name_scans(named) if is_scan or len(named) > 1 else list_scans(named[0])
 
 
 def _check_places(output: Path, key: Path) -> None:
@@ -175,10 +170,10 @@ def _limit(
     return pairs[: cases // each]
 
 
-def _draw(
-    sources: dict[str, str], slices: int, seed: int
-) -> tuple[dict[str, np.ndarray], stacks.Frame]:
-    """Return the int16 stack of each case, and the grid of all.
+def _cut(
+    sources: dict[str, str], slices: int, heights: Sequence[float]
+) -> tuple[dict[str, stacks.Stack], stacks.Frame]:
+    """Return the stack of each case, at a height in its body, and the grid of all.
 
     Scans are read twice, so that one at a time is in memory.
     """
@@ -189,15 +184,12 @@ def _draw(
         countdown.log(name)
     frame = stacks.common_frame(list(extents.values()), slices)
     cut = {}
-    for place, (name, path) in enumerate(sources.items()):
+    for (name, path), height in zip(sources.items(), heights, strict=True):
         ct = read_ct(path)
         extent, mask = stacks.measure(ct)
-        # Both cases of a pair are cut at the same share of their height.
-        rng = np.random.default_rng([seed, place // 2])
-        cut[name] = stacks.cut_stack(ct, extent, mask, frame=frame, rng=rng)
+        cut[name] = stacks.cut_stack(ct, extent, mask, frame=frame, height=height)
         countdown.log(name)
-    matched = stacks.match_noise(list(cut.values()), np.random.default_rng(seed))
-    return dict(zip(cut, matched, strict=True)), frame
+    return cut, frame
 
 
 def _render(

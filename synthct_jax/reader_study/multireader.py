@@ -156,14 +156,15 @@ def equivalence(result: Estimate, margin: float) -> Equivalence:
 def _mean_product(
     values: np.ndarray, counts: np.ndarray, shared: tuple[int, ...]
 ) -> float:
-    """Return the mean product of two kernels that share just the indices of some axes.
+    """Return the mean product of two entries of a kernel whose indices are equal on
+    these axes alone.
 
-    Pairs that share further indices are taken away by inclusion and exclusion.
+    Pairs with further equal indices are taken away by inclusion and exclusion.
 
     Args:
         values: kernel, 0 where it is not known.
         counts: 1 where it is known, else 0.
-        shared: axes whose index is the same in both.
+        shared: axes on which the indices are equal.
     """
     total = pairs = 0.0
     others = [axis for axis in range(values.ndim) if axis not in shared]

@@ -13,21 +13,18 @@ from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.metrics.intervals import Interval
 from synthct_jax.reader_study.analysis import Analysis, analyse
 from synthct_jax.reader_study.answers import read_answers, read_key
-from synthct_jax.reader_study.settings import MARGIN, SINGLE
+from synthct_jax.reader_study.settings import SINGLE
 
 PAGE, NUMBERS = "report.html", "results.json"
 
 
-def write_report(
-    answers: Sequence[Path], key: Path, output: Path, *, margin: float = MARGIN
-) -> Path:
+def write_report(answers: Sequence[Path], key: Path, output: Path) -> Path:
     """Analyse answers, and write their report and its numbers.
 
     Args:
         answers: files that readers saved, or folders of them.
         key: of their kit.
         output: folder to write; an older report in it is replaced.
-        margin: distance of the accuracy from 50 % that counts as guessing.
 
     Returns:
         The page.
@@ -36,7 +33,7 @@ def write_report(
         FileNotFoundError, ValueError: a file is missing or not what is expected.
     """
     facts = read_key(key)
-    analysis = analyse(facts, read_answers(answers, facts), margin=margin)
+    analysis = analyse(facts, read_answers(answers, facts))
     with replace_folder(output, (PAGE, NUMBERS), writer="reader study") as folder:
         (folder / PAGE).write_text(render_report(analysis), encoding="utf-8")
         numbers = json.dumps(_finite(dataclasses.asdict(analysis)), indent=1)
@@ -88,8 +85,13 @@ def _sentence(analysis: Analysis) -> str:
         )
     low, high = (f"{100 * (0.5 + side * test.margin):g}" for side in (-1, 1))
     if test.equivalent:
+        side = ""
+        if interval.low > 0.5:
+            side = ", though above 50 %"
+        elif interval.high < 0.5:
+            side = ", though below 50 %"
         return (
-            f"Equivalent to guessing: the accuracy is within {low} to {high} % "
+            f"Equivalent to guessing: the accuracy is within {low} to {high} %{side} "
             f"(p = {test.p:.3f})."
         )
     if interval.low > 0.5:

@@ -11,10 +11,16 @@ READERS = (3, 4, 5, 6, 8, 10, 12, 15)
 _MOST_CASES = 2000
 
 
+def check_margin(margin: float) -> None:
+    """Raise ValueError for a margin of equivalence outside 0 to 0.5."""
+    if not 0 < margin < 0.5:
+        raise ValueError(f"--margin={margin:g}, expected above 0 and below 0.5")
+
+
 def accuracy_variance(
     readers: int, cases: int, *, reader_sd: float, case_sd: float
 ) -> tuple[float, float]:
-    """Return the variance of the pooled accuracy, and what readers share of it.
+    """Return the variance of the mean accuracy, and its part that is due to readers.
 
     Args:
         readers, cases: numbers of them; every reader answers every case once.
@@ -66,8 +72,7 @@ def cases_needed(
     Raises:
         ValueError: a value is outside its domain, which is named.
     """
-    if not 0 < margin < 0.5:
-        raise ValueError(f"--margin={margin:g}, expected above 0 and below 0.5")
+    check_margin(margin)
     for name, value in (("reader_sd", reader_sd), ("case_sd", case_sd)):
         if not 0 <= value <= 0.3:
             raise ValueError(f"--{name}={value:g}, expected 0 to 0.3")

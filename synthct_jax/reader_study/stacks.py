@@ -15,11 +15,11 @@ import scipy.ndimage
 
 from input_pipeline.body import body_mask
 from input_pipeline.display import WINDOWS
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_around, resample_to_grid
 from input_pipeline.volume import UnusableScan, Volume
 from synthct_jax.metrics.tissues import BANDS
 
-AIR_HU = -1024.0
 # What no window shows white is cut off: real CT has metal, a synthetic CT has not.
 HIGHEST_HU = max(window.high for window in WINDOWS.values())
 
@@ -28,6 +28,7 @@ _MARGIN_MM = 10.0  # of air around the body
 # pixels of a scan lie from those of the stack, which interpolation would show.
 _BLUR = 0.5
 _SQUARE = (1, 5, 5)  # pixels in which noise is measured
+_LEAST_SQUARES = 100  # of flat soft tissue in a slice, to measure its noise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,14 +119,16 @@ def cut_stack(
     mask: np.ndarray,
     *,
     frame: Frame,
-    rng: np.random.Generator,
+    height: float,
 ) -> Stack:
-    """Cut a stack at a random height of the body, centred on it.
+    """Cut a stack out of the body, centred on it.
 
-    Each slice is the mean of the volume's slices within its thickness.
+    Each slice is the mean of the volume's slices, weighted by how much of each lies in
+    it.
 
     Args:
         ct: in axial order, with its extent and mask as by `measure`.
+        height: of the stack in the body: 0 at the bottom, nearly 1 at the top.
 
     Raises:
         UnusableScan: the body has fewer slices than the stack.
@@ -138,17 +141,22 @@ def cut_stack(
             f"{needed_mm:g} mm or more for {frame.slices} slices of "
             f"{frame.slice_mm:g} mm: take a smaller number by --slices, or leave it out"
         )
-    bottom = extent.slices[0] + rng.uniform(0, max(room_mm, 0)) / extent.slice_mm
+    spare = math.floor(max(room_mm, 0) / extent.slice_mm + 1e-6)
+    bottom = extent.slices[0] + math.floor(height * (spare + 1))
     step = frame.slice_mm / extent.slice_mm
-    edges = np.round(bottom + step * np.arange(frame.slices + 1)).astype(int)
-    voxels = np.stack([np.where(mask, ct.voxels[..., 0], AIR_HU), mask], axis=-1)
-    slabs = [
-        voxels[start : max(end, start + 1)].mean(axis=0)
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
-    slab_volume = dataclasses.replace(
-        ct, voxels=np.stack(slabs), channels=("hu", "body")
+    edges = step * np.arange(frame.slices + 1)  # from the bottom, in slices
+    cut = slice(bottom, bottom + math.ceil(edges[-1] - 1e-6))
+    hu = np.where(mask[cut], ct.voxels[cut, ..., 0], np.float32(AIR_HU))
+    place = np.arange(len(hu))
+    inside = np.minimum(edges[1:, None], place + 1) - np.maximum(
+        edges[:-1, None], place
     )
+    weights = np.clip(inside, 0, None)
+    weights /= weights.sum(axis=1, keepdims=True)
+    slabs = np.tensordot(
+        weights.astype(np.float32), np.stack([hu, mask[cut]], axis=-1), axes=1
+    )
+    slab_volume = dataclasses.replace(ct, voxels=slabs, channels=("hu", "body"))
     grid = grid_around(
         slab_volume,
         frame.pixel_mm,
@@ -161,8 +169,8 @@ def cut_stack(
     return Stack(_blur(np.where(body, hu, AIR_HU)), body)
 
 
-def noise(hu: np.ndarray, tissue: np.ndarray | None = None) -> float:
-    """Return the noise of flat soft tissue.
+def noise(hu: np.ndarray, tissue: np.ndarray | None = None) -> np.ndarray:
+    """Return the noise of flat soft tissue in each slice.
 
     It is the first decile of standard deviations in small squares: edges and vessels
     raise most of the others.
@@ -172,40 +180,49 @@ def noise(hu: np.ndarray, tissue: np.ndarray | None = None) -> float:
         tissue: bool of that shape, where to measure; None for soft tissue by its HU.
 
     Returns:
-        HU; NaN where there is no square of soft tissue.
+        HU of each slice; NaN where squares of soft tissue are too few.
     """
     mean = scipy.ndimage.uniform_filter(hu, _SQUARE)
     if tissue is None:
         low, high = BANDS["soft_tissue"]
         tissue = (mean > low) & (mean < high)
     flat = scipy.ndimage.binary_erosion(tissue, np.ones(_SQUARE))
-    if not flat.any():
-        return math.nan
     variance = scipy.ndimage.uniform_filter((hu - mean) ** 2, _SQUARE)
+    deciles = [
+        np.percentile(of_slice[where], 10) if where.sum() >= _LEAST_SQUARES else np.nan
+        for of_slice, where in zip(variance, flat, strict=True)
+    ]
     # The filter adds and takes away: without noise its result may be below 0.
-    return math.sqrt(max(np.percentile(variance[flat], 10), 0.0))
+    return np.sqrt(np.maximum(deciles, 0.0))
 
 
 def match_noise(stacks: Sequence[Stack], rng: np.random.Generator) -> list[np.ndarray]:
-    """Add noise to the body of each stack until all have the noise of the noisiest.
+    """Add noise to the body until all slices have the noise of the noisiest.
 
-    It is as smooth as the blur of all stacks. A stack with too little soft tissue to
-    measure gets as much as the median stack.
+    It is as smooth as the blur of all stacks. A slice with too little soft tissue to
+    measure gets as much as the median slice of its stack, or of all.
 
     Returns:
         int16 HU, from AIR_HU, outside the body, to HIGHEST_HU.
     """
-    levels = np.array([noise(stack.hu) for stack in stacks])
-    known = levels[~np.isnan(levels)]
-    levels = np.where(np.isnan(levels), np.median(known) if len(known) else 0, levels)
+    levels = np.stack([_fill(noise(stack.hu), np.nan) for stack in stacks])
+    levels = _fill(levels, 0.0)
+    missing = np.sqrt(levels.max() ** 2 - levels**2)
     matched = []
-    for stack, level in zip(stacks, levels, strict=True):
+    for stack, amount in zip(stacks, missing, strict=True):
         grain = _blur(rng.normal(size=stack.hu.shape))
-        grain /= noise(grain, np.ones(grain.shape, bool))
-        hu = stack.hu + math.sqrt(levels.max() ** 2 - level**2) * grain
+        scale = amount / noise(grain, np.ones(grain.shape, bool))
+        hu = stack.hu + scale[:, None, None] * grain
         hu = np.where(stack.body, np.clip(hu, AIR_HU, HIGHEST_HU), AIR_HU)
         matched.append(np.round(hu).astype(np.int16))
     return matched
+
+
+def _fill(levels: np.ndarray, otherwise: float) -> np.ndarray:
+    """Replace NaN by the median of the other levels, or by a value without any."""
+    known = levels[~np.isnan(levels)]
+    median = np.median(known) if known.size else otherwise
+    return np.where(np.isnan(levels), median, levels)
 
 
 def _blur(hu: np.ndarray) -> np.ndarray:

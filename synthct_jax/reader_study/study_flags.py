@@ -19,8 +19,9 @@ SYNTHETIC = flags.DEFINE_list(
     None,
     describe(
         "synthetic",
-        reader_kit="synthetic CT, as --real, or outputs of translate. A name that is "
-        "on both lists is one person.",
+        reader_kit="synthetic CT, as --real: the output of translate --patients, or "
+        "several of translate, comma-separated. A name that is on both lists is one "
+        "person.",
     ),
 )
 KEY = flags.DEFINE_string(
@@ -69,8 +70,13 @@ REPEATS = flags.DEFINE_float(
 )
 SEED = flags.DEFINE_integer(
     "seed",
-    0,
-    describe("seed", reader_kit="draws cases, slices, noise and the order of trials."),
+    None,
+    describe(
+        "seed",
+        reader_kit="draws cases, slices, noise and the order of trials; by default "
+        "random. The key has it. As secret as the key: who knows it can compute what "
+        "is real.",
+    ),
 )
 ANSWERS = flags.DEFINE_list(
     "answers",
@@ -86,8 +92,8 @@ MARGIN = flags.DEFINE_float(
     settings.MARGIN,
     describe(
         "margin",
-        reader_plan__reader_study="distance of the accuracy from 0.5 that counts as "
-        "guessing. Set it before the study.",
+        reader_plan__reader_kit="distance of the accuracy from 0.5 that counts as "
+        "guessing. The key of a kit has it, for the analysis.",
     ),
 )
 READER_SD = flags.DEFINE_float(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from synthct_jax.reader_study.report import render_report
 from synthct_jax.reader_study.settings import PAIR, SYNTHETIC
 
 
-def analysed(key, documents, tmp_path, **options):
+def analysed(key, documents, tmp_path):
     folder = simulated_readers.write(tmp_path / "answers", documents)
-    return analyse(key, read_answers([folder], key), **options)
+    return analyse(key, read_answers([folder], key))
 
 
 def test_counts_of_park_2021_have_their_published_shares(tmp_path):
@@ -66,14 +67,15 @@ def test_five_readers_of_known_skill_from_command_to_report(tmp_path):
     real, synthetic = write_pairs(tmp_path / "scans", 16)
     places = {"--key": tmp_path / "key.json", "--output": tmp_path / "kit"}
     places |= {"--real": real, "--synthetic": synthetic}
-    synthct("reader_kit", "--readers=5", "--slices=1", **places)
+    flags = ("--readers=5", "--slices=1", "--seed=0", "--margin=0.05")
+    synthct("reader_kit", *flags, **places)
     assert len(list((tmp_path / "kit").iterdir())) == 5
     key = read_key(tmp_path / "key.json")
     skills = [0.6, 0.65, 0.7, 0.75, 0.8]
     documents = simulated_readers.guess(key, skills, seed=1)
     folder = simulated_readers.write(tmp_path / "answers", documents)
     places = {"--key": tmp_path / "key.json", "--output": tmp_path / "report"}
-    synthct("reader_study", "--margin=0.05", **places, **{"--answers": folder})
+    synthct("reader_study", **places, **{"--answers": folder})
     numbers = json.loads((tmp_path / "report" / "results.json").read_text())
     for skill, reader in zip(skills, numbers["readers"], strict=True):
         assert reader["accuracy"]["low"] <= skill <= reader["accuracy"]["high"]
@@ -88,16 +90,29 @@ def test_five_readers_of_known_skill_from_command_to_report(tmp_path):
             f"{100 * reader['accuracy']['value']:.1f}"
         )
     assert not [link for link in text.links + text.sources if link.startswith("http")]
+    for path in [*(tmp_path / "kit").iterdir(), *(tmp_path / "report").iterdir()]:
+        content = path.read_text()
+        assert not [s for s in key.cases.values() if Path(s).name in content], path
 
 
 def test_readers_who_guess_are_equivalent_to_guessing(tmp_path):
-    key = simulated_readers.make_key(200, 10)
+    key = simulated_readers.make_key(200, 10, margin=0.1)
     documents = simulated_readers.guess(key, [0.5] * 10, seed=0)
-    analysis = analysed(key, documents, tmp_path, margin=0.1)
+    analysis = analysed(key, documents, tmp_path)
     assert analysis.equivalence.equivalent
     assert abs(analysis.kappa.value) < 0.1
     assert (
         "Equivalent to guessing: the accuracy is within 40 to 60 %"
+        in HtmlPage(render_report(analysis)).visible
+    )
+
+
+def test_equivalence_does_not_hide_an_accuracy_above_50_percent(tmp_path):
+    key = simulated_readers.make_key(400, 10, margin=0.15)
+    documents = simulated_readers.guess(key, [0.56] * 10, seed=0)
+    analysis = analysed(key, documents, tmp_path)
+    assert (
+        "Equivalent to guessing: the accuracy is within 35 to 65 %, though above 50 %"
         in HtmlPage(render_report(analysis)).visible
     )
 
@@ -135,7 +150,10 @@ def test_pairs_have_accuracy_alone(tmp_path):
     assert analysis.pooled.sensitivity is None and analysis.area is None
     assert analysis.accuracy.interval.low < 0.7 < analysis.accuracy.interval.high
     assert analysis.pooled.accuracy.n == 240
-    HtmlPage(render_report(analysis))
+    assert all(count.case.startswith(SYNTHETIC) for count in analysis.cases)
+    assert len(analysis.cases) == 60
+    page = HtmlPage(render_report(analysis))
+    assert "A pair counts under its synthetic case" in page.folded
 
 
 def test_repeated_trials_tell_how_often_readers_agree_with_themselves(tmp_path):
@@ -165,11 +183,26 @@ def test_answers_of_a_reader_who_stopped_count_as_far_as_they_go(tmp_path):
     assert "Reader 2 left 15 trials unanswered" in page.visible
 
 
+def test_reader_without_answers_to_a_kind_is_named(tmp_path):
+    key = simulated_readers.make_key(20, 3)
+    documents = simulated_readers.guess(key, [0.7] * 3, seed=0)
+    trials = {trial.name: trial for trial in key.trials[2]}
+    documents[2]["answers"] = [
+        answer
+        for answer in documents[2]["answers"]
+        if trials[answer["trial"]].truth == SYNTHETIC
+    ]
+    with pytest.raises(ValueError, match="reader 2 has answered 0 real cases"):
+        analysed(key, documents, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"kit": "other"}, "kit is 'other', expected 'made-up'"),
         ({"reader": 7}, "reader is 7, expected one of 1, 2"),
+        ({"reader": []}, r"reader is \[\], expected one of 1, 2"),
+        ({"reader": True}, "reader is True, expected one of 1, 2"),
         ({"answers": [{"trial": "x"}]}, "trial is 'x', expected one of the reader's"),
         ({"answers": []}, "reader 1 has answered nothing"),
         ({"answers": [None]}, "an answer is None, expected an object"),
@@ -188,9 +221,12 @@ def test_files_that_do_not_belong_to_the_key_are_named(tmp_path, change, message
     ("change", "message"),
     [
         ({"confidence": 6}, "confidence is 6, expected one of 1, 2, 3, 4, 5"),
+        ({"confidence": True}, "confidence is True, expected one of 1, 2, 3, 4, 5"),
         ({"answer": "left"}, "answer is 'left', expected one of real, synthetic"),
         ({"trial": []}, r"trial is \[\], expected one of the reader's trials"),
         ({"seconds": "4"}, "seconds are '4', expected a number from 0"),
+        ({"seconds": float("nan")}, "seconds are nan, expected a number from 0"),
+        ({"seconds": True}, "seconds are True, expected a number from 0"),
     ],
 )
 def test_answers_that_a_page_cannot_give_are_named(tmp_path, change, message):
@@ -230,8 +266,18 @@ def test_files_that_are_no_key_or_no_answers_are_named(tmp_path):
         read_answers([tmp_path / "empty"], key)
 
 
-def test_margin_outside_its_domain_is_named(tmp_path):
-    key = simulated_readers.make_key(8, 1)
-    documents = simulated_readers.guess(key, [0.5], seed=0)
-    with pytest.raises(ValueError, match="--margin=0.5, expected above 0 and below"):
-        analysed(key, documents, tmp_path, margin=0.5)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"margin": 0.5}, "--margin=0.5, expected above 0 and below 0.5"),
+        ({"design": "triple"}, "design is 'triple', expected one of single, pair"),
+    ],
+)
+def test_key_outside_its_domain_is_named(tmp_path, change, message):
+    document = {"kit": "x", "design": PAIR, "margin": 0.1, "cases": {}, "readers": {}}
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(document))
+    assert read_key(path).margin == 0.1
+    path.write_text(json.dumps(document | change))
+    with pytest.raises(ValueError, match=f"key.json: not the key of a kit.*{message}"):
+        read_key(path)

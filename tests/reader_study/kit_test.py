@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from ct_pairs import write_ct, write_pairs
 
+from input_pipeline.files import write_file
+from input_pipeline.intensity import AIR_HU
 from input_pipeline.volume import UnusableScan
 from synthct_jax.evaluation.ct_files import read_ct
+from synthct_jax.reader_study import kit as kit_module
 from synthct_jax.reader_study import stacks
 from synthct_jax.reader_study.answers import read_key
-from synthct_jax.reader_study.kit import list_scans, make_kit
+from synthct_jax.reader_study.kit import make_kit
 from synthct_jax.reader_study.proportions import share
 from synthct_jax.reader_study.settings import PAIR, SINGLE, SYNTHETIC
 
@@ -37,7 +40,7 @@ def kit(scans, tmp_path_factory):
 
 def make(scans, folder: Path, **options) -> list[Path]:
     real, synthetic = scans
-    options = {"readers": 1, "design": SINGLE, "slices": 3, **options}
+    options = {"readers": 1, "design": SINGLE, "slices": 3, "seed": 0, **options}
     return make_kit(
         [real],
         [synthetic],
@@ -124,6 +127,13 @@ def test_the_same_classifier_tells_the_scans_themselves_apart(scans):
     assert hits == (~train).sum()
 
 
+def test_page_may_load_and_send_nothing(kit):
+    text = kit[0][1].read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', text)
+    assert policy.startswith("default-src 'none';") and "http" not in policy
+    assert policy.endswith("form-action 'none'; base-uri 'none'")
+
+
 def test_page_names_no_scan_and_no_kind_of_a_case(kit):
     pages, key = kit
     text = pages[1].read_text(encoding="utf-8")
@@ -134,7 +144,7 @@ def test_page_names_no_scan_and_no_kind_of_a_case(kit):
     assert all(set(trial) == {"name", "images"} for trial in study["trials"])
     for name, path in key.cases.items():
         assert name not in text and Path(path).name not in text
-    assert "http" not in text
+    assert "http:" not in text and "https:" not in text
 
 
 def test_table_metal_and_pixels_of_a_scan_are_gone(kit):
@@ -142,27 +152,32 @@ def test_table_metal_and_pixels_of_a_scan_are_gone(kit):
     assert len(images) == 2 * PEOPLE
     for image in images:
         hu = pixels(image, study)
-        assert hu.max() <= stacks.HIGHEST_HU and hu.min() == stacks.AIR_HU
+        assert hu.max() <= stacks.HIGHEST_HU and hu.min() == AIR_HU
         # The body is at most 130 mm high, the table begins 77 mm below its middle.
         middle = study["size"] // 2
-        assert (hu[:, middle + 72 // 4 :] == stacks.AIR_HU).all()
+        assert (hu[:, middle + 72 // 4 :] == AIR_HU).all()
         assert (hu[:, middle, middle] > 0).all()
 
 
-def test_all_stacks_have_the_noise_of_the_noisiest(kit, scans):
-    pages, key = kit
-    study, images = read_page(pages[1])
+def test_all_slices_have_the_noise_of_the_noisiest(tmp_path):
+    """Slices of 4 mm mix slices of 3 mm in changing shares, which must not be seen."""
+    scans = write_pairs(tmp_path / "scans", 4, finer=2)
+    (page,) = make(scans, tmp_path, repeats=0, slices=5)
+    study, images = read_page(page)
+    (trials,) = read_key(tmp_path / "key.json").trials.values()
     levels = {True: [], False: []}
-    for trial, shown in zip(key.trials[1], study["trials"], strict=True):
+    for trial, shown in zip(trials, study["trials"], strict=True):
         hu = pixels(images[shown["images"][0]], study).astype(float)
         levels[trial.truth == SYNTHETIC].append(stacks.noise(hu))
     before = [
-        stacks.noise(read_ct(str(min(Path(folder).iterdir()))).voxels[..., 0])
+        stacks.noise(read_ct(str(min(Path(folder).iterdir()))).voxels[..., 0]).mean()
         for folder in scans
     ]
     assert before[0] > 10 * before[1]
-    assert np.mean(levels[True]) == pytest.approx(np.mean(levels[False]), rel=0.1)
+    assert np.mean(levels[True]) == pytest.approx(np.mean(levels[False]), rel=0.05)
     assert np.mean(levels[True]) > 3
+    for of_kind in levels.values():
+        assert (np.std(of_kind, axis=1) < 0.05 * np.mean(of_kind)).all()
 
 
 def test_pages_of_a_pair_show_both_cases_side_by_side(scans, tmp_path):
@@ -185,10 +200,23 @@ def test_same_arguments_give_the_same_files_and_another_seed_others(scans, tmp_p
     assert len(kits) == 2
 
 
+def test_order_cannot_be_computed_where_no_seed_is_given(scans, tmp_path):
+    seeds, orders = [], []
+    for name in ("a", "b"):
+        make(scans, tmp_path / name, seed=None)
+        path = tmp_path / name / "key.json"
+        seeds.append(json.loads(path.read_text())["seed"])
+        orders.append([t.cases for t in read_key(path).trials[1]])
+    assert seeds[0] != seeds[1]
+    assert orders[0] != orders[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"readers": 0}, "--readers=0, expected 1 or more"),
+        ({"seed": -1}, "--seed=-1, expected 0 or more"),
+        ({"margin": 0.5}, "--margin=0.5, expected above 0 and below 0.5"),
         ({"slices": 0}, "--slices=0, expected 1 or more"),
         ({"repeats": 0.6}, "--repeats=0.6, expected 0 to 0.5"),
         ({"cases": 5}, "--cases=5, expected an even number from 4 to 16"),
@@ -212,20 +240,30 @@ def test_key_is_not_written_where_readers_find_it_nor_over_another(scans, tmp_pa
         make_kit([scans[0]], [scans[1]], **places, **options)
 
 
+def test_failure_leaves_no_key_without_its_kit(scans, tmp_path, monkeypatch):
+    def write_and_occupy(path, content):
+        write_file(path, content)
+        write_ct(tmp_path / "kit" / "other.nii.gz", synthetic=True, seed=0)
+
+    monkeypatch.setattr(kit_module, "write_file", write_and_occupy)
+    with pytest.raises(FileExistsError, match="other.nii.gz"):
+        make(scans, tmp_path, cases=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["kit"]
+
+
 def test_scan_with_too_few_slices_is_named(scans, tmp_path):
-    with pytest.raises(UnusableScan, match="80 mm of body, expected 120 mm .*--slices"):
+    with pytest.raises(
+        UnusableScan, match="8[01] mm of body, expected 120 mm .*--slices"
+    ):
         make(scans, tmp_path, slices=30)
 
 
-def test_scans_are_those_of_a_folder_or_those_named(tmp_path):
-    write_ct(tmp_path / "one.nii.gz", synthetic=True, seed=0)
-    (tmp_path / "two").mkdir()
-    (tmp_path / "three.ZIP").touch()
-    (tmp_path / "notes.txt").touch()
-    assert list(list_scans([str(tmp_path)])) == ["one", "three", "two"]
-    named = list_scans([str(tmp_path / "one.nii.gz"), str(tmp_path / "two")])
-    assert list(named) == ["one", "two"]
-    with pytest.raises(ValueError, match="have one name"):
-        list_scans([str(tmp_path / "two"), str(tmp_path / "two.nii")])
-    with pytest.raises(ValueError, match="neither folders nor files"):
-        list_scans([str(tmp_path / "two")])
+def test_one_output_or_file_is_one_scan(tmp_path):
+    output = tmp_path / "out"
+    write_ct(output / "synthetic_ct.nii.gz", synthetic=True, seed=0)
+    write_ct(output / "uncertainty.nii.gz", synthetic=True, seed=0)
+    (output / "dicom").mkdir()
+    write_ct(tmp_path / "real.nii.gz", synthetic=False, seed=0)
+    scans = str(tmp_path / "real.nii.gz"), str(output)
+    with pytest.raises(ValueError, match="1 real and 1 synthetic scans"):
+        make(scans, tmp_path / "study")

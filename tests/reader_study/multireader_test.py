@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from simulated_readers import right_answers
 
 from synthct_jax.reader_study import multireader
 
@@ -53,19 +54,12 @@ def test_variance_is_the_square_less_products_that_share_no_index(shape):
     assert multireader.estimate(kernel).variance == pytest.approx(expected)
 
 
-def simulate(accuracy, *, readers, cases, reader_sd, case_sd, rng) -> np.ndarray:
-    """Right answers, (readers, cases), of readers and cases drawn at random."""
-    skill = rng.normal(accuracy, reader_sd, (readers, 1))
-    ease = rng.normal(0, case_sd, cases)
-    return (rng.random((readers, cases)) < np.clip(skill + ease, 0, 1)).astype(float)
-
-
 def test_intervals_cover_other_readers_and_cases_as_often_as_they_say():
     rng = np.random.default_rng(1)
     study = {"readers": 5, "cases": 60, "reader_sd": 0.06, "case_sd": 0.15}
     covers, variances, values = [], [], []
     for _ in range(600):
-        right = simulate(0.6, **study, rng=rng)
+        right = right_answers(0.6, **study, rng=rng)
         kernel = multireader.roc_kernel(1 - right[:, :30], right[:, 30:])
         result = multireader.estimate(kernel)
         interval = result.interval()
@@ -82,7 +76,7 @@ def test_equivalence_is_claimed_wrongly_in_at_most_5_percent():
     study = {"readers": 6, "cases": 80, "reader_sd": 0.05, "case_sd": 0.1}
     claims = [
         multireader.equivalence(
-            multireader.estimate(simulate(0.6, **study, rng=rng)), 0.1
+            multireader.estimate(right_answers(0.6, **study, rng=rng)), 0.1
         ).equivalent
         for _ in range(600)
     ]
@@ -92,7 +86,7 @@ def test_equivalence_is_claimed_wrongly_in_at_most_5_percent():
 def test_components_are_those_of_the_simulation():
     rng = np.random.default_rng(3)
     study = {"readers": 40, "cases": 400, "reader_sd": 0.1, "case_sd": 0.15}
-    right = simulate(0.55, **study, rng=rng)
+    right = right_answers(0.55, **study, rng=rng)
     pairs = multireader.roc_kernel(1 - right[:, :200], right[:, 200:])
     for kernel in (right, pairs):
         result = multireader.estimate(kernel)
@@ -101,7 +95,7 @@ def test_components_are_those_of_the_simulation():
 
 
 def test_test_succeeds_if_the_margins_hold_the_90_percent_interval():
-    right = simulate(
+    right = right_answers(
         0.5, readers=8, cases=120, reader_sd=0.03, case_sd=0.1,
         rng=np.random.default_rng(4),
     )  # fmt: skip

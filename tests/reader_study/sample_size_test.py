@@ -2,21 +2,18 @@
 
 import numpy as np
 import pytest
+from simulated_readers import right_answers
 
 from synthct_jax.reader_study import multireader, sample_size
 
 
 def test_size_has_the_promised_power():
-    margin, reader_sd, case_sd, readers = 0.1, 0.04, 0.1, 8
-    cases = sample_size.cases_needed(
-        readers, margin=margin, reader_sd=reader_sd, case_sd=case_sd
-    )
+    margin, readers, spread = 0.1, 8, {"reader_sd": 0.04, "case_sd": 0.1}
+    cases = sample_size.cases_needed(readers, margin=margin, **spread)
     rng = np.random.default_rng(0)
     claims = []
     for _ in range(500):
-        skill = rng.normal(0.5, reader_sd, (readers, 1))
-        ease = rng.normal(0, case_sd, cases)
-        right = (rng.random((readers, cases)) < skill + ease).astype(float)
+        right = right_answers(0.5, readers=readers, cases=cases, **spread, rng=rng)
         result = multireader.estimate(right)
         claims.append(multireader.equivalence(result, margin).equivalent)
     assert 0.72 < np.mean(claims) < 0.9  # 0.8, standard error 0.018

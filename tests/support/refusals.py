@@ -141,7 +141,7 @@ def real_scans(data: Path) -> Iterator[tuple[str, Path, str | None]]:
     yield (
         "CHAOS T2 1 as in phase",
         data / "chaos_t2spir_nifti/image_1.nii.gz",
-        ("in_noncontrast"),
+        "in_noncontrast",
     )
     examples = data / "totalsegmentator_examples"
     for name in ("mr_sm", "ct", "ct_sm"):

@@ -9,11 +9,16 @@ import numpy as np
 
 from synthct_jax.reader_study.answers import Key
 from synthct_jax.reader_study.design import make_trials
-from synthct_jax.reader_study.settings import ANSWERS, SINGLE
+from synthct_jax.reader_study.settings import ANSWERS, MARGIN, SINGLE
 
 
 def make_key(
-    cases: int, readers: int, *, design: str = SINGLE, repeats: float = 0.0
+    cases: int,
+    readers: int,
+    *,
+    design: str = SINGLE,
+    repeats: float = 0.0,
+    margin: float = MARGIN,
 ) -> Key:
     """Make the key of a kit without images, of so many cases or pairs."""
     count = cases // 2 if design == SINGLE else cases
@@ -21,14 +26,33 @@ def make_key(
     return Key(
         kit="made-up",
         design=design,
+        margin=margin,
         cases={name: f"CT/{name}" for pair in pairs for name in pair},
         trials={
             reader: make_trials(
-                pairs, design=design, repeats=repeats, seed=0, reader=reader
+                pairs,
+                design=design,
+                repeats=repeats,
+                rng=np.random.default_rng([0, reader]),
             )
             for reader in range(1, readers + 1)
         },
     )
+
+
+def right_answers(
+    accuracy: float,
+    *,
+    readers: int,
+    cases: int,
+    reader_sd: float,
+    case_sd: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return right answers, (readers, cases), of readers and cases drawn at random."""
+    skill = rng.normal(accuracy, reader_sd, (readers, 1))
+    ease = rng.normal(0, case_sd, cases)
+    return (rng.random((readers, cases)) < np.clip(skill + ease, 0, 1)).astype(float)
 
 
 def guess(key: Key, skills: Sequence[float], *, seed: int) -> dict[int, dict[str, Any]]:
