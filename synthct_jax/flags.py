@@ -43,7 +43,7 @@ SEND = flags.DEFINE_string(
         "send",
         translate__send="where the CT series goes: dicom://AE_TITLE@HOST:PORT "
         "(C-STORE), or dicomweb://HOST:PORT/PATH, http:// or https:// (STOW-RS). Needs "
-        "pip install 'synthct_jax[send]'.",
+        "pynetdicom, or requests.",
     ),
 )
 SERIES = flags.DEFINE_list(
@@ -129,7 +129,7 @@ MODEL = flags.DEFINE_string(
         evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
         "of a model that ships.",
         export="in place of --workdir, a model to write as ONNX, as for translate. "
-        "Needs pip install 'synthct_jax[onnx]'.",
+        "Needs the package onnx.",
         translate="a model file, FILE.safetensors, or the name of a model that ships. "
         "Without it and without --workdir, the shipped model that fits the channels of "
         "the input is taken, for CT without contrast medium.",

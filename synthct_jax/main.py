@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
             environment.choose_device(flags.DEVICE.value)
         status = modes.run_mode()
     except Exception as error:
+        signals.reraise()
         expected = isinstance(error, ValueError | OSError | FloatingPointError)
         if flags.DEBUG.value or not expected:
             if processes.is_distributed():

@@ -168,7 +168,7 @@ def translate(
             write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
         if structures:
             known_spread = spread if loaded.has_spread else None
-            regions = find_regions(body, known_spread, axial.spacing_mm)
+            regions = find_regions(hu, body, known_spread, axial.spacing_mm)
             write_structures(folder / STRUCTURES, ct_series, regions)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
         quality.add_output(

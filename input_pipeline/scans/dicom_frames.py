@@ -292,5 +292,5 @@ def _require_decoder(path: str, syntax: UID) -> None:
     if not available:
         raise UnusableScan(
             f"{path}: pixels are compressed as {syntax.name} and no decoder is "
-            "installed: pip install 'synthct_jax[compressed]'"
+            "installed: pip install pyjpegls pylibjpeg-openjpeg python-gdcm"
         )

@@ -57,8 +57,7 @@ def check_address(address: str) -> urllib.parse.SplitResult:
     package = "pynetdicom" if url.scheme == "dicom" else "requests"
     if importlib.util.find_spec(package) is None:
         raise ValueError(
-            f"--send needs {package}, which is not installed: pip install "
-            "'synthct_jax[send]'"
+            f"--send needs {package}, which is not installed: pip install {package}"
         )
     return url
 

@@ -285,7 +285,8 @@ def _series(
     image.SyntheticData = "YES"
     image.DerivationDescription = (
         "Synthetic CT: HU estimated from MR images by a neural network, "
-        f"not measured with X-rays{remark and '; '}{remark}"
+        "not measured with X-rays; for research only, not for diagnosis or treatment"
+        f"{remark and '; '}{remark}"
     )
     image.BurnedInAnnotation = "NO"
     equipment = Dataset()

@@ -24,7 +24,7 @@ def read_image(path: str) -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise UnusableScan(
             f"{path}: MetaImage and NRRD are read by SimpleITK, which is not "
-            "installed: pip install 'synthct_jax[itk]'"
+            "installed: pip install SimpleITK"
         ) from error
     _check_dimensions(path)
     try:

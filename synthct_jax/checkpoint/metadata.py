@@ -22,6 +22,7 @@ from absl import logging
 from input_pipeline.damage import is_machine_fault
 from synthct_jax.checkpoint.damage import describe_damage
 from synthct_jax.configs.default import get_config
+from synthct_jax.runtime import signals
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -220,8 +221,8 @@ def _require_step(workdir: Path, step: int) -> None:
 def damaged_on_error(item: Path) -> Iterator[None]:
     """Raise DamagedCheckpoint, with the item and the reason, for an error in the block.
 
-    Libraries that read a damaged file raise errors of many kinds. What is the machine's
-    fault stays as it is, or becomes FileNotFoundError if the checkpoint is not there.
+    Libraries that read a damaged file raise errors of many kinds. A signal, and what is
+    the machine's fault, stay as they are; FileNotFoundError if there is no checkpoint.
 
     Args:
         item: RUN/checkpoints/STEP/ITEM, or a file in it.
@@ -231,17 +232,16 @@ def damaged_on_error(item: Path) -> Iterator[None]:
     except DamagedCheckpoint:
         raise
     except Exception as error:
+        signals.reraise()
         folder = next(parent for parent in item.parents if parent.name.isdecimal())
         _require_step(folder.parent.parent, int(folder.name))
         missing = isinstance(error, FileNotFoundError)  # a part of the checkpoint
-        out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(
-            error
-        )
-        if out_of_memory or (is_machine_fault(error) and not missing):
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise
-        raise DamagedCheckpoint(
-            f"{item} cannot be read: {describe_damage(error)}"
-        ) from error
+        if is_machine_fault(error) and not missing:
+            raise
+        reason = describe_damage(error)
+        raise DamagedCheckpoint(f"{item} cannot be read: {reason}") from error
 
 
 def library_versions() -> dict[str, str]:

@@ -27,8 +27,7 @@ try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 except ImportError as error:
     raise ValueError(
-        "export --model needs onnx, which is not installed: pip install "
-        "'synthct_jax[onnx]'"
+        "export --model needs onnx, which is not installed: pip install onnx"
     ) from error
 
 SUFFIX = ".onnx"

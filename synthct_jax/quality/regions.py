@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.ndimage
 
+from input_pipeline.body import body_mask
 from input_pipeline.scans.structure_writer import Region
 
 LIMIT_HU = 20
@@ -13,23 +14,31 @@ _BLUR_MM = 5.0
 
 
 def find_regions(
-    body: np.ndarray, spread: np.ndarray | None, spacing_mm: tuple[float, float, float]
+    hu: np.ndarray,
+    body: np.ndarray,
+    spread: np.ndarray | None,
+    spacing_mm: tuple[float, float, float],
 ) -> list[Region]:
-    """Return the outline of the body, and where translations disagree.
+    """Return the body in a synthetic CT, and where translations disagree.
+
+    The outline in the MR has some millimetres of air around the skin, for the CT to
+    find the skin in. So the body is that of the CT within it.
 
     A place is marked if the mean spread around it, weighted by a Gaussian of 5 mm
     standard deviation within the body, is above `LIMIT_HU`.
 
     Args:
-        body: (slices, rows, columns) bool.
+        hu: synthetic CT, (slices, rows, columns).
+        body: outline in the MR, bool of that shape.
         spread: standard deviation over views and networks in HU, of that shape; None
             if there is only one, and no second region.
         spacing_mm: of slices, rows and columns.
     """
+    stored = np.round(hu).astype(np.int16)[..., None]
     outline = Region(
         name="BODY",
-        description="outline of the patient in the MR",
-        mask=body,
+        description="body in the synthetic CT",
+        mask=body & body_mask(stored, "CT", spacing_mm),
         colour=(0, 255, 0),
         interpreted_type="EXTERNAL",
     )

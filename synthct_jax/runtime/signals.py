@@ -23,6 +23,7 @@ STOPPED = (RESUMABLE, *(128 + number for number in _SIGNALS))
 """Exit statuses of a mode that a signal has stopped."""
 
 _handled = threading.Event()
+_numbers: list[int] = []  # of the signal that was handled
 _patient = threading.Event()
 
 
@@ -81,9 +82,16 @@ def raise_stopped(number: int, frame: FrameType | None) -> None:
     if _handled.is_set():
         return
     _handled.set()
+    _numbers.append(number)
     if _is_called_from_c(frame):
         _end(number)
     raise Stopped(number)
+
+
+def reraise() -> None:
+    """Raise Stopped if a signal has come: C code may have made another error of it."""
+    if _numbers:
+        raise Stopped(_numbers[0])
 
 
 def _is_called_from_c(frame: FrameType | None) -> bool:

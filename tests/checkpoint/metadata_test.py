@@ -4,8 +4,10 @@ import copy
 import errno
 import json
 import logging
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from tiny_run import STEPS, tiny_config, tiny_run
@@ -22,6 +24,7 @@ from synthct_jax.checkpoint.metadata import (
     read_metadata,
     with_digest,
 )
+from synthct_jax.runtime import signals
 
 
 def test_checkpoints_of_a_run_are_read_without_jax():
@@ -168,6 +171,20 @@ def test_failure_of_the_machine_is_no_damage(tmp_path, error):
     with pytest.raises(FileNotFoundError, match="no checkpoint of step 3"):
         with damaged_on_error(item):
             raise ValueError
+
+
+def test_signal_that_a_library_made_an_error_of_is_no_damage(tmp_path, monkeypatch):
+    """TensorStore turns the handler's exception into an error of reading."""
+    monkeypatch.setattr(signals, "_handled", threading.Event())
+    monkeypatch.setattr(signals, "_numbers", [])
+    item = tmp_path / "checkpoints" / "3" / "generator"
+    item.mkdir(parents=True)
+    with pytest.raises(signals.Stopped) as stopped, damaged_on_error(item):
+        try:
+            signals.raise_stopped(signal.SIGTERM, None)
+        except signals.Stopped:
+            raise RuntimeError("error while reading an array") from None
+    assert stopped.value.code == 128 + signal.SIGTERM
 
 
 def test_other_training_data_are_refused(tmp_path):

@@ -7,10 +7,14 @@ from synthct_jax.quality.regions import LIMIT_HU, find_regions
 SPACING_MM = (6.0, 2.0, 2.0)
 BODY = np.zeros((9, 60, 60), bool)
 BODY[:, 10:50, 10:50] = True
+# The outline in the MR has air around the skin.
+HU = np.where(BODY, 40.0, -1000.0)
+OUTLINE = np.zeros_like(BODY)
+OUTLINE[:, 7:53, 7:53] = True
 
 
 def marked(spread: np.ndarray) -> np.ndarray:
-    outline, region = find_regions(BODY, spread, SPACING_MM)
+    outline, region = find_regions(HU, OUTLINE, spread, SPACING_MM)
     np.testing.assert_array_equal(outline.mask, BODY)
     return region.mask
 
@@ -26,10 +30,11 @@ def test_disagreement_over_centimetres_is_marked_and_that_of_a_voxel_is_not():
 
 def test_limit_counts_the_body_alone():
     """The skin is not diluted by the air beside it, and air is not marked."""
-    np.testing.assert_array_equal(marked(np.full(BODY.shape, LIMIT_HU + 1.0)), BODY)
-    assert not marked(np.where(BODY, LIMIT_HU - 1.0, 10 * LIMIT_HU)).any()
+    everywhere = np.full(BODY.shape, LIMIT_HU + 1.0)
+    np.testing.assert_array_equal(marked(everywhere), OUTLINE)
+    assert not marked(np.where(OUTLINE, LIMIT_HU - 1.0, 10 * LIMIT_HU)).any()
 
 
 def test_one_translation_marks_nothing():
-    (outline,) = find_regions(BODY, None, SPACING_MM)
+    (outline,) = find_regions(HU, OUTLINE, None, SPACING_MM)
     assert outline.name == "BODY" and outline.interpreted_type == "EXTERNAL"

@@ -34,6 +34,7 @@ def test_second_sigint_ends_the_process_but_a_second_sigterm_does_not():
 
 def test_signal_before_the_loop_stops_at_once(monkeypatch):
     monkeypatch.setattr(signals, "_handled", threading.Event())
+    monkeypatch.setattr(signals, "_numbers", [])
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(signals.Stopped), Preemption():
         os.kill(os.getpid(), signal.SIGTERM)
