@@ -235,6 +235,7 @@ def test_series_says_that_it_is_synthetic_and_names_its_sources(mr, tmp_path):
         assert list(ct.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
         assert ct.SeriesDescription == "synthetic CT"
         assert "Synthetic CT" in ct.DerivationDescription
+        assert "not for diagnosis or treatment" in ct.DerivationDescription
         assert ct.RescaleType == "HU" and ct.KVP is None
         referenced = [i.ReferencedSOPInstanceUID for i in ct.SourceImageSequence]
         assert referenced == [instance for _, instance, _ in sources]

@@ -172,6 +172,7 @@ def test_structure_set_is_of_the_patient_study_and_space_of_its_series(tmp_path)
     assert str(structures.PatientName) == "Döe^Jane"
     assert structures.SeriesInstanceUID != images[0].SeriesInstanceUID
     assert structures.SyntheticData == "YES"
+    assert "not for diagnosis or treatment" in structures.StructureSetDescription
     (space,) = structures.ReferencedFrameOfReferenceSequence
     assert space.FrameOfReferenceUID == images[0].FrameOfReferenceUID
     (study,) = space.RTReferencedStudySequence
