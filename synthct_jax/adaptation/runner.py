@@ -30,6 +30,7 @@ from synthct_jax.adaptation import report
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.metadata import lists_to_tuples
 from synthct_jax.configs.default import MODELS, MR_INPUTS
+from synthct_jax.model.ranges import check_ranges
 from synthct_jax.parallel.batches import simulates_pairs
 from synthct_jax.runtime import signals
 from synthct_jax.runtime.subprocesses import SubprocessRunner
@@ -70,6 +71,9 @@ def run_adaptation(
             and by how much.
     """
     model_file.check_new(output)
+    for folder in (raw_dir / "mr", raw_dir / "ct"):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--raw_dir: {folder}: no such folder")
     path = model_file.find_model(model)
     card = model_file.read_card(path)
     command = f"synthct adapt --model={path.stem} --raw_dir=RAW --output={output.name}"
@@ -138,7 +142,11 @@ def _choose_config(card: Mapping[str, Any]) -> str:
 
 
 def _check_config(config: ConfigDict) -> None:
-    """Raise ValueError unless a training is anchored, on scans of one's own."""
+    """Raise ValueError unless a training is anchored, on scans of one's own.
+
+    Values outside their ranges are refused as well.
+    """
+    check_ranges(config)
     if config.data.source != "folder":
         raise ValueError(f"data.source is {config.data.source!r}, expected 'folder'")
     if config.method != "cyclegan" or not simulates_pairs(config):
@@ -155,11 +163,15 @@ def _config_flags(file: str, overrides: Mapping[str, Any]) -> list[str]:
 
 
 def _claim(workdir: Path, request: Mapping[str, Any]) -> None:
-    """Write the request into a new folder; raise ValueError if it holds another one."""
+    """Write the request into a new folder; raise ValueError if it holds another one.
+
+    One whose scans are not prepared, such as one with a wrong path, is replaced.
+    """
     path, text = workdir / "request.json", json.dumps(request)
     if not path.exists():
         files.check_vacant(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / "data" / PREPARED).exists():
         files.write_file(path, text)
     elif (earlier := path.read_text(encoding="utf-8")) != text:
         raise ValueError(

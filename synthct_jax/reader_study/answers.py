@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from synthct_jax.checkpoint.metadata import check_digest
 from synthct_jax.reader_study.design import Trial
 from synthct_jax.reader_study.sample_size import check_margin
 from synthct_jax.reader_study.settings import ANSWERS, REAL, SYNTHETIC
@@ -101,10 +102,11 @@ def read_key(path: Path) -> Key:
     """Read the key of a kit.
 
     Raises:
-        ValueError: the file is no key; names it.
+        ValueError: the file is no key, or was edited or damaged; names it.
     """
     document = _read(path)
     try:
+        check_digest(document)
         return Key(
             kit=document["kit"],
             design=document["design"],

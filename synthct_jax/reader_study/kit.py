@@ -15,6 +15,7 @@ from input_pipeline.countdown import Countdown
 from input_pipeline.display import WINDOWS
 from input_pipeline.files import check_vacant, new_folder, write_file
 from input_pipeline.scans.layout import list_scans, name_scans
+from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.evaluation.ct_files import SYNTHETIC_CT, read_ct
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.reader_study import stacks
@@ -129,7 +130,7 @@ def make_kit(
                     _render(document, own, reader, images, frame), encoding="utf-8"
                 )
                 os.utime(page, (_TIME, _TIME))
-            write_file(key, json.dumps(document, indent=1) + "\n")
+            write_file(key, json.dumps(with_digest(document), indent=1) + "\n")
     except BaseException:  # Ctrl-C and SIGTERM as well
         key.unlink(missing_ok=True)
         raise

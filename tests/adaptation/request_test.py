@@ -5,6 +5,9 @@ import pytest
 from synthct_jax.adaptation.runner import run_adaptation
 from synthct_jax.configs import folder, phantom
 
+NO_STEPS = folder.get_config("anchored_in_out_noncontrast")
+NO_STEPS.train.steps = -1
+
 
 class Failing:
     """Stands in for SubprocessRunner: notes the first mode, which fails."""
@@ -22,11 +25,18 @@ class Failing:
         return 1
 
 
-def test_overrides_of_the_configuration_reach_the_modes(tmp_path):
+@pytest.fixture
+def raw_dir(tmp_path):
+    for domain in ("mr", "ct"):
+        (tmp_path / "raw" / domain).mkdir(parents=True)
+    return tmp_path / "raw"
+
+
+def test_overrides_of_the_configuration_reach_the_modes(tmp_path, raw_dir):
     modes, name = Failing(), "folder:anchored_in_out_noncontrast"
     run_adaptation(
         "in_out_noncontrast",
-        tmp_path,
+        raw_dir,
         tmp_path / "new.safetensors",
         config=folder.get_config("anchored_in_out_noncontrast"),
         source=(name, {"train.steps": 4, "data.split": [0.8, 0.2, 0.0]}),
@@ -40,8 +50,8 @@ def test_overrides_of_the_configuration_reach_the_modes(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["in_out_noncontrast", "in_out_portal_venous"])
-def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path):
-    modes, raw_dir = Failing(), tmp_path / "raw"
+def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path, raw_dir):
+    modes = Failing()
     output = tmp_path / "new.safetensors"
     assert run_adaptation(model, raw_dir, output, subprocesses=modes) == 1
     assert modes.arguments == (
@@ -50,15 +60,27 @@ def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path):
         f"--raw_dir={raw_dir}",
         f"--data_dir={tmp_path / 'new_adaptation' / 'data'}",
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["new_adaptation"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"raw", "new_adaptation"}
 
 
-def test_folder_of_another_adaptation_is_refused(tmp_path):
-    output = tmp_path / "new.safetensors"
-    names = ("in_noncontrast", "out_noncontrast")
-    run_adaptation(names[0], tmp_path, output, subprocesses=Failing())
-    with pytest.raises(ValueError, match="with .*in_noncontrast.*not with .*out_nonc"):
-        run_adaptation(names[1], tmp_path, output, subprocesses=Failing())
+def test_folder_of_another_adaptation_is_refused_once_its_scans_are_prepared(
+    tmp_path, raw_dir
+):
+    output, modes = tmp_path / "new.safetensors", Failing()
+    for name in ("in_noncontrast", "in_out_noncontrast"):
+        assert run_adaptation(name, raw_dir, output, subprocesses=modes) == 1
+    data = tmp_path / "new_adaptation" / "data"
+    data.mkdir()
+    (data / "prepared.json").touch()
+    with pytest.raises(ValueError, match="with .*in_out_nonc.*not with .*out_nonc"):
+        run_adaptation("out_noncontrast", raw_dir, output, subprocesses=modes)
+
+
+def test_folder_without_scans_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--raw_dir: .*raw/mr: no such folder"):
+        run_adaptation("in_noncontrast", tmp_path / "raw", tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -66,16 +88,17 @@ def test_folder_of_another_adaptation_is_refused(tmp_path):
     [
         (folder.get_config(), "loss.simulated 0.0, expected cyclegan and a weight"),
         (phantom.get_config(), "data.source is 'phantom', expected 'folder'"),
+        (NO_STEPS, "train.steps is -1, expected 1 or more"),
     ],
 )
-def test_training_that_is_not_anchored_is_refused(config, message, tmp_path):
+def test_training_that_cannot_adapt_is_refused(config, message, tmp_path, raw_dir):
     output = tmp_path / "new.safetensors"
     with pytest.raises(ValueError, match=message):
         run_adaptation(
             "in_out_noncontrast",
-            tmp_path,
+            raw_dir,
             output,
             config=config,
             source=("my.py", {}),
         )
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [raw_dir]

@@ -12,6 +12,7 @@ from ct_pairs import write_pairs
 from html_page import HtmlPage
 from paths import REPOSITORY
 
+from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.reader_study.analysis import analyse
 from synthct_jax.reader_study.answers import read_answers, read_key
 from synthct_jax.reader_study.report import render_report
@@ -276,8 +277,22 @@ def test_files_that_are_no_key_or_no_answers_are_named(tmp_path):
 def test_key_outside_its_domain_is_named(tmp_path, change, message):
     document = {"kit": "x", "design": PAIR, "margin": 0.1, "cases": {}, "readers": {}}
     path = tmp_path / "key.json"
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(with_digest(document)))
     assert read_key(path).margin == 0.1
-    path.write_text(json.dumps(document | change))
+    path.write_text(json.dumps(with_digest(document | change)))
     with pytest.raises(ValueError, match=f"key.json: not the key of a kit.*{message}"):
         read_key(path)
+
+
+def test_edited_or_damaged_key_is_refused(tmp_path):
+    document = {"kit": "x", "design": PAIR, "margin": 0.1, "cases": {}, "readers": {}}
+    text, path = json.dumps(with_digest(document)), tmp_path / "key.json"
+    for damaged in (
+        text.replace("0.1", "0.4"),
+        text.replace('"readers": {}', '"readers": {"1": [[null]]}'),
+        text.replace("digest", "digset"),
+    ):
+        assert damaged != text
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="key.json: not the key of a kit.*digest"):
+            read_key(path)
