@@ -118,7 +118,7 @@ FOREIGN = safetensors.numpy.save({"encoder.weight": np.zeros(3, np.float32)})
         (
             lambda p: change_card(p, config={}),
             UnusableModel,
-            "lacks data.crop, data.ct",
+            "lacks data.channel_dropout, data.crop, data.ct",
         ),
     ],
 )
