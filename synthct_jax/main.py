@@ -20,6 +20,12 @@ import contextlib
 import os
 import sys
 import traceback
+from pathlib import Path
+
+from synthct_jax.runtime import early_signals
+
+if __name__ == "__main__" or Path(sys.argv[0]).name == "synthct":
+    early_signals.catch()  # the imports below take a while
 
 from absl import app
 

@@ -51,3 +51,26 @@ def test_signal_ends_a_mode_soon_with_a_line_and_nothing_half_written(
         assert process.wait(timeout=10) == 128 + number
         assert process.stderr.read() == f"Stopped by {number.name}\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("start", ["-m", "-c"])
+def test_signal_while_the_program_is_imported_ends_it_with_a_line(
+    start, number, tmp_path
+):
+    """A module that `main` imports takes its time here."""
+    slow = tmp_path / "ml_collections.py"
+    slow.write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)")
+    script = "import sys; sys.argv[0] = 'bin/synthct'; import synthct_jax.main"
+    program = {"-m": "synthct_jax.main", "-c": script}
+    with subprocess.Popen(
+        [sys.executable, start, program[start], "evaluate"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PYTHONPATH}"},
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 128 + number
+        assert process.stderr.read() == f"Stopped by {number.name}\n"
