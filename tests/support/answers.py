@@ -79,6 +79,7 @@ synthct train --config=phantom --workdir=NEW --config.model.width=0
 synthct train --config=phantom --workdir=NEW --config.data.mr_percentile=200
 synthct train --config=phantom --workdir=NEW --config.mesh.data=3
 synthct train --config=phantom --workdir=NEW --config.train.init_from=in_noncontrasst
+synthct train --config=phantom:in --workdir=NEW --config.data.channel_dropout=0.5
 # Data
 synthct prepare --config=folder --data_dir=NEW
 synthct prepare --config=folder --raw_dir=MISSING --data_dir=NEW
@@ -127,6 +128,7 @@ synthct translate --input=PATIENT --output=OUT --series=99
 synthct translate --input=PATIENT --output=OUT --send=archive:104
 synthct send --input=RAW --send=dicom://ARCHIVE@localhost:104
 synthct calibrate --model=in_out_noncontrast --data_dir=DATA --output=NEW.safetensors
+synthct adapt --model=in_noncontrast --raw_dir=MISSING --output=A.safetensors
 # Evaluation and the others
 synthct evaluate --workdir=MISSING
 synthct evaluate --workdir=RUN --data_dir=MISSING
@@ -134,11 +136,16 @@ synthct compare --runs=RUN
 synthct compare --runs=RUN,RAW
 synthct score --input=RAW/ct/c/ct.nii.gz --truth=RAW/mr/a/in_phase.nii.gz
 synthct organs --input=RAW/ct/c/ct.nii.gz
+synthct reader_plan --margin=0.6
+synthct reader_kit --real=RAW/ct --synthetic=MISSING --output=KIT --key=KEY.json
+synthct reader_kit --real=RAW/ct --synthetic=RAW/ct --output=KIT --key=KIT/KEY.json
+synthct reader_study --answers=EMPTY --key=FILE --output=STUDY
 synthct sweep --config=phantom --workdir=SWEEP --variants=in,inn
 synthct sweep --config=phantom --workdir=SWEEP --variants=in --seeds=1,01
 synthct plan --config=phantom --topology=v99:2x2
 synthct export --workdir=RUN --output=RAW
 # Signals
+SIGINT 0.4: synthct translate --input=PATIENT --output=OUT
 SIGINT 1.5: synthct translate --input=PATIENT --output=OUT
 SIGINT 3: synthct translate --input=PATIENT --output=OUT
 SIGINT 6: synthct translate --input=PATIENT --output=OUT
