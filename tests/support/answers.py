@@ -138,7 +138,6 @@ synthct score --input=RAW/ct/c/ct.nii.gz --truth=RAW/mr/a/in_phase.nii.gz
 synthct organs --input=RAW/ct/c/ct.nii.gz
 synthct reader_plan --margin=0.6
 synthct reader_kit --real=RAW/ct --synthetic=MISSING --output=KIT --key=KEY.json
-synthct reader_kit --real=RAW/ct --synthetic=RAW/ct --output=KIT --key=KIT/KEY.json
 synthct reader_study --answers=EMPTY --key=FILE --output=STUDY
 synthct sweep --config=phantom --workdir=SWEEP --variants=in,inn
 synthct sweep --config=phantom --workdir=SWEEP --variants=in --seeds=1,01
