@@ -161,7 +161,7 @@ def _structure_set(images: Sequence[Dataset]) -> Dataset:
     structures.SeriesNumber = 1000 + ct.SeriesNumber
     structures.SeriesDescription = f"{ct.SeriesDescription}, regions"
     structures.StructureSetLabel = "synthetic CT"
-    structures.StructureSetDescription = f"Of: {ct.DerivationDescription}"
+    structures.StructureSetDescription = f"Regions of: {ct.DerivationDescription}"
     structures.OperatorsName = ""
     structures.ApprovalStatus = "UNAPPROVED"
     for event in ("InstanceCreation", "Series", "StructureSet"):

@@ -78,7 +78,12 @@ def run_adaptation(
     card = model_file.read_card(path)
     command = f"synthct adapt --model={path.stem} --raw_dir=RAW --output={output.name}"
     if config is None:
-        arguments = _config_flags(_choose_config(card), {})
+        kept = {
+            "data.channel_dropout": card["config"]["data"].get("channel_dropout", 0)
+        }
+        arguments = _config_flags(
+            _choose_config(card), kept if any(kept.values()) else {}
+        )
     else:
         _check_config(config)
         file, overrides = source
@@ -165,13 +170,14 @@ def _config_flags(file: str, overrides: Mapping[str, Any]) -> list[str]:
 def _claim(workdir: Path, request: Mapping[str, Any]) -> None:
     """Write the request into a new folder; raise ValueError if it holds another one.
 
-    One whose scans are not prepared, such as one with a wrong path, is replaced.
+    One of which nothing is done, such as one with a wrong path, is replaced.
     """
     path, text = workdir / "request.json", json.dumps(request)
     if not path.exists():
         files.check_vacant(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "data" / PREPARED).exists():
+    done = [item for item in workdir.iterdir() if item.is_dir()]
+    if all(item.name.startswith(".") for item in done):  # what SIGKILL has left
         files.write_file(path, text)
     elif (earlier := path.read_text(encoding="utf-8")) != text:
         raise ValueError(

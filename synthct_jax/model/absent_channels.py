@@ -3,8 +3,8 @@
 An absent channel is 0 everywhere, which no MR is: around the body it is -1. The first
 layer has no bias, so that the network computes what it would without the weights of
 this channel. Translation leaves these weights out. The norm behind the first layer
-removes gain and offset of the channel that is left: but for clipping, out-of-phase may
-have the scale of in-phase in training, and its own where in-phase is not there.
+removes gain and offset of the channel that is left. So, but for clipping, it does not
+matter that out-of-phase has the scale of in-phase in training, and its own when alone.
 """
 
 from collections.abc import Sequence

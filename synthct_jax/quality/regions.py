@@ -3,7 +3,6 @@
 import numpy as np
 import scipy.ndimage
 
-from input_pipeline.body import body_mask
 from input_pipeline.scans.structure_writer import Region
 
 LIMIT_HU = 20
@@ -11,6 +10,7 @@ LIMIT_HU = 20
 
 # The spread of single voxels is confetti, which nobody can look at.
 _BLUR_MM = 5.0
+_SKIN_HU = -400
 
 
 def find_regions(
@@ -21,8 +21,8 @@ def find_regions(
 ) -> list[Region]:
     """Return the body in a synthetic CT, and where translations disagree.
 
-    The outline in the MR has some millimetres of air around the skin, for the CT to
-    find the skin in. So the body is that of the CT within it.
+    The outline in the MR has some millimetres of air around the skin. The body is what
+    is not air in the CT within it, with all that this encloses in a slice.
 
     A place is marked if the mean spread around it, weighted by a Gaussian of 5 mm
     standard deviation within the body, is above `LIMIT_HU`.
@@ -34,27 +34,29 @@ def find_regions(
             if there is only one, and no second region.
         spacing_mm: of slices, rows and columns.
     """
-    stored = np.round(hu).astype(np.int16)[..., None]
+    inside = np.array(
+        [scipy.ndimage.binary_fill_holes(s) for s in body & (hu >= _SKIN_HU)]
+    )
     outline = Region(
         name="BODY",
         description="body in the synthetic CT",
-        mask=body & body_mask(stored, "CT", spacing_mm),
+        mask=inside,
         colour=(0, 255, 0),
         interpreted_type="EXTERNAL",
     )
     if spread is None:
         return [outline]
-    inside = body.astype(np.float32)
+    weight = inside.astype(np.float32)
     total, weight = (
         scipy.ndimage.gaussian_filter(image, _BLUR_MM / np.array(spacing_mm))
-        for image in (spread * inside, inside)
+        for image in (spread * weight, weight)
     )
     return [
         outline,
         Region(
             name=f"SPREAD_{LIMIT_HU}HU",
             description=f"translations differ by more than {LIMIT_HU} HU, std. dev.",
-            mask=body & (total > LIMIT_HU * weight),
+            mask=inside & (total > LIMIT_HU * weight),
             colour=(255, 128, 0),
         ),
     ]

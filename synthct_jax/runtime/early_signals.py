@@ -3,13 +3,19 @@
 Imports take some tenths of a second, on a busy machine a second.
 """
 
+import multiprocessing
 import os
 import signal
 from types import FrameType
 
 
 def catch() -> None:
-    """Let the signals end this process at once, with a line: nothing is written yet."""
+    """Let the signals end this process at once, with a line: nothing is written yet.
+
+    A worker process of the program is left as it is.
+    """
+    if multiprocessing.parent_process() is not None:
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
 

@@ -64,15 +64,14 @@ def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path, raw_d
     assert names == {"raw", "new_adaptation"}
 
 
-def test_folder_of_another_adaptation_is_refused_once_its_scans_are_prepared(
-    tmp_path, raw_dir
+@pytest.mark.parametrize("step", ["data", "run", "after"])
+def test_folder_of_another_adaptation_is_refused_once_something_is_done(
+    step, tmp_path, raw_dir
 ):
     output, modes = tmp_path / "new.safetensors", Failing()
     for name in ("in_noncontrast", "in_out_noncontrast"):
         assert run_adaptation(name, raw_dir, output, subprocesses=modes) == 1
-    data = tmp_path / "new_adaptation" / "data"
-    data.mkdir()
-    (data / "prepared.json").touch()
+    (tmp_path / "new_adaptation" / step).mkdir()
     with pytest.raises(ValueError, match="with .*in_out_nonc.*not with .*out_nonc"):
         run_adaptation("out_noncontrast", raw_dir, output, subprocesses=modes)
 
