@@ -137,7 +137,7 @@ synthct compare --runs=RUN,RAW
 synthct score --input=RAW/ct/c/ct.nii.gz --truth=RAW/mr/a/in_phase.nii.gz
 synthct organs --input=RAW/ct/c/ct.nii.gz
 synthct reader_plan --margin=0.6
-synthct reader_kit --real=RAW/ct --synthetic=MISSING --output=KIT --key=KEY.json
+synthct reader_kit --readers=1 --real=RAW/ct --synthetic=MISSING --output=KIT --key=K
 synthct reader_study --answers=EMPTY --key=FILE --output=STUDY
 synthct sweep --config=phantom --workdir=SWEEP --variants=in,inn
 synthct sweep --config=phantom --workdir=SWEEP --variants=in --seeds=1,01
