@@ -17,6 +17,7 @@ from input_pipeline.volume import Volume
 from synthct_jax.evaluation import baselines
 from synthct_jax.evaluation.subjects import (
     EvaluationSubject,
+    check_translation,
     read_subjects,
     translate_checked,
 )
@@ -100,16 +101,11 @@ def network_ct(
     Raises:
         ValueError: as `translate_checked`.
     """
-    spread = None
-
-    def translate(mr: np.ndarray) -> np.ndarray:
-        nonlocal spread
-        if model.with_spread is None:
-            return model.translate(mr)
-        hu, spread = model.with_spread(mr)
-        return hu
-
-    return translate_checked(translate, subject.mr, subject.name), spread
+    if model.with_spread is None:
+        return translate_checked(model.translate, subject.mr, subject.name), None
+    hu, spread = model.with_spread(subject.mr)
+    check_translation(hu, subject.mr, subject.name)
+    return hu, spread
 
 
 def baselines_by_name(

@@ -18,6 +18,7 @@ from synthct_jax.evaluation import metric_definitions
 from synthct_jax.evaluation.metric_definitions import BODY, named
 from synthct_jax.metrics import haar_features
 from synthct_jax.metrics.intervals import Interval, mean_interval, value_range
+from synthct_jax.runtime.jsonl import null_not_finite
 
 FORMAT = 3
 
@@ -243,7 +244,7 @@ def write_json(path: Path, results: Results) -> None:
     """Write metrics.json."""
     names = [field.name for field in dataclasses.fields(results)]
     fields = {"format": FORMAT} | {name: getattr(results, name) for name in names}
-    rows = [_json([_finite(x) for x in row]) for row in fields.pop("rows")]
+    rows = [_json(null_not_finite(row)) for row in fields.pop("rows")]
     header = _json(fields | {"columns": Row._fields}, indent=1).removesuffix("\n}")
     lines = ",\n  ".join(rows)  # a row a line
     text = f'{header},\n "rows": [\n  {lines}\n ]\n}}\n'
@@ -278,12 +279,8 @@ def read_json(path: Path) -> Results:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows with their units, as in metrics.csv."""
-    cells = ([*map(_finite, row), named(row.metric).unit] for row in rows)
+    cells = ([*null_not_finite(row), named(row.metric).unit] for row in rows)
     files.write_csv(path, [*Row._fields, "unit"], cells)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json(value: Any, **options: Any) -> str:

@@ -125,11 +125,16 @@ def translate_checked(
         NotFiniteError: they are not finite.
     """
     hu = translate(mr)
+    check_translation(hu, mr, name)
+    return hu
+
+
+def check_translation(hu: np.ndarray, mr: np.ndarray, name: str) -> None:
+    """Raise as `translate_checked` unless HU are of the MR's shape and finite."""
     if hu.shape != mr.shape[:3]:
         raise ValueError(f"{name}: MR {mr.shape} was translated to CT {hu.shape}")
     if not np.isfinite(hu).all():
         raise NotFiniteError(f"{name}: the translation is not finite everywhere")
-    return hu
 
 
 def evenly_spaced(length: int, count: int) -> np.ndarray:

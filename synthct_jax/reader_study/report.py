@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from input_pipeline.files import replace_folder
 from synthct_jax.evaluation.report.charts import DotChart, DotRow
@@ -14,6 +13,7 @@ from synthct_jax.metrics.intervals import Interval
 from synthct_jax.reader_study.analysis import Analysis, analyse
 from synthct_jax.reader_study.answers import read_answers, read_key
 from synthct_jax.reader_study.settings import SINGLE
+from synthct_jax.runtime.jsonl import null_not_finite
 
 PAGE, NUMBERS = "report.html", "results.json"
 
@@ -36,7 +36,7 @@ def write_report(answers: Sequence[Path], key: Path, output: Path) -> Path:
     analysis = analyse(facts, read_answers(answers, facts))
     with replace_folder(output, (PAGE, NUMBERS), writer="reader study") as folder:
         (folder / PAGE).write_text(render_report(analysis), encoding="utf-8")
-        numbers = json.dumps(_finite(dataclasses.asdict(analysis)), indent=1)
+        numbers = json.dumps(null_not_finite(dataclasses.asdict(analysis)), indent=1)
         (folder / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
     return output / PAGE
 
@@ -126,12 +126,3 @@ def _percent(interval: Interval | None) -> Interval | None:
         None if end is None else 100 * end for end in (interval.low, interval.high)
     )
     return Interval(value=100 * interval.value, low=low, high=high, n=interval.n)
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON content with null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

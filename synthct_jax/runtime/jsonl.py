@@ -1,8 +1,21 @@
-"""Files of one JSON object a line, to which a run appends while it may be killed."""
+"""JSON without NaN, and files of one object a line, which a run may leave torn."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
+
+
+def null_not_finite(value: Any) -> Any:
+    """Return content of JSON with null in place of NaN and infinity, which it lacks.
+
+    Tuples become lists.
+    """
+    if isinstance(value, dict):
+        return {name: null_not_finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_not_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

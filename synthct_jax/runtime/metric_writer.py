@@ -9,7 +9,6 @@ RUN/tensorboard/    the same for TensorBoard, if tensorboardX is installed
 import importlib.util
 import io
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import matplotlib.image
 import numpy as np
 
 from input_pipeline import files
-from synthct_jax.runtime.jsonl import read_rows
+from synthct_jax.runtime.jsonl import null_not_finite, read_rows
 
 
 class MetricWriter:
@@ -52,9 +51,9 @@ class MetricWriter:
         if self._workdir is None:
             return
         values = {name: float(value) for name, value in scalars.items()}
-        row = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        row = null_not_finite({"step": int(step), **values})
         # A line at a time: a killed run leaves at most its last line torn.
-        self._rows.write(json.dumps({"step": int(step), **row}) + "\n")
+        self._rows.write(json.dumps(row) + "\n")
         self._rows.flush()
         if self._tensorboard:
             for name, value in values.items():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from noted_runner import NotedRunner
 from tiny_model import write_tiny_model
 
 from input_pipeline.command_line import USAGE_ERROR, parse_flags
@@ -56,17 +57,10 @@ def run_mode(*arguments: str) -> int:
             sys.argv = argv
 
 
-class Modes:
+class Modes(NotedRunner):
     """Stands in for SubprocessRunner: runs the modes here, and notes them."""
 
     noted: list[str] = []
-    stopped = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
 
     def run(self, *arguments: str) -> int:
         self.noted.append(arguments[0].removeprefix("--mode="))

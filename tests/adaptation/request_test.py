@@ -1,28 +1,13 @@
 """Requests to adapt: the training that fits a model, and those that are refused."""
 
 import pytest
+from noted_runner import NotedRunner
 
 from synthct_jax.adaptation.runner import run_adaptation
 from synthct_jax.configs import folder, phantom
 
 NO_STEPS = folder.get_config("anchored_in_out_noncontrast")
 NO_STEPS.train.steps = -1
-
-
-class Failing:
-    """Stands in for SubprocessRunner: notes the first mode, which fails."""
-
-    stopped = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def run(self, *arguments: str) -> int:
-        self.arguments = arguments
-        return 1
 
 
 @pytest.fixture
@@ -33,7 +18,7 @@ def raw_dir(tmp_path):
 
 
 def test_overrides_of_the_configuration_reach_the_modes(tmp_path, raw_dir):
-    modes, name = Failing(), "folder:anchored_in_out_noncontrast"
+    modes, name = NotedRunner(), "folder:anchored_in_out_noncontrast"
     run_adaptation(
         "in_out_noncontrast",
         raw_dir,
@@ -51,7 +36,7 @@ def test_overrides_of_the_configuration_reach_the_modes(tmp_path, raw_dir):
 
 @pytest.mark.parametrize("model", ["in_out_noncontrast", "in_out_portal_venous"])
 def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path, raw_dir):
-    modes = Failing()
+    modes = NotedRunner()
     output = tmp_path / "new.safetensors"
     assert run_adaptation(model, raw_dir, output, subprocesses=modes) == 1
     assert modes.arguments == (
@@ -68,7 +53,7 @@ def test_shipped_model_is_trained_by_its_anchored_variant(model, tmp_path, raw_d
 def test_folder_of_another_adaptation_is_refused_once_something_is_done(
     step, tmp_path, raw_dir
 ):
-    output, modes = tmp_path / "new.safetensors", Failing()
+    output, modes = tmp_path / "new.safetensors", NotedRunner()
     for name in ("in_noncontrast", "in_out_noncontrast"):
         assert run_adaptation(name, raw_dir, output, subprocesses=modes) == 1
     (tmp_path / "new_adaptation" / step).mkdir()
