@@ -23,6 +23,8 @@ def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str
         return flags.FLAGS(list(argv))
     except flags.UnrecognizedFlagError as error:
         message = f"{error}{unknown_flag_hint}"
+        if error.flagname.startswith("config."):  # defined by --config alone
+            message = f"--{error.flagname}: expected --config beside it"
     except flags.Error as error:
         # absl includes the traceback of a configuration file that raises an error: its
         # last line is the message.

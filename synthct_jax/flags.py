@@ -161,8 +161,9 @@ OUTPUT = flags.DEFINE_string(
     describe(
         "output",
         translate="a new folder.",
-        export__calibrate__adapt="a new NAME.safetensors; NAME.json appears beside it. "
-        "With export --model, a new NAME.onnx.",
+        export="a new NAME.safetensors; NAME.json appears beside it. With --model, a "
+        "new NAME.onnx.",
+        calibrate__adapt="a new NAME.safetensors; NAME.json appears beside it.",
         evaluate="a folder, by default WORKDIR/evaluation/STEP; with --watch, "
         "WORKDIR/evaluation.",
         compare="a folder, ./comparison by default.",

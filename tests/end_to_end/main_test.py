@@ -51,6 +51,7 @@ CONFIG = "--config=configs/phantom.py"
         ([CONFIG, "--config.model.width=wide"], "expected a whole number, not 'wi"),
         (["--config=configs/phantom.py:inn"], "no variant 'inn', expected one of: in_"),
         (["--confg=x"], "'confg'. Did you mean: config"),
+        (["--config.seed=1"], "--config.seed: expected --config beside it"),
         (["--mode=translate", "--step=-1"], "--step=-1"),
     ],
 )
