@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all beam-test peers peers-test tpu-test lint format lock clean
+.PHONY: help demo test test-all beam-test dose-test peers peers-test tpu-test lint format lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +23,9 @@ test-all: lint  ## lint, and all tests
 beam-test: .venv-beam/installed $(STAMP)  ## preparation by Apache Beam, also on a Dask cluster
 	.venv-beam/bin/python -m pytest -W "ignore:label() is deprecated:DeprecationWarning" \
 	  tests/input_pipeline/beam_test.py tests/input_pipeline/shards_test.py
+
+dose-test: .venv-dose/installed  ## check dose calculation by pyRadPlan, and gamma against pymedphys
+	.venv-dose/bin/python -m pytest tests/dose/engine_test.py tests/dose/mode_test.py
 
 peers: .venv-peers/installed  ## time a training step beside PyTorch's; see docs/speed.md
 	.venv-peers/bin/python -m tests.peers step --size=256
@@ -42,7 +45,7 @@ format: $(STAMP)  ## rewrite the sources in ruff's format
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment and caches, never data or runs
-	rm -rf $(VENV) .venv-beam .venv-peers .venv-tpu .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-beam .venv-dose .venv-peers .venv-tpu .venv-lock *.egg-info .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again.
@@ -64,6 +67,15 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --require-hashes -r requirements-beam.lock
 	.venv-beam/bin/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Not locked: numpy and pydantic are older than those of the lock. pymedphys has another
+# gamma to compare ours with.
+.venv-dose/installed: requirements.lock pyproject.toml
+	test -x .venv-dose/bin/python || $(PYTHON) -m venv .venv-dose
+	.venv-dose/bin/python -m pip install --require-hashes -r requirements.lock
+	.venv-dose/bin/python -m pip install --no-build-isolation -e '.[dose]' \
+	  pymedphys==0.41.0
 	@touch $@
 
 # Not locked: which build of torch is wanted, for CPUs or CUDA, the user's index decides.

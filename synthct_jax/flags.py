@@ -8,7 +8,8 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from synthct_jax.metrics import tissues
+from synthct_jax.dose import dose_flags  # noqa: F401, defines flags
+from synthct_jax.evaluation import ct_flags  # noqa: F401, defines flags
 from synthct_jax.reader_study import study_flags  # noqa: F401, defines flags
 from synthct_jax.runtime import environment
 from synthct_jax.runtime.flag_help import (
@@ -19,7 +20,7 @@ from synthct_jax.runtime.flag_help import (
     join_flags,
     modes_that_read,
 )
-from synthct_jax.runtime.mode_table import MODES, WITH_MODEL
+from synthct_jax.runtime.mode_table import MODES, WITH_INPUT, WITH_MODEL
 
 INPUT = flags.DEFINE_string(
     "input",
@@ -31,7 +32,7 @@ INPUT = flags.DEFINE_string(
         "comma-separated. Without --workdir and --model their names say what they are.",
         organs="synthetic CT, comma-separated: outputs of translate, volume files or "
         "DICOM folders.",
-        score="a synthetic CT: an output of translate, a volume file or a DICOM "
+        score__dose="a synthetic CT: an output of translate, a volume file or a DICOM "
         "folder.",
         send="an output of translate, or a folder of a CT series.",
     ),
@@ -92,7 +93,7 @@ DATA_DIR = flags.DEFINE_string(
         train="the prepared data. The phantom draws its own there, by default in "
         "WORKDIR/data.",
         calibrate="prepared MR of healthy people, with their CT where it is known.",
-        evaluate="other data than those of the training. A model file has none.",
+        evaluate__dose="other data than those of the training. A model file has none.",
         organs="prepared data. --input is MR then, and becomes a CT by two thresholds "
         "of brightness, chosen on the validation subjects of these data.",
     ),
@@ -115,7 +116,7 @@ WORKDIR = flags.DEFINE_string(
         train="folder of the run; an existing run is resumed.",
         adapt="folder of data, run and reports, by default NAME_adaptation beside the "
         "output; the same command goes on.",
-        evaluate__export__translate="the run whose generator to use.",
+        evaluate__export__translate__dose="the run whose generator to use.",
         sweep="folder of all runs.",
     ),
 )
@@ -126,8 +127,8 @@ MODEL = flags.DEFINE_string(
         "model",
         calibrate__adapt="a model file, FILE.safetensors, or the name of a model that "
         "ships.",
-        evaluate="in place of --workdir, a model file, FILE.safetensors, or the name "
-        "of a model that ships.",
+        evaluate__dose="in place of --workdir, a model file, FILE.safetensors, or the "
+        "name of a model that ships.",
         export="in place of --workdir, a model to write as ONNX, as for translate. "
         "Needs the package onnx.",
         translate="a model file, FILE.safetensors, or the name of a model that ships. "
@@ -144,17 +145,6 @@ CARD = flags.DEFINE_string(
         "command, contrast_medium, licence, numbers.",
     ),
 )
-TRUTH = flags.DEFINE_string(
-    "truth", None, describe("truth", score="the reference CT, as --input.")
-)
-MASK = flags.DEFINE_string(
-    "mask",
-    None,
-    describe(
-        "mask",
-        score="a volume file, whose voxels above 0 are compared; by default the body.",
-    ),
-)
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
@@ -169,7 +159,7 @@ OUTPUT = flags.DEFINE_string(
         compare="a folder, ./comparison by default.",
         benchmark="a JSON file, ./benchmark.json by default.",
         organs__score="a CSV file, by default none.",
-        reader_kit__reader_study="a folder: of the pages, or of the report.",
+        reader_kit__reader_study__dose="a folder: of the pages, or of the report.",
     ),
 )
 STEP = flags.DEFINE_integer(
@@ -177,8 +167,8 @@ STEP = flags.DEFINE_integer(
     None,
     describe(
         "step",
-        evaluate__export__translate="the checkpoint; by default the best validated "
-        "one, or the latest.",
+        evaluate__export__translate__dose="the checkpoint; by default the best "
+        "validated one, or the latest.",
     ),
     lower_bound=0,
 )
@@ -187,8 +177,8 @@ VIEWS = flags.DEFINE_integer(
     None,
     describe(
         "views",
-        evaluate="flips and small shifts of each slice to average over, 1, 2, 4 or 8, "
-        "in place of config.translate.views.",
+        evaluate__dose="flips and small shifts of each slice to average over, 1, 2, 4 "
+        "or 8, in place of config.translate.views.",
         translate="flips and small shifts of each slice to average over, 1, 2, 4 or 8, "
         "in place of config.translate.views. With two or more, their spread is written "
         "as well.",
@@ -231,8 +221,8 @@ SPLIT = flags.DEFINE_enum(
     ["train", "validation", "test"],
     describe(
         "split",
-        evaluate="the subjects; by default test, or validation or train if there are "
-        "no others.",
+        evaluate__dose="the subjects; by default test, or validation or train if there "
+        "are no others.",
     ),
 )
 INCEPTION = flags.DEFINE_string(
@@ -269,26 +259,6 @@ RUNS = flags.DEFINE_list(
         "variant's runs seed_0, seed_1, ...",
     ),
 )
-MASKS = flags.DEFINE_list(
-    "masks",
-    None,
-    describe(
-        "masks",
-        organs="for each CT, or one for all, a volume file of labels or a JSON file of "
-        "regions (synthct_jax/evaluation/organs.py), on the grid of the MR.",
-    ),
-)
-ORGANS = flags.DEFINE_list(
-    "organs",
-    [],
-    describe("organs", organs="organs of the labels: 1:liver,2:kidney,3:kidney."),
-)
-CONTRAST = flags.DEFINE_enum(
-    "contrast",
-    tissues.ORGAN_CONTRASTS[0],
-    tissues.ORGAN_CONTRASTS,
-    describe("contrast", organs="contrast medium of the CT, for the ranges."),
-)
 VARIANTS = flags.DEFINE_list(
     "variants",
     None,
@@ -323,8 +293,8 @@ DEVICE = flags.DEFINE_enum(
     list(environment.DEVICES),
     describe(
         "device",
-        translate__calibrate__train__evaluate__sweep__adapt__benchmark="kind of device "
-        "to compute on. By default JAX chooses: TPUs, else GPUs, else the CPUs.",
+        translate__calibrate__train__evaluate__sweep__adapt__benchmark__dose="kind of "
+        "device to compute on. By default JAX chooses: TPUs, else GPUs, else the CPUs.",
     ),
 )
 DEBUG = flags.DEFINE_boolean(
@@ -356,10 +326,12 @@ def check(argv: Sequence[str]) -> None:
             hint = f"expected --NAME=VALUE, as in {MODES[mode].example}"
         raise ValueError(f"{argv[1]!r} is neither a mode nor a flag, {hint}")
     called, needs, reads = MODE.value, MODES[MODE.value].needs, flags_of(MODE.value)
-    if MODEL.value is not None and MODE.value in WITH_MODEL:
-        called = f"{called} with --model"
-        needs, excluded = WITH_MODEL[MODE.value]
-        reads = [name for name in reads if name not in excluded]
+    for flag, table in ((INPUT, WITH_INPUT), (MODEL, WITH_MODEL)):
+        if flag.value is not None and MODE.value in table:
+            called = f"{called} with --{flag.name}"
+            needs, excluded = table[MODE.value]
+            reads = [name for name in reads if name not in excluded]
+            break
     names = sorted(HELP.keys() - set(COMMON))
     present = {name for name in names if flags.FLAGS[name].present}
     if unread := [name for name in names if name in present - set(reads)]:

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from synthct_jax import flags
+from synthct_jax.dose import dose_flags, plans
+from synthct_jax.evaluation import ct_flags
 from synthct_jax.reader_study import study_flags
 from synthct_jax.runtime import environment, processes, signals
 
@@ -21,6 +23,7 @@ def run_mode() -> int:
         "calibrate",
         "evaluate",
         "benchmark",
+        "dose",
     ):
         environment.require_device(device)
     match flags.MODE.value:
@@ -124,20 +127,22 @@ def run_mode() -> int:
         case "score":
             from synthct_jax.evaluation import score
 
-            files = flags.INPUT.value, flags.TRUTH.value
-            print(score.report(*files, mask=flags.MASK.value, output=output))
+            files = flags.INPUT.value, ct_flags.TRUTH.value
+            print(score.report(*files, mask=ct_flags.MASK.value, output=output))
         case "organs":
             from synthct_jax.evaluation import organs
 
             table = organs.report(
                 flags.INPUT.value,
-                flags.MASKS.value,
-                flags.ORGANS.value,
-                contrast=flags.CONTRAST.value,
+                ct_flags.MASKS.value,
+                ct_flags.ORGANS.value,
+                contrast=ct_flags.CONTRAST.value,
                 data_dir=data_dir,
                 output=output,
             )
             print(table)
+        case "dose":
+            print(f"Report: {_dose(output)}")
         case "reader_plan":
             from synthct_jax.reader_study.sample_size import format_plan
 
@@ -190,6 +195,35 @@ def run_mode() -> int:
             output = output or Path(suite.OUTPUT)
             print(suite.format_table(suite.run_benchmark(flags.CONFIG.value, output)))
     return 0
+
+
+def _dose(output: Path) -> Path:
+    """Check the dose on CT files or of a model; return the page."""
+    dose_flags.check()
+    gantry = plans.check_gantry(dose_flags.GANTRY.value)
+    from synthct_jax.dose import runner
+
+    if flags.INPUT.value is not None:
+        return runner.check_files(
+            flags.INPUT.value,
+            ct_flags.TRUTH.value,
+            ct_flags.MASK.value,
+            output=output,
+            organs=ct_flags.ORGANS.value,
+            radiations=dose_flags.radiations(),
+            proton_gantry=gantry,
+        )
+    return runner.check_model(
+        flags.path(flags.WORKDIR),
+        flags.MODEL.value,
+        output=output,
+        data_dir=flags.path(flags.DATA_DIR),
+        step=flags.STEP.value,
+        views=flags.VIEWS.value,
+        split=flags.SPLIT.value,
+        subjects=dose_flags.SUBJECTS.value,
+        radiations=dose_flags.radiations(),
+    )
 
 
 def _send(output: Path, address: str) -> int:

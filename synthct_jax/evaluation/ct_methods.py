@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import AIR_HU
@@ -50,6 +52,19 @@ class Model:
     cycle: Callable[[np.ndarray], np.ndarray] | None = None
     resampled_to_mm: float | None = None
     with_spread: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+
+
+def open_data(loaded: LoadedModel, data_dir: Path) -> tuple[LoadedModel, Dataset]:
+    """Open prepared data; return the generator for their channels, and the data.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no data, or they are not what the
+            network takes.
+    """
+    dataset = Dataset.open(data_dir)
+    loaded = loaded.with_channels(dataset.manifest.domains["mr"].channels)
+    dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
+    return loaded, dataset
 
 
 def model_of_generator(loaded: LoadedModel, dataset: Dataset) -> Model:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 
 from input_pipeline import files
 from input_pipeline.countdown import Countdown
@@ -122,9 +121,7 @@ def evaluate_model(
 def _evaluate_loaded(
     loaded: LoadedModel, data_dir: Path, split: str | None, **options: Any
 ) -> Evaluation:
-    dataset = Dataset.open(data_dir)
-    loaded = loaded.with_channels(dataset.manifest.domains["mr"].channels)
-    dataset.check_compatible(ConfigDict(loaded.data), any_pixels=True)
+    loaded, dataset = ct_methods.open_data(loaded, data_dir)
     return evaluate(
         ct_methods.model_of_generator(loaded, dataset),
         dataset,

@@ -19,6 +19,7 @@ class Mode:
 
 
 _WATCHING = ("watch", "poll_seconds")
+_FILES_OF_DOSE = ("input", "truth", "mask", "organs", "gantry")
 MODES = {
     "translate": Mode(
         "make a synthetic CT of a patient's MR: a DICOM series and NIfTI",
@@ -75,6 +76,11 @@ MODES = {
         "synthct organs --input=OUT --masks=LABELS.nii.gz --organs=1:liver,4:spleen",
         ("input", "masks"),
     ),
+    "dose": Mode(
+        "compute plans made on the reference CT on the synthetic CT, and compare doses",
+        "synthct dose --workdir=RUN --output=DOSE",
+        ("workdir", "output"),
+    ),
     "reader_plan": Mode(
         "tell how many readers and cases a blinded study needs",
         "synthct reader_plan --margin=0.1",
@@ -109,7 +115,18 @@ MODES = {
 }
 # With a model file in place of a run: the flags that a mode needs, and does not read.
 WITH_MODEL = {
+    "dose": (
+        ("model", "data_dir", "output"),
+        ("workdir", "step", *_FILES_OF_DOSE),
+    ),
     "evaluate": (("model", "data_dir", "output"), ("workdir", "step", *_WATCHING)),
     "export": (("model", "output"), ("workdir", "step", "card")),
     "translate": (("model", "output"), ("workdir", "step")),
+}
+# With CT files in place of a run or a model.
+WITH_INPUT = {
+    "dose": (
+        ("input", "truth", "mask", "output"),
+        ("workdir", "model", "data_dir", "step", "views", "split", "subjects"),
+    ),
 }

@@ -84,11 +84,15 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         ),
         (
             ["--mode=evaluate", "--input=a", "--truth=b"],
-            "; read by score (measure a synthetic CT of any program against the ref",
+            "; read by score, dose\n",
+        ),
+        (
+            ["--mode=evaluate", "--masks=a"],
+            "; read by organs (measure the HU of organs by masks on the grid of the MR",
         ),
         (
             ["--mode=evaluate", "--workdir=RUN", "--input=a"],
-            "; read by translate, send, score, organs\n",
+            "; read by translate, send, score, organs, dose\n",
         ),
         (["stray"], "'stray' is neither a mode nor a flag, expected --NAME=VALUE"),
         (["trian"], "'trian' is neither a mode nor a flag, did you mean train?"),
@@ -125,6 +129,15 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
             "needs --workdir",
         ),
         (["--mode=evaluate", "--model=a"], "with --model needs --data_dir"),
+        (["--mode=dose", "--input=a", "--output=b"], "needs --mask, --truth"),
+        (
+            ["--mode=dose", "--model=a", "--data_dir=b", "--output=c", "--mask=d"],
+            "dose with --model does not read --mask",
+        ),
+        (
+            ["--mode=dose", "--workdir=a", "--output=b", "--gantry=10"],
+            "dose reads --gantry with --input alone",
+        ),
         (["--mode=export", "--workdir=RUN", "--output=a"], "ends in .safetensors"),
         (["--mode=export", "--model=a", "--output=b"], "ends in .onnx"),
         (

@@ -1,0 +1,227 @@
+"""Plans of all cases: optimised, computed on each CT, measured, kept and reported."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from absl import logging
+
+from input_pipeline import files
+from input_pipeline.countdown import Countdown
+from synthct_jax.dose import report
+from synthct_jax.dose.cases import Case, CasesOfData, case_of_files
+from synthct_jax.dose.figures import plan_figure
+from synthct_jax.dose.plans import RADIATIONS, Plan, make_plan
+from synthct_jax.dose.rows import Row, measure_plan
+from synthct_jax.dose.structures import Structures
+from synthct_jax.evaluation.organs import parse_labels
+from synthct_jax.evaluation.results import REFERENCE_CT
+from synthct_jax.inference.loaded_model import load_model, load_model_file
+from synthct_jax.runtime.jsonl import null_not_finite
+
+_FORMAT = 1  # of the kept plans
+
+
+class _FixedPlan(Protocol):
+    def dose_on(self, hu: np.ndarray) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A dose engine.
+
+    Attributes:
+        version: its name and version.
+        optimise: returns a plan of fixed fluence and its dose, from HU, structures,
+            spacings and a plan, see `engine.optimise`.
+    """
+
+    version: str
+    optimise: Callable[..., tuple[_FixedPlan, np.ndarray]]
+
+
+def load_engine() -> Engine:
+    """Return pyRadPlan; a ValueError says how to install it."""
+    from synthct_jax.dose import engine  # an extra, of this mode alone
+
+    return Engine(version=engine.VERSION, optimise=engine.optimise)
+
+
+def check_model(
+    workdir: Path | None,
+    model: str | None,
+    *,
+    output: Path,
+    data_dir: Path | None = None,
+    step: int | None = None,
+    views: int | None = None,
+    split: str | None = None,
+    subjects: int | None = None,
+    radiations: Sequence[str] = RADIATIONS,
+) -> Path:
+    """Check the dose on the synthetic CT of a run or of a model file.
+
+    Args:
+        workdir, model: the run, or else the model, as for `evaluate`.
+        output: folder of the report; finished plans are kept beside it.
+        data_dir, step, views, split: as for `evaluate`.
+        subjects: how many subjects of the split, the first; None for all.
+
+    Returns:
+        The page.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `evaluate` and `CasesOfData`; pyRadPlan is
+            not installed; or `output` holds something else.
+    """
+    engine = load_engine()
+    files.check_replaceable(output, report.FILES, writer="dose check")
+    loaded = load_model_file(model) if model else load_model(workdir, step)
+    loaded = loaded.with_views(views)
+    data_dir = data_dir or Path(loaded.trained_on)
+    cases = CasesOfData.of_model(loaded, data_dir, split=split, subjects=subjects)
+    data = {"data_dir": str(data_dir.resolve()), "split": cases.split}
+    return check_cases(
+        cases,
+        len(cases.names),
+        engine=engine,
+        output=output,
+        radiations=radiations,
+        source={**data, "provenance": loaded.provenance},
+    )
+
+
+def check_files(
+    synthetic: str,
+    truth: str,
+    mask: str,
+    *,
+    output: Path,
+    organs: Sequence[str] = (),
+    radiations: Sequence[str] = RADIATIONS,
+    proton_gantry: Sequence[float] = (),
+) -> Path:
+    """Check the dose on a synthetic CT of any program against the reference CT.
+
+    Args:
+        synthetic, truth, mask: see `cases.case_of_files`.
+        organs: names of labels, such as '2:cord'.
+        proton_gantry: directions of the proton fields, in degrees.
+
+    Returns:
+        The page.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `case_of_files`; pyRadPlan is not
+            installed; or `output` holds something else.
+    """
+    engine = load_engine()
+    files.check_replaceable(output, report.FILES, writer="dose check")
+    case = case_of_files(synthetic, truth, mask, organs=parse_labels(organs))
+    return check_cases(
+        [case],
+        1,
+        engine=engine,
+        output=output,
+        radiations=radiations,
+        proton_gantry=proton_gantry,
+        source={"synthetic": synthetic, "truth": truth, "mask": mask},
+    )
+
+
+def check_cases(
+    cases: Iterable[Case],
+    count: int,
+    *,
+    engine: Engine,
+    output: Path,
+    source: Mapping[str, Any],
+    radiations: Sequence[str] = RADIATIONS,
+    proton_gantry: Sequence[float] = (),
+) -> Path:
+    """Plan every site of every case, and write the report.
+
+    A finished plan is kept in OUTPUT_plans beside the report, and is not computed
+    again while CT, structures, plan and engine are the same.
+
+    Args:
+        count: number of cases.
+        source: what was checked, for the report: JSON.
+
+    Returns:
+        The page.
+    """
+    kept = output.with_name(f"{output.name}_plans")
+    kept.mkdir(parents=True, exist_ok=True)
+    countdown = Countdown(count, "subjects")
+    finished = []
+    for case in cases:
+        computed = False
+        for site, structures in case.sites.items():
+            for radiation in radiations:
+                plan = make_plan(site, radiation, proton_gantry=proton_gantry)
+                file = kept / f"{_digest(case, structures, plan, engine.version)}.json"
+                if not file.exists():
+                    computed = True
+                    files.write_file(
+                        file, _compute(case, structures, plan, engine.optimise)
+                    )
+                    logging.info("%s: %s", case.name, plan.name)
+                finished.append(_read(file))
+        countdown.log(case.name, new=computed)
+    return report.write(finished, output, engine=engine.version, source=source)
+
+
+def _compute(
+    case: Case,
+    structures: Structures,
+    plan: Plan,
+    optimise: Callable[..., tuple[_FixedPlan, np.ndarray]],
+) -> str:
+    """Return a finished plan as JSON: its rows and its picture."""
+    fixed, dose = optimise(case.reference_ct, structures, case.spacing_mm, plan)
+    doses = {REFERENCE_CT: dose}
+    doses |= {method: fixed.dose_on(hu) for method, hu in case.cts.items()}
+    rows = measure_plan(case.name, plan, structures, case.spacing_mm, doses)
+    picture = plan_figure(case, structures, doses)
+    content = {
+        "subject": case.name,
+        "plan": dataclasses.asdict(plan),
+        "rows": rows,
+        "picture": base64.b64encode(picture).decode(),
+    }
+    return json.dumps(null_not_finite(content)) + "\n"
+
+
+def _read(file: Path) -> report.FinishedPlan:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    rows = [Row(*row) for row in content["rows"]]
+    return report.FinishedPlan(
+        subject=content["subject"],
+        plan=Plan(**content["plan"]),
+        rows=[r._replace(value=float("nan")) if r.value is None else r for r in rows],
+        picture=base64.b64decode(content["picture"]),
+    )
+
+
+def _digest(case: Case, structures: Structures, plan: Plan, engine: str) -> str:
+    """Return a name for all that a plan's result depends on."""
+    arrays = {
+        REFERENCE_CT: case.reference_ct,
+        **case.cts,
+        "target": structures.target,
+        "body": structures.body,
+        **{f"organ {name}": mask for name, mask in structures.organs.items()},
+    }
+    digest = hashlib.sha256(
+        repr((_FORMAT, engine, case.name, case.spacing_mm, plan)).encode()
+    )
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:24]
