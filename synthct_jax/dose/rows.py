@@ -48,7 +48,7 @@ QUANTITIES = {
     },
     "range": Quantity("range", "mm", (0, np.inf)),
     "range_shift": Quantity("shift of the range", "mm"),
-    "range_error": Quantity("size of the shift of the range", "mm", (0, np.inf)),
+    "range_error": Quantity("range error", "mm", (0, np.inf)),
 }
 """Names of measures. Differences and shifts are those of a CT minus the reference."""
 
@@ -91,52 +91,57 @@ def measure_plan(
             among them.
     """
     totals = {method: fields.sum(axis=0) for method, fields in doses.items()}
-    reference = totals[REFERENCE_CT]
-    ranges = {}
+    regions = {TARGET: structures.target, **structures.organs}
+    statistics = {
+        method: {
+            (structure, name): value
+            for structure, mask in regions.items()
+            for name, value in measures.statistics(total, mask).items()
+        }
+        for method, total in totals.items()
+    }
+    ranges: dict[str, dict[str, np.ndarray]] = {method: {} for method in doses}
     if plan.radiation == PROTONS:
         ranges = {
-            m: _ranges(fields, plan, structures, spacing_mm)
-            for m, fields in doses.items()
+            method: _ranges(fields, plan, structures, spacing_mm)
+            for method, fields in doses.items()
         }
-    regions = {TARGET: structures.target, **structures.organs}
     rows = []
     for method, total in totals.items():
-
-        def add(structure: str, values: Mapping[str, float], method=method) -> None:
-            rows.extend(
-                Row(subject, method, plan.name, structure, name, value)
-                for name, value in values.items()
-            )
-
-        for structure, mask in regions.items():
-            values = measures.statistics(total, mask)
-            add(structure, values)
-            if method != REFERENCE_CT:
-                expected = measures.statistics(reference, mask)
-                add(
-                    structure,
-                    {f"{n}{DIFFERENCE}": v - expected[n] for n, v in values.items()},
-                )
+        values = dict(statistics[method])
+        for field, of_lines in ranges[method].items():
+            values[field, "range"] = _median(of_lines)
         if method != REFERENCE_CT:
-            add(
-                BODY,
-                {
-                    name: measures.gamma_pass_rate(
-                        reference, total, spacing_mm, percent=percent, distance_mm=mm
-                    )
-                    for name, (percent, mm) in _GAMMA.items()
-                },
-            )
-        shifts = []
-        for field, of_lines in ranges.get(method, {}).items():
-            shift = _median(of_lines - ranges[REFERENCE_CT][field])
-            shifts.append(abs(shift))
-            add(field, {"range": _median(of_lines)})
-            if method != REFERENCE_CT:
-                add(field, {"range_shift": shift})
-        if shifts and method != REFERENCE_CT:
-            add(FIELDS, {"range_error": float(np.mean(shifts))})
+            for (structure, name), value in statistics[method].items():
+                difference = value - statistics[REFERENCE_CT][structure, name]
+                values[structure, name + DIFFERENCE] = difference
+            for name, (percent, mm) in _GAMMA.items():
+                values[BODY, name] = measures.gamma_pass_rate(
+                    totals[REFERENCE_CT],
+                    total,
+                    spacing_mm,
+                    percent=percent,
+                    distance_mm=mm,
+                )
+            values |= _range_shifts(ranges[method], ranges[REFERENCE_CT])
+        rows += [
+            Row(subject, method, plan.name, *key, value)
+            for key, value in values.items()
+        ]
     return rows
+
+
+def _range_shifts(
+    ranges: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+) -> dict[tuple[str, str], float]:
+    """Return the shift of each field's range, and the mean size of the shifts."""
+    shifts = {
+        (field, "range_shift"): _median(of_lines - reference[field])
+        for field, of_lines in ranges.items()
+    }
+    if not shifts:
+        return {}
+    return shifts | {(FIELDS, "range_error"): float(np.abs([*shifts.values()]).mean())}
 
 
 def _ranges(

@@ -157,7 +157,6 @@ def check_cases(
         The page.
     """
     kept = output.with_name(f"{output.name}_plans")
-    kept.mkdir(parents=True, exist_ok=True)
     countdown = Countdown(count, "subjects")
     finished = []
     for case in cases:
@@ -168,6 +167,7 @@ def check_cases(
                 file = kept / f"{_digest(case, structures, plan, engine.version)}.json"
                 if not file.exists():
                     computed = True
+                    kept.mkdir(parents=True, exist_ok=True)
                     files.write_file(
                         file, _compute(case, structures, plan, engine.optimise)
                     )

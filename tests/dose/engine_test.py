@@ -70,31 +70,30 @@ def test_bone_in_the_way_stops_protons_earlier_and_changes_photons_little(planne
 def test_gamma_agrees_with_that_of_pymedphys():
     pymedphys = pytest.importorskip("pymedphys")
     rng = np.random.default_rng(0)
-    z, y, x = np.meshgrid(*(np.arange(n) for n in (6, 10, 12)), indexing="ij")
+    z, y, x = np.meshgrid(*(np.arange(n) for n in (9, 11, 13)), indexing="ij")
     reference, evaluated = (
-        100 * np.exp(-((x - middle) ** 2 + (y - 5) ** 2 + (z - 3) ** 2) / 20)
+        100 * np.exp(-((x - middle) ** 2 + (y - 5) ** 2 + (z - 4) ** 2) / 4)
         for middle in (6.0, 7.3)
     )
     evaluated += rng.normal(0, 1, x.shape)
     axes = tuple(
         np.arange(n) * mm for n, mm in zip(x.shape, (3.0, 2.0, 2.0), strict=True)
     )
-    for percent, mm in ((2.0, 2.0), (3.0, 3.0)):
-        gamma = pymedphys.gamma(
-            axes,
-            reference,
-            axes,
-            evaluated,
-            percent,
-            mm,
-            lower_percent_dose_cutoff=10,
-            global_normalisation=100,
-            interp_fraction=10,
-            max_gamma=1.1,
-        )
-        expected = 100 * (gamma[np.isfinite(gamma)] <= 1).mean()
-        rate = measures.gamma_pass_rate(
-            reference, evaluated, (3.0, 2.0, 2.0), percent=percent, distance_mm=mm
-        )
-        assert 5 < expected < 95
-        assert rate == pytest.approx(expected, abs=3)
+    gamma = pymedphys.gamma(
+        axes,
+        reference,
+        axes,
+        evaluated,
+        dose_percent_threshold=2,
+        distance_mm_threshold=2,
+        lower_percent_dose_cutoff=measures.THRESHOLD,
+        global_normalisation=100,
+        interp_fraction=40,  # with 10 its steps leave 8 % more above 1
+        max_gamma=1.1,
+    )
+    expected = 100 * (gamma[np.isfinite(gamma)] <= 1).mean()
+    rate = measures.gamma_pass_rate(
+        reference, evaluated, (3.0, 2.0, 2.0), percent=2.0, distance_mm=2.0
+    )
+    assert 50 < expected < 90
+    assert rate == pytest.approx(expected, abs=1.5)

@@ -136,6 +136,10 @@ synthct compare --runs=RUN
 synthct compare --runs=RUN,RAW
 synthct score --input=RAW/ct/c/ct.nii.gz --truth=RAW/mr/a/in_phase.nii.gz
 synthct organs --input=RAW/ct/c/ct.nii.gz
+synthct dose --input=RAW/ct/c/ct.nii.gz --output=DOSE
+synthct dose --workdir=RUN --output=DOSE --gantry=10
+synthct dose --input=A --truth=B --mask=C --gantry=360 --output=DOSE
+synthct dose --workdir=RUN --output=DOSE
 synthct reader_plan --margin=0.6
 synthct reader_kit --readers=1 --real=RAW/ct --synthetic=MISSING --output=KIT --key=K
 synthct reader_study --answers=EMPTY --key=FILE --output=STUDY
