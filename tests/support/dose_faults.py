@@ -74,14 +74,14 @@ def table(rows: list[Row]) -> str:
     """Return the means over subjects as Markdown."""
     means = {row[1:5]: row.value for row in mean_rows(rows)}
     lines = [
-        "| plan | fault | gamma 2 %/2 mm | gamma 3 %/3 mm | D98 % of the target | "
+        "| plan | fault | gamma 2 %/2 mm | gamma 3 %/3 mm | D98 %, difference | "
         "range error, mm |",
         "|---|---|---:|---:|---:|---:|",
     ]
     for plan in dict.fromkeys(row.plan for row in rows):
         for fault in FAULTS:
             values = [means.get((fault, plan, *column)) for column in _COLUMNS]
-            cells = ["–" if value is None else f"{value:.1f}" for value in values]
+            cells = ["–" if v is None else f"{round(v, 1) + 0:.1f}" for v in values]
             lines.append(f"| {plan} | {fault} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
