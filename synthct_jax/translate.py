@@ -48,7 +48,7 @@ from synthct_jax.inference.synthesis import to_network, translate_input
 from synthct_jax.metrics import tissues
 from synthct_jax.quality.assessment import Assessment
 from synthct_jax.quality.features import OUTPUT
-from synthct_jax.quality.regions import find_regions
+from synthct_jax.quality.regions import find_body, find_regions
 from synthct_jax.quality.viewer import write_viewer
 
 NOT_A_DEVICE = (
@@ -199,7 +199,7 @@ def translate(
                 "network_spacing_mm": loaded.data["spacing_mm"],
             },
             "outside_body": outside_body,
-            "hu": hu_statistics(hu, body),
+            "hu": hu_statistics(hu, find_body(hu, body)),
             "views": loaded.views,
             "uncertainty_hu": {
                 "mean": round(float(spread[body].mean()), 1),
@@ -352,9 +352,16 @@ def read_mr(scan: str, model: LoadedModel, series: Sequence[str] = ()) -> Volume
         raise UnusableScan(f"--input: {error} ({model.channel_needs})") from error
 
 
-def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any]:
-    """Return mean, percentiles and fractions of the HU bands in the body."""
+def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any] | None:
+    """Return mean, percentiles and fractions of the HU bands in the body.
+
+    Args:
+        hu: synthetic CT, (slices, rows, columns).
+        body: bool of that shape, see `find_body`; None is returned if it is empty.
+    """
     inside = hu[body]
+    if not inside.size:
+        return None
     low, median, high = np.percentile(inside, (1, 50, 99))
     levels = {"mean": inside.mean(), "percentile_1": low}
     levels |= {"median": median, "percentile_99": high}

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.ndimage
 
+from input_pipeline.body import fill_holes
 from input_pipeline.scans.structure_writer import Region
 
 LIMIT_HU = 20
@@ -13,6 +14,19 @@ _BLUR_MM = 5.0
 _SKIN_HU = -400
 
 
+def find_body(hu: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Return the body in a synthetic CT.
+
+    The outline in the MR has some millimetres of air around the skin. The body is what
+    is not air in the CT within it, with all that this encloses in a slice.
+
+    Args:
+        hu: synthetic CT, (slices, rows, columns).
+        outline: of the MR, bool of that shape.
+    """
+    return fill_holes(outline & (hu >= _SKIN_HU))
+
+
 def find_regions(
     hu: np.ndarray,
     body: np.ndarray,
@@ -21,11 +35,9 @@ def find_regions(
 ) -> list[Region]:
     """Return the body in a synthetic CT, and where translations disagree.
 
-    The outline in the MR has some millimetres of air around the skin. The body is what
-    is not air in the CT within it, with all that this encloses in a slice.
-
-    A place is marked if the mean spread around it, weighted by a Gaussian of 5 mm
-    standard deviation within the body, is above `LIMIT_HU`.
+    The body is that of `find_body`. A place is marked if the mean spread around it,
+    weighted by a Gaussian of 5 mm standard deviation within the body, is above
+    `LIMIT_HU`.
 
     Args:
         hu: synthetic CT, (slices, rows, columns).
@@ -34,9 +46,7 @@ def find_regions(
             if there is only one, and no second region.
         spacing_mm: of slices, rows and columns.
     """
-    inside = np.array(
-        [scipy.ndimage.binary_fill_holes(s) for s in body & (hu >= _SKIN_HU)]
-    )
+    inside = find_body(hu, body)
     outline = Region(
         name="BODY",
         description="body in the synthetic CT",

@@ -15,6 +15,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import scipy.ndimage
 from paths import REPOSITORY
 from tiny_run import STEPS, tiny_run
 
@@ -116,6 +117,21 @@ def test_several_views_give_an_uncertainty_on_the_mr_grid(translated, scan, tmp_
     with pytest.raises(ValueError, match="views is 3, expected one of"):
         translate.translate(scan, tmp_path / "none", workdir=workdir, views=3)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("inside", [40, -1000])
+def test_hu_are_counted_without_the_rim_of_air(scan, tmp_path, monkeypatch, inside):
+    def with_air_at_the_skin(loaded, network_input):
+        core = scipy.ndimage.binary_erosion(network_input.body, np.ones((1, 3, 3)))
+        yield np.where(core, inside, -1000.0), np.zeros(core.shape)
+
+    monkeypatch.setattr(translate, "translate_input", with_air_at_the_skin)
+    report = translate.translate(scan, tmp_path / "out", workdir=tiny_run().workdir)
+    if inside == -1000:
+        assert report["hu"] is None
+        return
+    assert {report["hu"][name] for name in ("mean", "percentile_1", "median")} == {40}
+    assert report["hu"]["fraction_of_body"]["soft_tissue"] == 1
 
 
 @pytest.mark.parametrize("views", [1, 2])
