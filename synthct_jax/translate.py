@@ -145,6 +145,7 @@ def translate(
             folder / "dicom",
             axial,
             software=f"synthct_jax {versions['synthct_jax']}",
+            model=_model_name(loaded),
             remark=f"{_made_by(loaded)}outside the body {outside_body}",
             refused=quality.refusal is not None,
             pseudonymise=pseudonymise,
@@ -372,6 +373,11 @@ def hu_statistics(hu: np.ndarray, body: np.ndarray) -> dict[str, Any] | None:
             for name, (start, end) in tissues.BANDS.items()
         },
     }
+
+
+def _model_name(model: LoadedModel) -> str:
+    """Return the name of a model file, or the step of a run."""
+    return model.identity.get("model") or f"step {model.identity['step']}"
 
 
 def _made_by(model: LoadedModel) -> str:

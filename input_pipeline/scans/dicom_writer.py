@@ -25,6 +25,7 @@ from input_pipeline.intensity import AIR_HU
 from input_pipeline.scans.dicom_reader import DicomOrigin
 from input_pipeline.scans.made_up_headers import decimals, made_up_origin, pseudonymised
 from input_pipeline.scans.quiet import quiet
+from input_pipeline.scans.series_description import describe_series
 from input_pipeline.volume import (
     Volume,
     from_axial,
@@ -107,6 +108,7 @@ class CtSeries:
         volume: Volume,
         *,
         software: str = _NAME,
+        model: str = "",
         remark: str = "",
         refused: bool = False,
         pseudonymise: bool = False,
@@ -116,6 +118,7 @@ class CtSeries:
         Args:
             volume: the MR that the synthetic CT is made of, in axial order.
             software: name and version of the program.
+            model: name of the model, for the SeriesDescription.
             remark: end of the DerivationDescription.
             refused: whether the MR was refused, and translated by force: the names of
                 the series and of the derivation say so.
@@ -146,8 +149,8 @@ class CtSeries:
         problem = "a CT series cannot inherit its headers"
         with quiet("pydicom"), unusable_on_error(volume.source, problem):
             self._series, self.left_out = _series(self._origin, software, remark)
+            self._series.SeriesDescription = describe_series(model, refused=refused)
             if refused:
-                self._series.SeriesDescription = "synthetic CT, INPUT WAS REFUSED"
                 self._series.DerivationDescription += (
                     "; the MR was refused as unlike those that the model knows, and "
                     "was translated by force"
@@ -272,7 +275,6 @@ def _series(
     image.SeriesInstanceUID = generate_uid()
     number = _readable_element(first, "SeriesNumber", left_out)
     image.SeriesNumber = 1000 + (int(number.value or 0) if number else 0)
-    image.SeriesDescription = "synthetic CT"
     image.SeriesDate, image.SeriesTime = date, time
     # Without it the standard asks for a laterality. (0018,0015)
     part = _readable_element(first, "BodyPartExamined", left_out)

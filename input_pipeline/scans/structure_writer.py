@@ -20,6 +20,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from input_pipeline.files import write_file
 from input_pipeline.scans.dicom_writer import OF_PATIENT_AND_STUDY, CtSeries
 from input_pipeline.scans.quiet import quiet
+from input_pipeline.scans.series_description import REGIONS_SUFFIX
 
 STRUCTURES = "structures.dcm"
 """Name of the file in an output of translate."""
@@ -159,7 +160,7 @@ def _structure_set(images: Sequence[Dataset]) -> Dataset:
     structures.Modality = "RTSTRUCT"
     structures.SeriesInstanceUID = generate_uid()
     structures.SeriesNumber = 1000 + ct.SeriesNumber
-    structures.SeriesDescription = f"{ct.SeriesDescription}, regions"
+    structures.SeriesDescription = ct.SeriesDescription + REGIONS_SUFFIX
     structures.StructureSetLabel = "synthetic CT"
     structures.StructureSetDescription = f"Regions of: {ct.DerivationDescription}"
     structures.OperatorsName = ""

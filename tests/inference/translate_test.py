@@ -283,7 +283,7 @@ def test_dicom_series_keeps_the_geometry_of_the_mr(tmp_path):
         for keyword in ("FrameOfReferenceUID", "ImageOrientationPatient", "PatientID"):
             assert image[keyword].value == source[position][keyword].value
         assert image.SeriesInstanceUID != source[position].SeriesInstanceUID
-        assert "synthetic" in image.SeriesDescription.lower()
+        assert image.SeriesDescription == "synthetic CT, step 4"
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from input_pipeline.phantom.dicom import write_dicom
 from input_pipeline.scans.dicom_reader import read_dicom
 from input_pipeline.scans.dicom_writer import CtSeries
 from input_pipeline.scans.nifti import read_nifti, write_nifti
+from input_pipeline.scans.structure_writer import write_structures
 from input_pipeline.volume import Volume, to_axial
 
 BOTH = ("in_phase", "out_of_phase")
@@ -244,6 +245,29 @@ def test_series_says_that_it_is_synthetic_and_names_its_sources(mr, tmp_path):
         equipment = ct.ContributingEquipmentSequence[0]
         assert equipment.SoftwareVersions == "synthct_jax 1.2"
         assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_description_tells_models_apart_within_its_length(mr, tmp_path, refused):
+    kind = "synthetic CT, INPUT WAS REFUSED" if refused else "synthetic CT"
+    long = "in_out_noncontrast_adapted_to_the_scanner_of_room_"
+    described = {}
+    for place, model in enumerate(
+        ("in_noncontrast", "Modèle\\2", f"{long}1", f"{long}2")
+    ):
+        folder = tmp_path / str(place)
+        series = CtSeries(folder, mr, model=model, refused=refused)
+        with series:
+            series.write(some_hu(mr))
+        write_structures(tmp_path / f"{place}.dcm", series, [])
+        first = pydicom.dcmread(series.paths[0])
+        regions = pydicom.dcmread(tmp_path / f"{place}.dcm").SeriesDescription
+        assert regions == f"{first.SeriesDescription}, regions" and len(regions) <= 64
+        described[model] = first.SeriesDescription
+    assert described["in_noncontrast"] == f"{kind}, in_noncontrast"
+    assert described["Modèle\\2"] == f"{kind}, Mod_le_2"
+    assert described[f"{long}1"] != described[f"{long}2"]
+    assert described[f"{long}1"].startswith(f"{kind}, in_out_non")
 
 
 def test_hu_are_rounded_and_clipped(mr, tmp_path):

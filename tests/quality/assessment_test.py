@@ -115,7 +115,7 @@ def test_refused_scan_is_not_written_unless_forced(scan, model_with, tmp_path):
     assert report["quality"] == "refuse" and document["forced"]
     assert "Refused" in HtmlPage(tmp_path / "out" / "quality.html").visible
     image = pydicom.dcmread(tmp_path / "out" / "dicom" / "slice_0001.dcm")
-    assert image.SeriesDescription == "synthetic CT, INPUT WAS REFUSED"
+    assert image.SeriesDescription == "synthetic CT, INPUT WAS REFUSED, tiny"
     assert "translated by force" in image.DerivationDescription
 
 
