@@ -232,8 +232,8 @@ def _send(output: Path, address: str) -> int:
 
     paths = dicom_send.find_series(output)
     refused = dicom_send.send(paths, address)
-    for name, reason in refused.items():
-        print(f"error: {name} was not accepted: {reason}", file=sys.stderr)
+    for sentence in dicom_send.describe_refused(refused):
+        print(f"error: {sentence}", file=sys.stderr)
     print(f"{len(paths) - len(refused)} of {len(paths)} instances sent to {address}")
     if not refused:
         return 0

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pydicom
@@ -27,6 +27,7 @@ UNSENT = 69  # exit status: not all instances were accepted (EX_UNAVAILABLE)
 EXPECTED = "expected dicom://AE_TITLE@HOST:PORT, dicomweb://HOST:PORT/PATH or http(s)"
 _SECONDS = 30.0
 _PER_REQUEST = 16  # instances; so few are in memory at once
+_MOST_NAMED = 3  # instances in a sentence
 # Attributes of the answer to STOW-RS (PS3.18 I.2).
 _ACCEPTED, _FAILED = "00081199", "00081198"
 _INSTANCE, _REASON = "00081155", "00081197"
@@ -95,6 +96,30 @@ def send(paths: list[Path], address: str) -> dict[str, str]:
     with quiet("pynetdicom"):
         answers = _c_store(paths, url) if url.scheme == "dicom" else _stow(paths, url)
         return {path.name: reason for path, reason in answers if reason}
+
+
+def describe_refused(refused: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each reason, with the instances that have it.
+
+    Args:
+        refused: what `send` returns.
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{_count(of_reason)} not accepted: {reason} ({_shorten(of_reason)})"
+        for reason, of_reason in names.items()
+    ]
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 instance was" if len(names) == 1 else f"{len(names)} instances were"
+
+
+def _shorten(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _c_store(

@@ -148,6 +148,17 @@ def test_archive_of_another_title_or_path_refuses_all(paths, archive):
     assert archive.files() == []
 
 
+def test_each_reason_is_said_once_with_the_instances_that_have_it():
+    refused = {f"slice_{n:04d}.dcm": "the connection was lost" for n in range(2, 7)}
+    refused = {"slice_0001.dcm": "refused with status 0xA700", **refused}
+    assert dicom_send.describe_refused(refused) == [
+        "1 instance was not accepted: refused with status 0xA700 (slice_0001.dcm)",
+        "5 instances were not accepted: the connection was lost (slice_0002.dcm, "
+        "slice_0003.dcm, slice_0004.dcm and 2 more)",
+    ]
+    assert dicom_send.describe_refused({}) == []
+
+
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
