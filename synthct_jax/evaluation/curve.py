@@ -103,7 +103,7 @@ class Curve:
 def read_rows(folder: Path, split: str | None) -> list[Row]:
     """Return the evaluations of this version in a folder, ascending by step.
 
-    They are in folders as `evaluate.default_folder` names them for the split.
+    They are in folders as `results.default_folder` names them for the split.
     """
     name = re.compile(r"(\d{6,})" + (f"_{re.escape(split)}" if split else ""))
     rows = []

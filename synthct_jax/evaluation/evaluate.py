@@ -36,11 +36,7 @@ from synthct_jax.evaluation.subjects import (
     translate_checked,
 )
 from synthct_jax.evaluation.volume_summary import Sample, VolumeSummary, summarise
-from synthct_jax.inference.loaded_model import (
-    LoadedModel,
-    load_model,
-    load_model_file,
-)
+from synthct_jax.inference.loaded_model import LoadedModel, load_model, load_model_file
 from synthct_jax.metrics import histogram, paired, spectrum
 from synthct_jax.metrics.inception import Inception
 from synthct_jax.runtime import jsonl
@@ -74,19 +70,23 @@ def evaluate_run(
 
     By default it is the best validated one, or the latest, on data of its training, on
     test subjects, or those for validation or training where there are no others, with
-    its configuration's number of views.
+    its configuration's number of views, into `results.default_folder`.
 
     Raises:
         FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True).with_views(views)
+    network, dataset = ct_methods.open_data(
+        loaded, data_dir or Path(loaded.trained_on)
+    )
+    alone = () if network is loaded else network.data["mr_channels"]
     return _evaluate_loaded(
-        loaded,
-        data_dir or Path(loaded.trained_on),
+        network,
+        dataset,
         split,
         output_dir=output_dir
-        or default_folder(workdir, loaded.identity["step"], split),
+        or results.default_folder(workdir, loaded.identity["step"], split, *alone),
         curves=jsonl.read_rows(workdir / "metrics.jsonl"),
         inception=inception,
     )
@@ -114,14 +114,14 @@ def evaluate_model(
             data are not what the network takes.
     """
     loaded = load_model_file(model).with_views(views)
+    loaded, dataset = ct_methods.open_data(loaded, data_dir)
     options = dict(output_dir=output_dir, curves=(), inception=inception)
-    return _evaluate_loaded(loaded, data_dir, split, **options)
+    return _evaluate_loaded(loaded, dataset, split, **options)
 
 
 def _evaluate_loaded(
-    loaded: LoadedModel, data_dir: Path, split: str | None, **options: Any
+    loaded: LoadedModel, dataset: Dataset, split: str | None, **options: Any
 ) -> Evaluation:
-    loaded, dataset = ct_methods.open_data(loaded, data_dir)
     return evaluate(
         ct_methods.model_of_generator(loaded, dataset),
         dataset,
@@ -129,11 +129,6 @@ def _evaluate_loaded(
         provenance=loaded.provenance,
         **options,
     )
-
-
-def default_folder(workdir: Path, step: int, split: str | None = None) -> Path:
-    """Return RUN/evaluation/STEP, or STEP_SPLIT where the user chose the split."""
-    return workdir / "evaluation" / (f"{step:06d}" + (f"_{split}" if split else ""))
 
 
 def evaluate(

@@ -240,6 +240,15 @@ def summary(results: Results) -> list[str]:
 # --- files ----------------------------------------------------------------------------
 
 
+def default_folder(workdir: Path, step: int, *chosen: str | None) -> Path:
+    """Return RUN/evaluation/STEP, or STEP_... by a split or channels that were chosen.
+
+    Args:
+        chosen: the split; the channels where some are missing. None: not chosen.
+    """
+    return workdir / "evaluation" / "_".join([f"{step:06d}", *filter(None, chosen)])
+
+
 def write_json(path: Path, results: Results) -> None:
     """Write metrics.json."""
     names = [field.name for field in dataclasses.fields(results)]

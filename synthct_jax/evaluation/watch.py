@@ -21,7 +21,7 @@ from synthct_jax.checkpoint.metadata import (
     list_steps,
     read_metadata,
 )
-from synthct_jax.evaluation import curve, curve_page, evaluate
+from synthct_jax.evaluation import curve, curve_page, evaluate, results
 from synthct_jax.evaluation.report.formatting import format_interval, format_number
 from synthct_jax.runtime.preemption import Preemption
 
@@ -150,7 +150,7 @@ class _Watcher:
 
     def evaluate(self, step: int) -> None:
         """Evaluate a step and write the curve, or handle the error."""
-        name = evaluate.default_folder(self._workdir, step, self._split).name
+        name = results.default_folder(self._workdir, step, self._split).name
         try:
             evaluate.evaluate_run(
                 self._workdir,
@@ -194,12 +194,14 @@ class _Watcher:
         manifest = read_manifest(data_dir)
         split = self._split or manifest.domains["mr"].held_out
         names = [subject.name for subject in manifest.domains["mr"].of_split(split)]
+        channels = list(manifest.domains["mr"].channels)
         for row in self._rows():
             data = row.data
             if (
                 (data["source"], data["size"]) != (manifest.source, manifest.size)
                 or data["split"] != split
                 or list(data["mr_subjects"]) != names
+                or row.results.data["stored_mr_channels"] != channels
             ):
                 raise ValueError(
                     f"{self._folder / row.folder} is on other data than {data_dir}: "

@@ -277,6 +277,23 @@ def test_evaluations_on_other_data_are_not_in_the_curve(run, caplog):
     assert "not in the curve: 000100" in caplog.text
 
 
+def test_data_of_one_phase_are_other_data(run, monkeypatch, tmp_path):
+    run.save(100, 200, 300)
+    run.watch()
+    data = run.curve().rows[0].data
+    people = [types.SimpleNamespace(name=name) for name in data["mr_subjects"]]
+    mr = types.SimpleNamespace(held_out="test", of_split=lambda split: people)
+    manifest = types.SimpleNamespace(
+        source=data["source"], size=data["size"], domains={"mr": mr}
+    )
+    monkeypatch.setattr(watch, "read_manifest", lambda data_dir: manifest)
+    mr.channels = ("in_phase",)
+    run.watch(data_dir=tmp_path)
+    mr.channels = ("out_of_phase",)
+    with pytest.raises(ValueError, match="000100 is on other data .* by --output"):
+        run.watch(data_dir=tmp_path)
+
+
 def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monkeypatch):
     run.save(100, 200, 300)
 

@@ -155,6 +155,10 @@ def test_network_takes_the_phase_that_data_have(workdir, out_alone_data, monkeyp
     (model, dataset), options = evaluate.evaluate_run(workdir, data_dir=out_alone_data)
     assert model.channels == ("out_of_phase",)
     assert options["provenance"]["config"]["data"]["mr_channels"] == model.channels
+    folder = workdir / "evaluation"
+    assert options["output_dir"] == folder / f"{STEPS:06d}_out_of_phase"
+    _, options = evaluate.evaluate_run(workdir)
+    assert options["output_dir"] == folder / f"{STEPS:06d}"
     stored = next(dataset.subjects("mr", "test")).stored
     cycled = model.cycle(model.translate(stored))
     assert cycled.shape == model.network_input(stored).shape == (*stored.shape[:3], 1)
