@@ -23,6 +23,7 @@ from synthct_jax.quality.viewer import write_viewer
 NIIVUE = REPOSITORY / "synthct_jax" / "quality" / "niivue"
 CHANNELS = ("in_phase", "out_of_phase")
 IMAGES = ("mr", "ct")  # of the page
+SIDES = (("sagittal", "L", "R"), ("coronal", "P", "A"), ("axial", "I", "S"))
 DOCUMENT = {
     "generator": {"model": "tiny"},
     "created": "2026-01-02T03:04:05",
@@ -157,6 +158,29 @@ def test_browser_shows_both_images_with_one_crosshair(folder, tmp_path):
     # The wheel moved the crosshair by a slice, and that of the other image with it.
     places = [text.split(" · ")[1] for text in (before, mr, ct)]
     assert places[0] != places[1] == places[2]
+    slices = [int(re.match(r"axial (\d+) of", place)[1]) for place in places]
+    assert abs(slices[0] - slices[1]) == 1
+    assert_place_is_of_the_value(folder, ct)
+
+
+def assert_place_is_of_the_value(folder, text):
+    """The slices, the mm and the HU of a caption are of one voxel."""
+    image = nibabel.as_closest_canonical(nibabel.load(folder / "synthetic_ct.nii.gz"))
+    counts, sizes, mm = [], [], []
+    for plane, minus, plus in SIDES:
+        pattern = rf"{plane} (\d+) of (\d+), ([{minus}{plus}]) ([\d.]+) mm"
+        count, size, side, distance = re.search(pattern, text).groups()
+        counts.append(int(count) - 1)
+        sizes.append(int(size))
+        mm.append(float(distance) * (1 if side == plus else -1))
+    assert tuple(sizes) == image.shape
+    np.testing.assert_allclose(
+        nibabel.affines.apply_affine(image.affine, counts),
+        mm,
+        atol=0.051,
+    )
+    shown = int(re.match(r"synthetic CT (-?\d+) HU", text)[1])
+    assert shown == pytest.approx(np.asarray(image.dataobj)[tuple(counts)], abs=1)
 
 
 @pytest.mark.slow

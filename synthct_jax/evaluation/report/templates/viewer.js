@@ -7,6 +7,12 @@ const PLANES = [
   { sliceType: SLICE_TYPE.CORONAL, position: [0, 0.67, 0.495, 0.33] },
   { sliceType: SLICE_TYPE.SAGITTAL, position: [0.505, 0.67, 0.495, 0.33] },
 ];
+// Of each plane, in that order: the axis across it, and the letters of its two ends.
+const ACROSS = [
+  ["axial", 2, "I", "S"],
+  ["coronal", 1, "P", "A"],
+  ["sagittal", 0, "L", "R"],
+];
 const OPTIONS = {
   isRadiologicalConvention: true,
   dragAndDropEnabled: false,
@@ -22,23 +28,26 @@ const OPTIONS = {
 
 const byId = (id) => document.getElementById(id);
 
-function describe({ mm, values }) {
-  const place = ["LR", "PA", "IS"].map(
-    ([minus, plus], axis) =>
-      (mm[axis] < 0 ? minus : plus) + " " + Math.abs(mm[axis]).toFixed(0)
-  );
+// Voxels are counted from the left, behind and below, as slices in the preview.
+function describe({ vox, values }, volume) {
+  const mm = volume.vox2mm(vox, volume.matRAS); // of the voxel's centre
+  const place = ACROSS.map(([plane, axis, minus, plus]) => {
+    const side = mm[axis] < 0 ? minus : plus;
+    const slice = `${plane} ${vox[axis] + 1} of ${volume.dimsRAS[axis + 1]}`;
+    return `${slice}, ${side} ${Math.abs(mm[axis]).toFixed(1)} mm`;
+  });
   const measured = values.map(({ name, value }) => {
     const { unit } = document.querySelector(`[data-name="${name}"]`).dataset;
     const digits = unit === "HU" && Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
     return `${name} ${Number(digits)} ${unit}`.trim();
   });
-  return `${measured.join(", ")} · ${place.join(", ")} mm`;
+  return `${measured.join(", ")} · ${place.join("; ")}`;
 }
 
 async function draw(id) {
   const viewer = new Niivue(OPTIONS);
   viewer.onLocationChange = (place) =>
-    (byId(`${id}-values`).textContent = describe(place));
+    (byId(`${id}-values`).textContent = describe(place, viewer.volumes[0]));
   const canvas = byId(id);
   await viewer.attachToCanvas(canvas);
   viewer.opts.crosshairWidth = 240 / canvas.clientWidth; // 2.4 pixels; thinner has gaps
