@@ -19,7 +19,13 @@ from input_pipeline.volume import (
     check_channels,
 )
 
-_CHANNEL_WORD = re.compile(rf"(?<![a-z0-9])({'|'.join(MR_CHANNELS)})(?![a-z0-9])")
+
+def _word(*names: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z0-9])({'|'.join(names)})(?![a-z0-9])")
+
+
+_CHANNEL_WORD = _word(*MR_CHANNELS)
+_MR_WORD, _CT_WORD = _word(*MR_CHANNELS, "mri?"), _word("ct", "hu")
 
 
 def read_scan(
@@ -159,6 +165,13 @@ def _read(
 def channels_in_name(path: str) -> list[str]:
     """Return the MR channels that are words in a file's name."""
     return _CHANNEL_WORD.findall(os.path.basename(path).lower())
+
+
+def mr_in_name(path: str) -> str | None:
+    """Return the word by which a file's name says MR; None if there is none, or CT."""
+    name = os.path.basename(path).lower()
+    word = _MR_WORD.search(name)
+    return word[0] if word and not _CT_WORD.search(name) else None
 
 
 def split_paths(scan: str) -> list[str]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from input_pipeline.countdown import Countdown
 from input_pipeline.display import WINDOWS
 from input_pipeline.files import check_vacant, new_folder, write_file
 from input_pipeline.scans.layout import list_scans, name_scans
+from input_pipeline.scans.read_scan import mr_in_name
+from input_pipeline.volume import UnusableScan
 from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.evaluation.ct_files import SYNTHETIC_CT, read_ct
 from synthct_jax.evaluation.report.rendering import render_page
@@ -71,7 +73,8 @@ def make_kit(
         The pages.
 
     Raises:
-        FileNotFoundError, ValueError: a scan is missing or unusable, there are too few,
+        FileNotFoundError, ValueError: a scan is missing or unusable, a real one is an
+            MR by its headers or its name, there are too few,
             a number is outside its domain, or `key` lies in `output`.
         FileExistsError: `output` or `key` exists.
     """
@@ -89,6 +92,7 @@ def make_kit(
     if not 0 <= repeats <= 0.5:
         raise ValueError(f"--repeats={repeats:g}, expected 0 to 0.5")
     lists = {REAL: _find_scans(real), SYNTHETIC: _find_scans(synthetic)}
+    _check_names(lists[REAL].values())
     streams = np.random.default_rng(seed).spawn(3 + readers)
     scan_rng, height_rng, noise_rng, *reader_rngs = streams
     names = choose_scans(*lists.values(), design=design, rng=scan_rng)
@@ -142,6 +146,19 @@ def _find_scans(paths: Sequence[str]) -> dict[str, Path]:
     named = [Path(path).expanduser() for path in paths]
     is_scan = named[0].is_file() or (named[0] / SYNTHETIC_CT).exists()
     return name_scans(named) if is_scan or len(named) > 1 else list_scans(named[0])
+
+
+def _check_names(real: Iterable[Path]) -> None:
+    """Raise UnusableScan if a scan, or a file in its folder, is an MR by its name.
+
+    Volume files do not say what they show, and are read as what is asked for.
+    """
+    for scan in real:
+        for path in (scan, *(sorted(scan.iterdir()) if scan.is_dir() else ())):
+            if word := mr_in_name(path.name):
+                raise UnusableScan(
+                    f"--real: {path}: an MR by its name, {word!r}; expected CT"
+                )
 
 
 def _check_places(output: Path, key: Path) -> None:

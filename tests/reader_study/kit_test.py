@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ct_pairs import write_ct, write_pairs
+from fake_dicom import write_mr
 
 from input_pipeline.files import write_file
 from input_pipeline.intensity import AIR_HU
@@ -256,6 +257,32 @@ def test_scan_with_too_few_slices_is_named(scans, tmp_path):
         UnusableScan, match="8[01] mm of body, expected 120 mm .*--slices"
     ):
         make(scans, tmp_path, slices=30)
+
+
+@pytest.mark.parametrize(
+    "names", [["in_phase", "out_of_phase"], ["a/t2"], ["patient_MR"], ["mri.1/image"]]
+)
+def test_mr_by_its_name_is_no_real_ct(scans, tmp_path, names):
+    for name in names:
+        path = tmp_path / "real" / f"{name}.nii.gz"
+        write_ct(path, synthetic=False, seed=0)
+    with pytest.raises(UnusableScan, match="^--real: .*an MR by its name, .*d CT$"):
+        make((str(tmp_path / "real"), scans[1]), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["real"]
+
+
+def test_mr_by_its_headers_is_no_real_ct(scans, tmp_path):
+    for subject in "ab":
+        write_mr(tmp_path / "real" / subject)
+    with pytest.raises(UnusableScan, match=r"real/[ab]: modality is MR .*expected CT"):
+        make((str(tmp_path / "real"), scans[1]), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ct_on_mr.nii.gz", "t2n/hu.nii.gz", "mrs_7.nii.gz"])
+def test_ct_may_have_any_other_name(scans, tmp_path, name):
+    write_ct(tmp_path / "real" / name, synthetic=False, seed=0)
+    write_ct(tmp_path / "real" / "b.nii.gz", synthetic=False, seed=1)
+    assert make((str(tmp_path / "real"), scans[1]), tmp_path)
 
 
 def test_one_output_or_file_is_one_scan(tmp_path):
