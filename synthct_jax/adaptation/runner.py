@@ -14,6 +14,7 @@
 The same command repeats nothing that is done.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -91,11 +92,12 @@ def run_adaptation(
         command = " ".join([command, *_config_flags(Path(file).name, overrides)])
     workdir = workdir or output.with_name(f"{output.stem}_adaptation")
     request = {"model": path.stem, "digest": card["digest"], "config": arguments}
-    _claim(workdir, request | {"raw_dir": os.path.abspath(raw_dir)})
     stated = {"command": command}
     if card["contrast_medium"] in CONTRASTS:  # else the card does not state it
         stated["contrast_medium"] = card["contrast_medium"]
-    files.write_file(workdir / "stated.json", json.dumps(stated))
+    with _errors_that_name_the_flag():
+        _claim(workdir, request | {"raw_dir": os.path.abspath(raw_dir)})
+        files.write_file(workdir / "stated.json", json.dumps(stated))
     with subprocesses or SubprocessRunner() as subprocesses:
         steps = _steps(model, raw_dir, workdir, arguments)
         if status := _run(steps, subprocesses):
@@ -131,6 +133,20 @@ def run_adaptation(
     model_file.copy_model(adapted, output, numbers=numbers, adaptation=adaptation)
     print(f"Model: {output}, with its card beside it")
     return 0
+
+
+@contextlib.contextmanager
+def _errors_that_name_the_flag() -> Iterator[None]:
+    """Say in errors of the system, such as of a read-only disk, where WORK is named."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror:
+            error.strerror += (
+                "; --workdir names the folder of an adaptation, by default it is "
+                "beside --output"
+            )
+        raise
 
 
 def _choose_config(card: Mapping[str, Any]) -> str:

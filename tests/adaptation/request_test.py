@@ -1,10 +1,15 @@
 """Requests to adapt: the training that fits a model, and those that are refused."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from noted_runner import NotedRunner
 
 from synthct_jax.adaptation.runner import run_adaptation
 from synthct_jax.configs import folder, phantom
+from synthct_jax.runtime import messages
 
 NO_STEPS = folder.get_config("anchored_in_out_noncontrast")
 NO_STEPS.train.steps = -1
@@ -65,6 +70,26 @@ def test_folder_without_scans_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--raw_dir: .*raw/mr: no such folder"):
         run_adaptation("in_noncontrast", tmp_path / "raw", tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [None, "work"])
+def test_place_that_cannot_be_written_is_named_with_its_flag(
+    tmp_path, raw_dir, monkeypatch, given
+):
+    read_only, mkdir = tmp_path / "disk", Path.mkdir
+
+    def mkdir_or_fail(path, *args, **options):
+        if read_only in path.parents:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir_or_fail)
+    output, workdir = read_only / "new.safetensors", given and read_only / given
+    with pytest.raises(OSError, match="Read-only") as raised:
+        run_adaptation("in_noncontrast", raw_dir, output, workdir=workdir)
+    said = messages.describe(raised.value)
+    assert f"{read_only / (given or 'new_adaptation')}: Read-only file system" in said
+    assert "--workdir names" in said and "beside --output" in said
 
 
 @pytest.mark.parametrize(
