@@ -38,7 +38,9 @@ class Assessment:
         self._calibration = loaded.quality or {}
         self._identity, self._mr = loaded.identity, mr
         self._table = features_of(loaded.data["mr_channels"])
-        self._limits = read_limits(self._calibration) if self._calibration else {}
+        self._limits = {}
+        if self._calibration:
+            self._limits = read_limits(self._calibration, self._table)
         # With another number of views spread and error are others.
         self._same_views = self._calibration.get("views") == loaded.views
         if not self._same_views:

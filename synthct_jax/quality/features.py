@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from input_pipeline.dataset.subject_volume import SubjectVolume
-from input_pipeline.intensity import MR_ONE
+from input_pipeline.intensity import AIR_HU, MR_ONE
+from synthct_jax.metrics import tissues
 from synthct_jax.quality import ct_features, mr_features
 
 INPUT, OUTPUT = "input", "output"
@@ -35,6 +36,9 @@ class Feature:
         spread: LINEAR, LOG, SHARE, CORRELATION, EXCESS, AMOUNT, RARE or CHOSEN.
         stage: INPUT, known before the translation, or OUTPUT.
         largest_usual: a greater value is a fault, however many people have it.
+        domain: least and greatest value that there can be.
+        undefined: why it has no value in some images, in words; empty where it always
+            has one.
     """
 
     meaning: str
@@ -42,6 +46,8 @@ class Feature:
     spread: str
     stage: str
     largest_usual: float = math.inf
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    undefined: str = ""
 
 
 _PERCENT, _SCALE = "%", "% of scale"
@@ -123,27 +129,86 @@ _OF_OUTPUT = {
     "uncertainty_mean_hu": ("mean of the uncertainty", "HU", EXCESS),
     "uncertainty_95_hu": ("95th percentile of the uncertainty", "HU", EXCESS),
 }
+# Least and greatest values, where the spread does not tell them, by the name of a
+# feature, or its end in the features of a channel.
+_DOMAINS = {
+    "cancelled": (-100.0, 100.0),
+    # Not all changes between slices are greater than those beside them.
+    "slice_repeat": (0.0, 1.0),
+    "ct_slice_repeat": (0.0, 1.0),
+    "fat_peak_hu": tissues.BANDS["fat"],
+    "soft_peak_hu": tissues.BANDS["soft_tissue"],
+    "bone_median_hu": tissues.BANDS["bone"],
+    "rim_hu": (AIR_HU, math.inf),
+    "denser_than_alike_hu": (0.0, math.inf),
+    "lighter_than_alike_hu": (-math.inf, 0.0),
+}
+_DOMAINS |= dict.fromkeys(("median", "upper_quartile"), (0.0, 200.0))  # of the scale
+_DOMAIN_OF_SPREAD = {
+    SHARE: (0.0, 100.0),
+    RARE: (0.0, 100.0),
+    CORRELATION: (-1.0, 1.0),
+    LINEAR: (-math.inf, math.inf),
+}
+_FEW_SLICES = "there are fewer than four slices with body"
+_THIN = "the body is too thin"
+_NO_SIGNAL = "no tissue has signal"
+_NO_FAT, _NO_SOFT = "the CT has no fat", "the CT has no soft tissue"
+_ALL_ALIKE = "the CT has the same HU everywhere"
+_ONE_TRANSLATION = "each slice was translated once, by one network"
+_UNDEFINED = {
+    "separation": _NO_SIGNAL,
+    "rim": _THIN,
+    "noise": _THIN,
+    "bias": _NO_SIGNAL,
+    "slice_jump": _FEW_SLICES,
+    "slice_repeat": _FEW_SLICES,
+    "phase_correlation": "no tissue has signal, or all has the same",
+    "phase_ratio": _NO_SIGNAL,
+    "cancelled": _NO_SIGNAL,
+    "fat_peak_hu": _NO_FAT,
+    "soft_peak_hu": _NO_SOFT,
+    "bone_median_hu": "the CT has no bone",
+    "rim_hu": _THIN,
+    "ct_slice_jump": _FEW_SLICES,
+    "ct_slice_repeat": _FEW_SLICES,
+    "information": _ALL_ALIKE,
+    "offset_rows_mm": _ALL_ALIKE,
+    "offset_columns_mm": _ALL_ALIKE,
+    "fat_unevenness": _NO_FAT,
+    "dark_as_soft": "the MR has signal everywhere",
+    "soft_brightness": _NO_SOFT,
+    "uncertainty_mean_hu": _ONE_TRANSLATION,
+    "uncertainty_95_hu": _ONE_TRANSLATION,
+}
 
 
 def features_of(channels: Sequence[str]) -> dict[str, Feature]:
     """Return every feature of an MR of these channels and its CT, by name."""
     table = {
-        f"{channel}.{name}": Feature(
-            meaning=meaning.format(channel), unit=unit, spread=spread, stage=INPUT
+        f"{channel}.{name}": _feature(
+            name, meaning.format(channel), unit, spread, INPUT
         )
         for channel in channels
         for name, (meaning, unit, spread) in _OF_CHANNEL.items()
     }
     for stage, rows in ((INPUT, _OF_INPUT), (OUTPUT, _OF_OUTPUT)):
         for name, (meaning, unit, spread) in rows.items():
-            table[name] = Feature(
-                meaning=meaning,
-                unit=unit,
-                spread=spread,
-                stage=stage,
-                largest_usual=_LARGEST_USUAL.get(name, math.inf),
-            )
+            table[name] = _feature(name, meaning, unit, spread, stage)
     return table
+
+
+def _feature(name: str, meaning: str, unit: str, spread: str, stage: str) -> Feature:
+    usual = _DOMAIN_OF_SPREAD.get(spread, (0.0, math.inf))
+    return Feature(
+        meaning=meaning,
+        unit=unit,
+        spread=spread,
+        stage=stage,
+        largest_usual=_LARGEST_USUAL.get(name, math.inf),
+        domain=_DOMAINS.get(name, usual),
+        undefined=_UNDEFINED.get(name, ""),
+    )
 
 
 def is_measured(name: str, volumes: Sequence[Mapping[str, float]]) -> bool:
@@ -196,9 +261,9 @@ def measure_output(
     values |= ct_features.shape(hu, body, rim, spacing_mm)
     values |= ct_features.path_lengths(hu, body, spacing_mm)
     values |= ct_features.agreement(hu, shares, body, spacing_mm)
-    if spread is not None:
-        values["uncertainty_mean_hu"] = spread[body].mean()
-        values["uncertainty_95_hu"] = np.percentile(spread[body], 95)
+    known = np.array([np.nan]) if spread is None else spread[body]
+    values["uncertainty_mean_hu"] = known.mean()
+    values["uncertainty_95_hu"] = np.percentile(known, 95)
     return _in_units(values, ())
 
 

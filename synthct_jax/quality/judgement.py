@@ -58,7 +58,8 @@ class Finding:
     def describe(self) -> str:
         """Return feature, value, limits and what may be wrong, in plain words."""
         if math.isnan(self.value):
-            return f"{self.feature.meaning} cannot be measured"
+            reason = self.feature.undefined
+            return f"{self.feature.meaning} cannot be measured{reason and ': '}{reason}"
         unit = self.feature.unit and f" {self.feature.unit}"
         text = f"{self.feature.meaning} is {_round(self.value)}{unit}"
         if self.limits is None:
@@ -77,6 +78,7 @@ class Finding:
             "unit": self.feature.unit,
             "stage": self.feature.stage,
             "value": None if math.isnan(self.value) else float(f"{self.value:.4g}"),
+            "reason": self.feature.undefined if math.isnan(self.value) else "",
             "warn": list(self.limits.warn) if self.limits else None,
             "refuse": list(self.limits.refuse)
             if self.limits and self.limits.refuse
@@ -94,10 +96,10 @@ def judge(
     table: Mapping[str, Feature],
     limits: Mapping[str, FeatureLimits],
 ) -> list[Finding]:
-    """Return a finding for each feature that was measured, in the order of the table.
+    """Return a finding for each feature in `values`, in the order of the table.
 
     One that is undefined is a warning if it has limits: every volume that they come
-    from had a value.
+    from had a value. Without limits it is named all the same.
     """
     return [
         Finding(
@@ -108,7 +110,7 @@ def judge(
             verdict=_verdict(values[name], limits.get(name)),
         )
         for name, feature in table.items()
-        if name in values and (name in limits or math.isfinite(values[name]))
+        if name in values
     ]
 
 

@@ -1,11 +1,12 @@
 """Limits of features, from those of healthy people.
 
 A feature's limits lie k standard deviations beyond its range over the volumes, on both
-sides. They are of the logarithm or the logit of a feature that spreads so. All features
-share k. That of a warning is the least with which at most 5 % of the volumes get one,
-each judged by the limits of the others; those with a fault by definition come on top.
-That of a refusal is 1.5 times the distance, in deviations, of the farthest volume in a
-feature of the input, and at least one more than that of a warning.
+sides. They are of the logarithm or the logit of a feature that spreads so, and none
+lies outside the feature's domain. All features share k. That of a warning is the least
+with which at most 5 % of the volumes get one, each judged by the limits of the others;
+those with a fault by definition come on top. That of a refusal is 1.5 times the
+distance, in deviations, of the farthest volume in a feature of the input, and at least
+one more than that of a warning.
 """
 
 import dataclasses
@@ -116,6 +117,10 @@ def fit_limits(
         }
         usual = limits[name]["warn"]
         usual[1] = min(usual[1], feature.largest_usual)
+        limits[name] = {
+            verdict: list(_clip(limits_of, feature))
+            for verdict, limits_of in limits[name].items()
+        }
     return {
         "limits": limits,
         "deviations": {"warn": round(warn, 2), "refuse": round(refuse, 2)},
@@ -174,12 +179,25 @@ def _from_even(low: float, high: float, spread: str) -> list[float]:
     return [float(f"{low:.4g}"), float(f"{high:.4g}")]
 
 
-def read_limits(quality: Mapping[str, Any]) -> dict[str, FeatureLimits]:
-    """Return the limits in what `fit_limits` has returned, perhaps read from JSON."""
+def _clip(limits: Sequence[float], feature: Feature) -> Range:
+    """Return limits of which none lies outside the domain of a feature."""
+    least, greatest = feature.domain
+    return max(limits[0], least), min(limits[1], greatest)
+
+
+def read_limits(
+    quality: Mapping[str, Any], table: Mapping[str, Feature]
+) -> dict[str, FeatureLimits]:
+    """Return the limits in what `fit_limits` has returned, perhaps read from JSON.
+
+    Those of an earlier version may lie outside the domain of a feature: they are moved
+    into it. Limits of features that are not in the table are left out.
+    """
     return {
         name: FeatureLimits(
-            warn=tuple(limits["warn"]),
-            refuse=tuple(limits["refuse"]) if "refuse" in limits else None,
+            warn=_clip(limits["warn"], table[name]),
+            refuse=_clip(limits["refuse"], table[name]) if "refuse" in limits else None,
         )
         for name, limits in quality["limits"].items()
+        if name in table
     }

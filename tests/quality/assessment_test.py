@@ -84,21 +84,24 @@ def test_healthy_patient_passes_and_the_sheet_shows_what_it_must(
     assert page.links == ["viewer.html"]
     assert all(s.startswith("data:image/") for s in page.sources)
     (row,) = (row for row in page.rows if row[0] == "Noise of in_phase")
-    assert row[2:] == ["−10000 to 10000", "−100000 to 100000"]
+    assert row[2:] == ["0 to 10000", "0 to 100000"]  # there is no noise below 0
+    (row,) = (row for row in page.rows if row[0] == "Mean of the uncertainty")
+    assert row[1].startswith("cannot be measured: each slice was translated once")
 
 
 def test_unusual_patient_gets_a_warning_by_name(scan, model_with, tmp_path):
     never = {"warn": [900.0, 901.0]}
     report = translate(
-        str(scan), tmp_path / "out", loaded=model_with(fat_peak_hu=never)
+        str(scan), tmp_path / "out", loaded=model_with(denser_than_alike_hu=never)
     )
     assert report["quality"] == "warn"
     (warning,) = report["warnings"]
-    assert warning.startswith("peak of fat is") and "expected 900 to 901 HU" in warning
+    place = "densest place against equally bright ones"
+    assert warning.startswith(place) and "expected 900 to 901 HU" in warning
     page = HtmlPage(tmp_path / "out" / "quality.html")
-    assert "1 of 1 features are unusual (peak of fat)" in page.visible
-    (row,) = (row for row in page.rows if row[0].startswith("Peak of fat"))
-    assert row[0] == "Peak of fat unusual" and row[2] == "900 to 901"
+    assert f"1 of 1 features are unusual ({place})" in page.visible
+    (row,) = (row for row in page.rows if row[0].startswith(place.capitalize()))
+    assert row[0] == f"{place.capitalize()} unusual" and row[2] == "900 to 901"
     assert page.rows[page.rows.index(row) - 1][0] == "Feature"  # it is the first
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from synthct_jax.checkpoint.model_file import find_model, read_card
 from synthct_jax.quality import judgement
 from synthct_jax.quality.features import (
     AMOUNT,
@@ -18,6 +19,7 @@ from synthct_jax.quality.features import (
     RARE,
     SHARE,
     Feature,
+    features_of,
 )
 from synthct_jax.quality.limits import fit_limits, read_limits
 from synthct_jax.quality.predicted_error import fit_error, predict_error
@@ -47,7 +49,7 @@ def test_limits_hold_most_healthy_people_and_no_far_ones():
     quality = fit_limits(people(), TABLE)
     assert quality["alarms"] <= 0.05
     assert quality["limits"].keys() == TABLE.keys() - {"slices"}
-    limits = read_limits(quality)
+    limits = read_limits(quality, TABLE)
     for name in ("noise", "empty"):
         warn, refuse = limits[name].warn, limits[name].refuse
         assert 0 <= refuse[0] < warn[0] < warn[1] < refuse[1] <= 100
@@ -90,6 +92,26 @@ def test_limits_of_a_correlation_are_correlations():
     assert refuse[0] == -1
 
 
+def test_limits_end_where_the_feature_does():
+    table = {"b": dataclasses.replace(TABLE["peak"], domain=(250.0, 300.0))}
+    volumes = [{"b": value} for value in np.linspace(251, 299, 20)]
+    quality = fit_limits(volumes, table)
+    assert quality["limits"]["b"]["warn"] == [250, 300]
+    earlier = {"limits": {"b": {"warn": [240, 400]}, "gone": {"warn": [0, 1]}}}
+    limits = read_limits(earlier, table)
+    assert limits.keys() == {"b"} and limits["b"].warn == (250, 300)
+
+
+@pytest.mark.parametrize("name", ["in_out_noncontrast", "in_noncontrast"])
+def test_limits_of_shipped_cards_lie_in_the_domains(name):
+    card = read_card(find_model(name))
+    table = features_of(card["inputs"])
+    for feature, limits in read_limits(card["quality"], table).items():
+        least, greatest = table[feature].domain
+        for low, high in filter(None, (limits.warn, limits.refuse)):
+            assert least <= low < high <= greatest
+
+
 def test_too_little_of_an_amount_is_no_fault():
     table = {"a": Feature(meaning="", unit="", spread=AMOUNT, stage=INPUT)}
     volumes = [{"a": value} for value in np.linspace(30, 40, 20)]
@@ -110,7 +132,7 @@ def test_fault_that_many_people_have_is_a_warning_all_the_same():
 def test_too_little_of_a_disturbance_is_no_fault():
     table = {"noise": dataclasses.replace(TABLE["noise"], spread=EXCESS)}
     quality = fit_limits(people(), table)
-    (finding,) = judgement.judge({"noise": 0.0}, table, read_limits(quality))
+    (finding,) = judgement.judge({"noise": 0.0}, table, read_limits(quality, table))
     assert finding.verdict == judgement.PASS and finding.limits.refuse[0] == 0
 
 
@@ -135,7 +157,8 @@ def limits():
                 "noise": {"warn": [0.5, 2.0], "refuse": [0.1, 5.0]},
                 "peak": {"warn": [-110.0, -90.0]},
             }
-        }
+        },
+        TABLE,
     )
 
 
@@ -162,6 +185,12 @@ def test_feature_that_cannot_be_measured_is_named_and_has_no_value(limits):
     (finding,) = judgement.judge({"peak": np.nan}, TABLE, limits)
     assert finding.describe() == "peak of fat cannot be measured"
     assert finding.to_json()["value"] is None
+    table = {"peak": dataclasses.replace(TABLE["peak"], undefined="the CT has no fat")}
+    for of_table, verdict in ((limits, "warn"), ({}, "not judged")):
+        (finding,) = judgement.judge({"peak": np.nan}, table, of_table)
+        assert finding.describe() == "peak of fat cannot be measured: the CT has no fat"
+        assert finding.to_json()["reason"] == "the CT has no fat"
+        assert finding.verdict == verdict
 
 
 def test_refusal_names_feature_value_and_limit(limits):
@@ -171,7 +200,8 @@ def test_refusal_names_feature_value_and_limit(limits):
     )
     assert "--force" in text
     table = {"cancelled": TABLE["noise"]}
-    far = read_limits({"limits": {"cancelled": {"warn": [2, 3], "refuse": [1, 4]}}})
+    quality = {"limits": {"cancelled": {"warn": [2, 3], "refuse": [1, 4]}}}
+    far = read_limits(quality, table)
     text = judgement.refusal(judgement.judge({"cancelled": -9.0}, table, far), "tiny")
     assert "expected 1 to 4 % (have the phases been exchanged?). --force writes" in text
 

@@ -252,7 +252,8 @@ def judge_input(model: LoadedModel, voxels: np.ndarray) -> list[judgement.Findin
     channels = model.data["mr_channels"]
     network_input = to_network(model, volume_of(voxels))
     values = measure_input(network_input.mr, channels)
-    table, limits = features_of(channels), read_limits(model.quality)
+    table = features_of(channels)
+    limits = read_limits(model.quality, table)
     findings = judgement.judge(values, table, limits)
     if judgement.outcome_of(findings) == judgement.REFUSE:
         return findings
@@ -272,7 +273,7 @@ def judge_output(
         network_input.mr, on_grid, network_input.to_grid(person.spread, 0)
     )
     table = features_of(model.data["mr_channels"])
-    return judgement.judge(values, table, read_limits(model.quality))
+    return judgement.judge(values, table, read_limits(model.quality, table))
 
 
 def main(model_name: str, subjects: int = 12, cache: str | None = None) -> None:
