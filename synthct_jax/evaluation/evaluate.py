@@ -77,9 +77,7 @@ def evaluate_run(
             are not what the network takes.
     """
     loaded = load_model(workdir, step, inverse=True).with_views(views)
-    network, dataset = ct_methods.open_data(
-        loaded, data_dir or Path(loaded.trained_on)
-    )
+    network, dataset = ct_methods.open_data(loaded, data_dir or Path(loaded.trained_on))
     alone = () if network is loaded else network.data["mr_channels"]
     return _evaluate_loaded(
         network,
