@@ -76,6 +76,7 @@ def keep_anatomy(config: ConfigDict) -> None:
     config.loss.cycle_mr = 3.0  # no CT holds the gain, bias field and noise of an MR
     config.loss.noise_ct = 0.1
     config.loss.noise_mr = 0.1
+    config.translate.views = 8
 
 
 def add_phantom(config: ConfigDict, *, contrast: str) -> None:

@@ -15,7 +15,7 @@ from input_pipeline.phantom import draw_subject
 from input_pipeline.phantom.dicom import write_dicom
 from synthct_jax.runtime.subprocesses import SubprocessRunner
 
-CONFIG, MODEL = "phantom", "in_out_portal_venous"
+CONFIG, MODEL = "phantom:anatomy_in_out", "in_out_portal_venous"
 # No subject of a data set has this seed: theirs have 32 bits.
 PATIENT = 2**32 + 1
 
