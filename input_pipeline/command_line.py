@@ -2,6 +2,7 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 
 from absl import flags
@@ -33,10 +34,35 @@ def parse_flags(argv: Sequence[str], *, unknown_flag_hint: str = "") -> list[str
             message = f"--config: {message.strip().splitlines()[-1]}"
         for of_python, ours in _NO_NUMBER.items():
             message = message.replace(of_python, ours)
-    except (AttributeError, KeyError) as error:  # ml_collections: no such field
-        message = _describe_unknown_field(argv, str(error.args[0]))
+    except Exception as error:
+        message = _describe_configuration_error(argv, error)
+        if message is None:
+            raise
     print(f"error: {message}", file=sys.stderr)
     sys.exit(USAGE_ERROR)
+
+
+def _describe_configuration_error(argv: Sequence[str], error: Exception) -> str | None:
+    """Describe an error of reading a configuration file, or of a field's override.
+
+    None for an error of anything else.
+    """
+    if isinstance(error, SyntaxError):
+        return f"--config: {error.filename}, line {error.lineno}: {error.msg}"
+    values = (argument.split("=")[-1] for argument in argv[1:])
+    paths = [p for p in (v.partition(":")[0] for v in values) if p.endswith(".py")]
+    # ml_collections lists all other fields before it says which one is similar.
+    words = str(error.args[0] if error.args else "")
+    words = re.sub(r"Other fields present.*?(?=Did you mean|$)", "", words, flags=re.S)
+    reason = f"{type(error).__name__}: {' '.join(words.split())}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in paths:
+            return f"--config: {frame.filename}, line {frame.lineno}: {reason}"
+    if "'get_config'" in str(error):
+        return f"--config: {', '.join(paths)}: expected a function get_config"
+    if isinstance(error, AttributeError | KeyError):  # of ml_collections
+        return _describe_unknown_field(argv, str(error.args[0]))
+    return None
 
 
 def _describe_unknown_field(argv: Sequence[str], reason: str) -> str:

@@ -334,6 +334,8 @@ def check(argv: Sequence[str]) -> None:
             break
     names = sorted(HELP.keys() - set(COMMON))
     present = {name for name in names if flags.FLAGS[name].present}
+    if empty := [name for name in sorted(present) if flags.FLAGS[name].value == ""]:
+        raise ValueError(f"{join_flags(empty)}: empty, expected a value")
     if unread := [name for name in names if name in present - set(reads)]:
         raise ValueError(
             f"{called} does not read {join_flags(unread)}; it reads "

@@ -18,7 +18,7 @@ def run_mode() -> int:
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
     model, device = flags.MODEL.value, flags.DEVICE.value
-    if device and flags.MODE.value in (
+    if flags.MODE.value in (
         "translate",
         "calibrate",
         "evaluate",
@@ -33,8 +33,7 @@ def run_mode() -> int:
             prepare(flags.CONFIG.value, flags.path(flags.RAW_DIR), data_dir)
         case "train":
             processes.init_distributed()
-            if device:
-                environment.require_device(device)
+            environment.require_device(device)
             from synthct_jax.evaluation.guard import StoppedByGuard
             from synthct_jax.train import train
 

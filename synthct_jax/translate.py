@@ -102,6 +102,7 @@ def translate(
         FloatingPointError: the network's output is not finite.
     """
     files.check_vacant(output)
+    _check_outside(output, scan)
     read_from = scan
     if loaded is None and workdir is None and model is None:
         name, read_from = choose_shipped(scan, series)
@@ -225,6 +226,12 @@ def load(workdir: Path | None, step: int | None, model: str | None) -> LoadedMod
 def _load_shipped(name: str, views: int | None) -> LoadedModel:
     """Read a shipped model once, so that it is compiled once for many patients."""
     return load_model_file(name).with_views(views)
+
+
+def _check_outside(output: Path, scan: str) -> None:
+    """Raise ValueError if the CT would be read with the MR the next time."""
+    if Path(scan).resolve() in output.resolve().parents:
+        raise ValueError(f"--output={output}: lies in the folder of the MR, {scan}")
 
 
 def translate_all(

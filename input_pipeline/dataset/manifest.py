@@ -6,8 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+from input_pipeline.digests import check_digest, with_digest
+
 FILE = "prepared.json"
-FORMAT = 1
+FORMAT = 2
+_WITHOUT_DIGEST = 1  # the format of older data sets
 SPLITS = ("train", "validation", "test")
 
 
@@ -103,7 +106,8 @@ class Manifest:
 
     def _text(self) -> str:
         fields = {"format": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(fields, indent=1) + "\n"
+        # Digested as it is read, with lists for tuples.
+        return json.dumps(with_digest(json.loads(json.dumps(fields))), indent=1) + "\n"
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -123,11 +127,15 @@ def read_manifest(folder: str | Path) -> Manifest:
         fields = json.loads(
             path.read_text(), parse_constant=_finite, parse_float=_finite
         )
-        version = fields.pop("format")
-        if version != FORMAT:
+        version = fields["format"]
+        if version not in (FORMAT, _WITHOUT_DIGEST):
             raise ValueError(
                 f"format is {version}, expected {FORMAT}; prepare it again"
             )
+        if version == FORMAT:
+            check_digest(fields)
+            del fields["digest"]
+        del fields["format"]
         domains = {
             name: _checked(
                 Domain,

@@ -118,6 +118,11 @@ def _slice_format(data) -> SliceFormat:
 
 def _find_scans(data, raw_dir: str | Path | None) -> list[layout.ScanPath]:
     if data.source == "phantom":
+        if raw_dir is not None:
+            raise ValueError(
+                f"--raw_dir={raw_dir}: data.source=phantom draws people, and reads no "
+                "scans; --config=folder prepares them"
+            )
         return []
     if raw_dir is None:
         raise ValueError(

@@ -65,13 +65,14 @@ class Choice:
         return {"chosen": chosen, "passed_over": others, "warnings": warnings}
 
     def lines(self) -> list[str]:
-        """Return it as lines of a log."""
+        """Return it as lines of a log, without free text and UIDs."""
         lines = [
-            f"{name} is {image}: {self.reasons[name]}"
+            f"{name} is {image.label}: {self.reasons[name]}"
             for name, image in self.images.items()
         ]
         return lines + [
-            f"passed over: {image}: {reason}" for image, reason in self.passed_over
+            f"passed over: {image.label}: {reason}"
+            for image, reason in self.passed_over
         ]
 
 

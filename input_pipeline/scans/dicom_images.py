@@ -49,19 +49,27 @@ class Image:
     conflict: UnusableScan | None = None
 
     def __str__(self) -> str:
+        """Return what a user needs to choose it, free text and UID included."""
+        description = text_or_blank(self.frames[0], "SeriesDescription")
+        facts = (self.label, description and repr(description), f"series {self.series}")
+        return ", ".join(fact for fact in facts if fact)
+
+    @property
+    def label(self) -> str:
+        """What tells it from others, for logs: no free text, which may name a patient.
+
+        The folder is the user's own; UIDs are left out as well.
+        """
         first = self.frames[0]
         number = text_or_blank(first, "SeriesNumber")
-        description = text_or_blank(first, "SeriesDescription")
         tesla = text_or_blank(first, "MagneticFieldStrength")
         facts = (
             f"{len(self.frames)} images in {os.path.dirname(first.path)}",
             number and f"number {number}",
-            description and repr(description),
             "" if first.echo_ms is None else f"TE {first.echo_ms:g} ms",
             tesla and f"{tesla} T",
             "\\".join(first.image_type()),
             self.contrast,
-            f"series {self.series}",
         )
         return ", ".join(fact for fact in facts if fact)
 

@@ -156,8 +156,9 @@ def _frames_of_modality(folder: str, modality: str) -> tuple[list[Frame], str]:
         example = f", such as {os.path.basename(left_out[0])}" if left_out else ""
         raise UnusableScan(
             f"{folder}: no DICOM images ({len(left_out)} other files{example}), "
-            f"expected {modality} images: a DICOM folder or zip archive, NIfTI, "
-            "MetaImage or NRRD"
+            f"expected {modality} images: a DICOM folder or zip archive. Files of "
+            "NIfTI, MetaImage or NRRD are named one by one, or are in_phase.nii.gz and "
+            "so on in their folder"
         )
     modalities = collections.Counter(f.text("Modality") or "none" for f in frames)
     del modalities[modality]

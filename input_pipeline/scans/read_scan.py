@@ -99,6 +99,11 @@ def find_channels(
     _check_series(scan, series, paths)
     channels = {}
     for path in paths:
+        if os.path.isdir(path):
+            raise UnusableScan(
+                f"{path}: a folder in a list, expected one folder that holds all DICOM "
+                "images, of both phases, or one volume file a channel"
+            )
         words = channels_in_name(path)
         if len(words) != 1 or words[0] in channels:
             raise UnusableScan(

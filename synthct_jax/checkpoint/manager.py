@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
+from input_pipeline.digests import with_digest
 from synthct_jax.checkpoint import metadata
 from synthct_jax.checkpoint.digest import array_digests, name_leaves
 from synthct_jax.checkpoint.metadata import CheckpointMetadata, DamagedCheckpoint
@@ -159,7 +160,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
                 config=ocp.args.JsonSave(
-                    metadata.with_digest({"step": step, **description.to_json()})
+                    with_digest({"step": step, **description.to_json()})
                 ),
             ),
             metrics=description.metrics if self._tracks_metrics else None,

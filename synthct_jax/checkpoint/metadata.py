@@ -6,7 +6,6 @@ complete; before, the name is a temporary one. Its item `config` is a JSON file.
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -20,6 +19,7 @@ from typing import Any
 from absl import logging
 
 from input_pipeline.damage import is_machine_fault
+from input_pipeline.digests import check_digest
 from synthct_jax.checkpoint.damage import describe_damage
 from synthct_jax.configs.default import get_config
 from synthct_jax.runtime import signals
@@ -361,24 +361,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 # --- JSON -----------------------------------------------------------------------------
-
-
-def with_digest(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with their digest, which protects against accidents."""
-    return {**fields, "digest": _json_digest(fields)}
-
-
-def check_digest(values: Mapping[str, Any]) -> None:
-    """Raise ValueError unless `values` are those of `with_digest`."""
-    digest = _json_digest({k: values[k] for k in values if k != "digest"})
-    if digest != values.get("digest"):
-        raise ValueError(f"its digest is {digest}, it says {values.get('digest')}")
-
-
-def _json_digest(fields: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the canonical JSON of some fields."""
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _to_json(value: Any) -> Any:

@@ -21,13 +21,12 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 
 from input_pipeline import files
+from input_pipeline.digests import check_digest, with_digest
 from input_pipeline.volume import MR_CHANNELS, UnusableScan
 from synthct_jax.checkpoint.digest import name_leaves
 from synthct_jax.checkpoint.metadata import (
-    check_digest,
     complete_config,
     library_versions,
-    with_digest,
 )
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import Params

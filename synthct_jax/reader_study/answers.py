@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from synthct_jax.checkpoint.metadata import check_digest
+from input_pipeline.digests import check_digest
 from synthct_jax.reader_study.design import Trial
 from synthct_jax.reader_study.sample_size import check_margin
 from synthct_jax.reader_study.settings import ANSWERS, REAL, SYNTHETIC
@@ -118,7 +118,7 @@ def read_key(path: Path) -> Key:
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not the key of a kit: {error!r}") from error
+        raise ValueError(f"{path}: not the key of a kit: {error}") from error
 
 
 def read_answers(paths: Sequence[Path], key: Key) -> dict[int, list[Answer]]:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.countdown import Countdown
+from input_pipeline.digests import with_digest
 from input_pipeline.display import WINDOWS
 from input_pipeline.files import check_vacant, new_folder, write_file
 from input_pipeline.scans.layout import list_scans, name_scans
 from input_pipeline.scans.read_scan import mr_in_name
 from input_pipeline.volume import UnusableScan
-from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.evaluation.ct_files import SYNTHETIC_CT, read_ct
 from synthct_jax.evaluation.report.rendering import render_page
 from synthct_jax.reader_study import stacks

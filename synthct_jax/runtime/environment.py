@@ -149,19 +149,23 @@ def choose_device(device: str) -> None:
         jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 
 
-def require_device(device: str) -> None:
-    """Start JAX on the chosen kind of device, one of DEVICES.
+def require_device(device: str | None) -> None:
+    """Start JAX on the kind of device that --device or JAX_PLATFORMS chooses, if any.
 
     Raises:
         ValueError: this machine has none.
     """
+    platforms = os.environ.get("JAX_PLATFORMS")
+    if not platforms:
+        return
     import jax
 
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:  # the first without a message
+        choice = f"--device={device}" if device else f"JAX_PLATFORMS={platforms}"
         raise ValueError(
-            f"--device={device}: this machine has none, or JAX cannot use it. "
+            f"{choice}: this machine has none, or JAX cannot use it. "
             f"{describe_error(error)}"
         ) from error
 

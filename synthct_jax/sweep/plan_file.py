@@ -107,8 +107,10 @@ def add_to_folder(plan: SweepPlan, folder: Path) -> None:
     """Write the plan to the folder, or add its runs to the plan that is there.
 
     Raises:
-        ValueError: the folder holds a sweep of another configuration.
+        ValueError: the folder holds a sweep of another configuration, or a training.
     """
+    if metadata.checkpoints_folder(folder).exists():
+        raise ValueError(f"{folder} is a training run; name another --workdir")
     runs = plan.runs
     if (folder / FILE).exists():
         old = read_plan(folder)

@@ -12,6 +12,7 @@ import threading
 import pytest
 from tiny_run import STEPS, tiny_config, tiny_run
 
+from input_pipeline.digests import with_digest
 from synthct_jax.checkpoint.metadata import (
     CheckpointMetadata,
     DamagedCheckpoint,
@@ -22,7 +23,6 @@ from synthct_jax.checkpoint.metadata import (
     damaged_on_error,
     list_steps,
     read_metadata,
-    with_digest,
 )
 from synthct_jax.runtime import signals
 

@@ -9,10 +9,10 @@ import safetensors.numpy
 from tiny_model import random_params, write_tiny_model
 from tiny_run import tiny_config
 
+from input_pipeline.digests import with_digest
 from input_pipeline.volume import UnusableScan
 from synthct_jax.checkpoint import model_file
 from synthct_jax.checkpoint.initial import start_from
-from synthct_jax.checkpoint.metadata import with_digest
 from synthct_jax.checkpoint.model_file import UnusableModel
 from synthct_jax.model import methods
 from synthct_jax.model.train_state import TrainState

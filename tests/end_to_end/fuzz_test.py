@@ -1,9 +1,9 @@
 """Ten thousand cases of damage: each is refused by name, or read with finite values.
 
-The damage is random, with a seed for each case. What the program writes itself, but for
-prepared.json, has digests: it is refused, or reads the same. A scan has none: where its
-values or its place are others, they must still be finite. Foreign files in a series,
-and images that are there twice, never change it.
+The damage is random, with a seed for each case. What the program writes itself has
+digests: it is refused, or reads the same. A scan has none: where its values or its
+place are others, they must still be finite. Foreign files in a series, and images that
+are there twice, never change it.
 """
 
 import collections
@@ -84,7 +84,7 @@ KINDS = {
     "nrrd": Kind(500, scans.write_nrrd, HEADER, scans.read_phases),
     "zip": Kind(500, scans.write_zip, BYTES, scans.read_zip),
     "prepared_json": Kind(
-        500, outputs.write_manifest, FIELDS, outputs.read_finite_manifest, ValueError
+        500, outputs.write_manifest, FIELDS, outputs.read_prepared, ValueError
     ),
     "shards": Kind(
         *(500, outputs.write_prepared, SHARDS, outputs.read_slices),

@@ -67,6 +67,35 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:", "own.py, line 1: invalid syntax"),
+        ("import nowhere", "own.py, line 1: ModuleNotFoundError: No module named"),
+        ("x = 1", "own.py: expected a function get_config"),
+        ("def get_config():\n    return {}['x']", "own.py, line 2: KeyError: x"),
+        (
+            "from synthct_jax.configs import phantom\n\n\ndef get_config():\n"
+            "    config = phantom.get_config()\n    config.train.stepz = 1",
+            'own.py, line 6: AttributeError: \'Key "stepz" does not exist and cannot '
+            'be added since the config is locked. Did you mean "steps"',
+        ),
+    ],
+)
+def test_mistakes_in_a_configuration_file_are_named_with_their_line(
+    text, message, parse, capsys, tmp_path, monkeypatch
+):
+    (tmp_path / "own.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    # ml_collections keeps the functions of a file that was read before.
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        parse("--config=own.py")
+    assert stopped.value.code == USAGE_ERROR
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --config: {message}") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--config=configs/nowhere.py", "--workdir=RUN"], "configs/nowhere.py"),
@@ -112,6 +141,19 @@ def test_mistakes_on_the_command_line_are_named_in_one_line(
         ),
         (["--workdir=RUN", "train"], "the mode comes first: synthct train"),
         (["--mode=translate", "--output=b"], "needs --input or --patients, one of"),
+        (["--mode=translate", "--input=a", "--output="], "--output: empty, expected"),
+        (
+            [CONFIG, "--mode=prepare", "--raw_dir=RAW", "--data_dir=NEW"],
+            "--raw_dir=RAW: data.source=phantom draws people, and reads no scans",
+        ),
+        (
+            ["--mode=translate", "--input=configs", "--output=configs/OUT"],
+            "--output=configs/OUT: lies in the folder of the MR, configs",
+        ),
+        (
+            ["--mode=translate", "--input=configs,TMP", "--output=OUT"],
+            "configs: a folder in a list, expected one folder that holds all DICOM",
+        ),
         (
             ["--mode=translate", "--workdir=RUN", "--input=a", "--output=b"],
             "there is no folder RUN",

@@ -412,7 +412,8 @@ def test_contact_sheet_opens_only_the_volumes_it_shows(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "format is 99, expected 1"),
+        ({"format": 99}, "format is 99, expected 2"),
+        ({"format": 2, "size": 49}, "its digest is"),
         ({"size": "48"}, "size is '48', expected int"),
         ({"surprise": 1}, "unknown field 'surprise'"),
         ({"warnings": None}, "prepared.json"),
@@ -421,7 +422,9 @@ def test_contact_sheet_opens_only_the_volumes_it_shows(tmp_path, monkeypatch):
 )
 def test_invalid_manifest_is_refused(own, tmp_path, change, message):
     _, data_dir = own
-    fields = json.loads((data_dir / "prepared.json").read_text()) | change
+    fields = json.loads((data_dir / "prepared.json").read_text())
+    older = {name: value for name, value in fields.items() if name != "digest"}
+    fields = (fields if change.get("format") == 2 else older | {"format": 1}) | change
     (tmp_path / "prepared.json").write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=message):
         read_manifest(tmp_path)

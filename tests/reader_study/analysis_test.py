@@ -12,7 +12,7 @@ from ct_pairs import write_pairs
 from html_page import HtmlPage
 from paths import REPOSITORY
 
-from synthct_jax.checkpoint.metadata import with_digest
+from input_pipeline.digests import with_digest
 from synthct_jax.reader_study.analysis import analyse
 from synthct_jax.reader_study.answers import read_answers, read_key
 from synthct_jax.reader_study.report import render_report

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -121,13 +122,16 @@ def test_a_device_that_is_not_there_is_refused_by_name(device):
 from synthct_jax.runtime import environment
 environment.DEVICES["{device}"] = ("jaxlib",)  # as if the package were installed
 environment.choose_device("{device}")
-try:
-    environment.require_device("{device}")
-except ValueError as error:
-    print(error)
+for chosen in "{device}", None:
+    try:
+        environment.require_device(chosen)
+    except ValueError as error:
+        print(error)
 """
     )
-    assert done.stdout.startswith(f"--device={device}: this machine has none")
+    by_flag, by_variable = done.stdout.splitlines()
+    assert by_flag.startswith(f"--device={device}: this machine has none")
+    assert re.match("JAX_PLATFORMS=(cuda|tpu): this machine has none", by_variable)
 
 
 # --- huge pages -----------------------------------------------------------------------

@@ -14,10 +14,11 @@ from tiny_scans import tiny_phantom
 
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.dataset.manifest import Domain, Manifest, Subject, read_manifest
+from input_pipeline.digests import with_digest
 from input_pipeline.preparation import shards
 from input_pipeline.preparation.prepare import prepare
 from synthct_jax.checkpoint.manager import Checkpoints, state_to_arrays
-from synthct_jax.checkpoint.metadata import read_metadata, with_digest
+from synthct_jax.checkpoint.metadata import read_metadata
 from synthct_jax.checkpoint.model_file import read_model
 
 STEP = 3
@@ -82,8 +83,8 @@ def write_checkpoint(folder: Path) -> None:
         checkpoints.save(make_state(STEP), make_metadata(mae=3.0))
 
 
-def read_finite_manifest(folder: Path) -> None:
-    json.dumps(read_manifest(folder).to_json(), allow_nan=False)
+def read_prepared(folder: Path) -> str:
+    return json.dumps(read_manifest(folder).to_json(), allow_nan=False)
 
 
 def read_slices(folder: Path) -> Any:

@@ -100,7 +100,7 @@ def a_checkpoint(work, step, config, **metrics):
     fields = metadata.CheckpointMetadata(
         config=config, prepared={}, data_dir="", versions={}, metrics=metrics
     )
-    text = json.dumps(metadata.with_digest(fields.to_json()))
+    text = json.dumps(with_digest(fields.to_json()))
     (folder / "metadata").write_text(text)
 
 
@@ -286,6 +286,13 @@ def test_errors_in_the_plan_are_named_before_anything_is_run(
     assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match="expected the file alone"):
         make_plan("configs/phantom.py:in", {}, ["in"], ["0"])
+
+
+def test_folder_of_a_training_is_refused(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="is a training run; name another --workdir"):
+        run(a_plan("in", "0"), tmp_path)
+    assert os.listdir(tmp_path) == ["checkpoints"]
 
 
 def test_unreadable_plan_is_named(tmp_path):

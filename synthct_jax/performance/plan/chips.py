@@ -100,8 +100,8 @@ def make_devices(topology: str) -> list[jax.Device]:
     sides, dimensions = list(map(int, shape.split("x"))), examples[name].count("x") + 1
     if len(sides) != dimensions or 0 in sides:
         raise ValueError(
-            f"--topology={topology} has {len(sides)} sides, expected {dimensions} of "
-            f"at least 1, such as {examples[name]}"
+            f"--topology={topology} has sides {shape}, expected {dimensions} of at "
+            f"least 1, such as {examples[name]}"
         )
     jax.config.update("jax_platforms", "cpu")
     if name == "cpu":
