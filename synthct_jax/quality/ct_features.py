@@ -23,13 +23,6 @@ _DARK, _BRIGHTEST = 0.08, 90.0  # of the MR's scale; percentile
 _LEAST_FAT = 0.05  # share of fat near a place where its brightness counts
 _SIGNAL = 0.2  # of the MR's scale, above which it shows soft tissue or fat
 _OFFSETS = range(-4, 5)  # pixels
-_FIELD_HU = ((-130.0, -70.0), (0.0, 90.0))  # fat and soft tissue, few borders in them
-_FIELD_STEP = 2  # pixels, of which one is enough
-_FIELD_DEGREE = 3
-_FIELD_ROUNDS = 5
-_FIELD_OUTLIER = 0.15  # of the logarithm of brightness; places beyond count less
-_DARKEST = 0.03  # of the MR's scale, since 0 has no logarithm
-_FEWEST = 500  # places to fit a field to
 
 
 def hounsfield(hu: np.ndarray, body: np.ndarray) -> dict:
@@ -202,55 +195,12 @@ def agreement(
         "fat_unevenness": unevenness(
             mr.mean(axis=-1), fat, spacing_mm, least_share=_LEAST_FAT
         ),
-        "field_unevenness": field_unevenness(hu, mr, body),
         "bright_as_fat": _share(bright, "fat"),
         "dark_as_soft": (np.abs(dark - 40) < 60).mean() if dark.size else np.nan,
         "soft_brightness": np.median(mean[soft]) / np.median(mean)
         if soft.any()
         else np.nan,
     }
-
-
-def field_unevenness(hu: np.ndarray, mr: np.ndarray, body: np.ndarray) -> float:
-    """Return the standard deviation of a smooth field over the body of the MR.
-
-    The logarithm of brightness is a cubic polynomial of the place in the slice, plus a
-    level of fat and one of soft tissue in each channel. Organs that differ from their
-    level count less (least squares with weights by Huber, Ann Math Stat 1964; 35:73).
-    NaN with next to no fat and soft tissue.
-
-    Args:
-        hu, mr, body: as for `agreement`.
-    """
-    coarse = np.s_[:, ::_FIELD_STEP, ::_FIELD_STEP]
-    core, hu, mr = _core_of(body)[coarse], hu[coarse], mr[coarse]
-    row, column = (np.linspace(-1, 1, count) for count in hu.shape[1:])
-    powers = np.arange(_FIELD_DEGREE + 1)
-    terms = np.stack(
-        [
-            row[:, None] ** i * column**j
-            for i in powers
-            for j in powers
-            if 0 < i + j <= _FIELD_DEGREE
-        ],
-        axis=-1,
-    )
-    masks = [core & (hu >= low) & (hu < high) for low, high in _FIELD_HU]
-    if sum(mask.sum() for mask in masks) < _FEWEST:
-        return np.nan
-    classes = [(c, mask) for c in range(mr.shape[-1]) for mask in masks if mask.any()]
-    log = [np.log(np.maximum(mr[mask, c], _DARKEST)) for c, mask in classes]
-    levels = np.repeat(np.eye(len(classes)), [len(values) for values in log], axis=0)
-    field = np.concatenate([terms[np.nonzero(mask)[1:]] for _, mask in classes])
-    design, target = np.hstack([field, levels]), np.concatenate(log)
-    residual = np.concatenate([values - np.median(values) for values in log])
-    for _ in range(_FIELD_ROUNDS):
-        weights = _FIELD_OUTLIER / np.maximum(np.abs(residual), _FIELD_OUTLIER)
-        weighted = design * weights[:, None]
-        fit = np.linalg.lstsq(weighted.T @ design, weighted.T @ target, rcond=None)[0]
-        residual = target - design @ fit
-    places = np.nonzero(body[coarse])[1:]
-    return float((terms[places] @ fit[: terms.shape[-1]]).std())
 
 
 def _cells(mr: np.ndarray) -> np.ndarray:

@@ -80,9 +80,8 @@ _OF_INPUT = {
     "phase_ratio": ("brightness of out_of_phase relative to in_phase", "", LOG),
     "cancelled": ("share of tissue darker out of phase, net", _PERCENT, LINEAR),
 }
-# Sides of a whole abdomen are straight, within two pixels, for less. Coils of simulated
-# scanners and what else is uneven in their images stay below the field.
-_LARGEST_USUAL = {"flat_edge_mm": 120.0, "field_unevenness": 25.0}
+# Sides of a whole abdomen are straight, within two pixels, for less.
+_LARGEST_USUAL = {"flat_edge_mm": 120.0}
 _OF_OUTPUT = {
     "fat_peak_hu": ("peak of fat", "HU", LINEAR),
     "soft_peak_hu": ("peak of soft tissue", "HU", LINEAR),
@@ -117,11 +116,6 @@ _OF_OUTPUT = {
     ),
     "fat_unevenness": (
         "uneven brightness of fat in the MR, standard deviation",
-        _PERCENT,
-        AMOUNT,
-    ),
-    "field_unevenness": (
-        "smooth field over fat and soft tissue of the MR, standard deviation",
         _PERCENT,
         AMOUNT,
     ),
@@ -182,7 +176,6 @@ _UNDEFINED = {
     "offset_rows_mm": _ALL_ALIKE,
     "offset_columns_mm": _ALL_ALIKE,
     "fat_unevenness": _NO_FAT,
-    "field_unevenness": "the CT has next to no fat and soft tissue",
     "dark_as_soft": "the MR has signal everywhere",
     "soft_brightness": _NO_SOFT,
     "uncertainty_mean_hu": _ONE_TRANSLATION,
