@@ -179,6 +179,7 @@ def translate(
         )
         for warning in quality.unusual(OUTPUT):
             logging.warning("%s", warning)
+        inside = find_body(hu, body)
         made = {
             "notice": NOT_A_DEVICE,
             "created": datetime.datetime.now(datetime.UTC).isoformat(
@@ -201,13 +202,13 @@ def translate(
                 "network_spacing_mm": loaded.data["spacing_mm"],
             },
             "outside_body": outside_body,
-            "hu": hu_statistics(hu, find_body(hu, body)),
+            "hu": hu_statistics(hu, inside),
             "views": loaded.views,
             "uncertainty_hu": {
-                "mean": round(float(spread[body].mean()), 1),
-                "percentile_95": round(float(np.percentile(spread[body], 95)), 1),
+                "mean": round(float(spread[inside].mean()), 1),
+                "percentile_95": round(float(np.percentile(spread[inside], 95)), 1),
             }
-            if loaded.has_spread
+            if loaded.has_spread and inside.any()
             else None,
             "warnings": warnings + quality.unusual() + quality.unusual(OUTPUT),
             "versions": versions,

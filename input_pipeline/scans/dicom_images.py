@@ -56,7 +56,7 @@ class Image:
 
     @property
     def label(self) -> str:
-        """What tells it from others, for logs: no free text, which may name a patient.
+        """Text for logs that tells it from others: no free text, which may name a patient.
 
         The folder is the user's own; UIDs are left out as well.
         """

@@ -137,7 +137,7 @@ def run_adaptation(
 
 @contextlib.contextmanager
 def _errors_that_name_the_flag() -> Iterator[None]:
-    """Say in errors of the system, such as of a read-only disk, where WORK is named."""
+    """Add the flag of the working folder to errors of the system, as of a disk."""
     try:
         yield
     except OSError as error:

@@ -74,17 +74,24 @@ def evaluate_run(
 
     Raises:
         FileNotFoundError, ValueError: as for `evaluate` and `load_model`; or the data
-            are not what the network takes.
+            are not what the network takes, or lack a channel of the training and
+            `output_dir` is not given.
     """
     loaded = load_model(workdir, step, inverse=True).with_views(views)
-    network, dataset = ct_methods.open_data(loaded, data_dir or Path(loaded.trained_on))
-    alone = () if network is loaded else network.data["mr_channels"]
+    data_dir = data_dir or Path(loaded.trained_on)
+    network, dataset = ct_methods.open_data(loaded, data_dir)
+    if output_dir is None and network is not loaded:
+        raise ValueError(
+            f"{data_dir} has {', '.join(network.data['mr_channels'])} alone, and "
+            f"{workdir / 'evaluation'} is of {', '.join(loaded.data['mr_channels'])}: "
+            "name another folder by --output"
+        )
     return _evaluate_loaded(
         network,
         dataset,
         split,
         output_dir=output_dir
-        or results.default_folder(workdir, loaded.identity["step"], split, *alone),
+        or results.default_folder(workdir, loaded.identity["step"], split),
         curves=jsonl.read_rows(workdir / "metrics.jsonl"),
         inception=inception,
     )

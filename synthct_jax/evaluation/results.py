@@ -240,13 +240,9 @@ def summary(results: Results) -> list[str]:
 # --- files ----------------------------------------------------------------------------
 
 
-def default_folder(workdir: Path, step: int, *chosen: str | None) -> Path:
-    """Return RUN/evaluation/STEP, or STEP_... by a split or channels that were chosen.
-
-    Args:
-        chosen: the split; the channels where some are missing. None: not chosen.
-    """
-    return workdir / "evaluation" / "_".join([f"{step:06d}", *filter(None, chosen)])
+def default_folder(workdir: Path, step: int, split: str | None = None) -> Path:
+    """Return RUN/evaluation/STEP, or STEP_SPLIT where the user chose the split."""
+    return workdir / "evaluation" / (f"{step:06d}" + (f"_{split}" if split else ""))
 
 
 def write_json(path: Path, results: Results) -> None:

@@ -105,6 +105,7 @@ class _Watcher:
     ):
         self._workdir, self._folder, self._split = workdir, folder, split
         self._options = options
+        self._is_chosen = folder != workdir / "evaluation"
         self._page = folder / f"curve{f'_{split}' if split else ''}.html"
         self.attempts: Counter[int] = Counter()
 
@@ -155,7 +156,7 @@ class _Watcher:
             evaluate.evaluate_run(
                 self._workdir,
                 step=step,
-                output_dir=self._folder / name,
+                output_dir=self._folder / name if self._is_chosen else None,
                 **self._options,
             )
         except (OSError, ValueError) as error:

@@ -154,7 +154,7 @@ _FEW_SLICES = "there are fewer than four slices with body"
 _THIN = "the body is too thin"
 _NO_SIGNAL = "no tissue has signal"
 _NO_FAT, _NO_SOFT = "the CT has no fat", "the CT has no soft tissue"
-_ALL_ALIKE = "the CT has the same HU everywhere"
+_ALL_ALIKE = "the CT has the same HU everywhere, or the body is too thin"
 _ONE_TRANSLATION = "each slice was translated once, by one network"
 _UNDEFINED = {
     "separation": _NO_SIGNAL,
@@ -175,9 +175,9 @@ _UNDEFINED = {
     "information": _ALL_ALIKE,
     "offset_rows_mm": _ALL_ALIKE,
     "offset_columns_mm": _ALL_ALIKE,
-    "fat_unevenness": _NO_FAT,
-    "dark_as_soft": "the MR has signal everywhere",
-    "soft_brightness": _NO_SOFT,
+    "fat_unevenness": "too little fat away from the skin",
+    "dark_as_soft": "no place away from the skin is without signal",
+    "soft_brightness": "too little soft tissue with signal",
     "uncertainty_mean_hu": _ONE_TRANSLATION,
     "uncertainty_95_hu": _ONE_TRANSLATION,
 }

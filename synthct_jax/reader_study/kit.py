@@ -16,6 +16,7 @@ from input_pipeline.digests import with_digest
 from input_pipeline.display import WINDOWS
 from input_pipeline.files import check_vacant, new_folder, write_file
 from input_pipeline.scans.layout import list_scans, name_scans
+from input_pipeline.scans.nifti import volume_suffix
 from input_pipeline.scans.read_scan import mr_in_name
 from input_pipeline.volume import UnusableScan
 from synthct_jax.evaluation.ct_files import SYNTHETIC_CT, read_ct
@@ -149,15 +150,17 @@ def _find_scans(paths: Sequence[str]) -> dict[str, Path]:
 
 
 def _check_names(real: Iterable[Path]) -> None:
-    """Raise UnusableScan if a scan, or a file in its folder, is an MR by its name.
+    """Raise UnusableScan if a volume file, or its folder, is an MR by its name.
 
-    Volume files do not say what they show, and are read as what is asked for.
+    Unlike DICOM it does not say what it shows.
     """
     for scan in real:
-        for path in (scan, *(sorted(scan.iterdir()) if scan.is_dir() else ())):
-            if word := mr_in_name(path.name):
+        paths = sorted(scan.iterdir()) if scan.is_dir() else [scan]
+        for path in filter(lambda path: volume_suffix(path.name), paths):
+            if word := mr_in_name(path.name) or mr_in_name(scan.name):
                 raise UnusableScan(
-                    f"--real: {path}: an MR by its name, {word!r}; expected CT"
+                    f"--real: {path}: an MR by its name, {word!r}; expected CT. If it "
+                    "is one, put ct into its name"
                 )
 
 

@@ -54,6 +54,7 @@ class Run:
 
     def evaluate(self, workdir, *, step, output_dir, split=None, **_):
         """In the place of `evaluate.evaluate_run`."""
+        output_dir = output_dir or results.default_folder(workdir, step, split)
         self.before.get(step, lambda: None)()
         if not (workdir / "checkpoints" / str(step)).is_dir():
             raise FileNotFoundError(f"no checkpoint of step {step}")
@@ -297,9 +298,9 @@ def test_data_of_one_phase_are_other_data(run, monkeypatch, tmp_path):
 def test_without_reference_ct_the_distance_decides_which_step_is_best(run, monkeypatch):
     run.save(100, 200, 300)
 
-    def unpaired(workdir, *, step, output_dir, **_):
+    def unpaired(workdir, *, step, **_):
         write(
-            output_dir,
+            results.default_folder(workdir, step),
             subjects(MAE[step]),
             step=step,
             paired=False,

@@ -152,13 +152,14 @@ def out_alone_data(tmp_path_factory) -> Path:
 
 def test_network_takes_the_phase_that_data_have(workdir, out_alone_data, monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: (args, options))
-    (model, dataset), options = evaluate.evaluate_run(workdir, data_dir=out_alone_data)
+    (model, dataset), options = evaluate.evaluate_run(
+        workdir, data_dir=out_alone_data, output_dir=workdir / "out_alone"
+    )
     assert model.channels == ("out_of_phase",)
     assert options["provenance"]["config"]["data"]["mr_channels"] == model.channels
-    folder = workdir / "evaluation"
-    assert options["output_dir"] == folder / f"{STEPS:06d}_out_of_phase"
-    _, options = evaluate.evaluate_run(workdir)
-    assert options["output_dir"] == folder / f"{STEPS:06d}"
+    assert options["output_dir"] == workdir / "out_alone"
+    with pytest.raises(ValueError, match="has out_of_phase alone.* by --output"):
+        evaluate.evaluate_run(workdir, data_dir=out_alone_data)
     stored = next(dataset.subjects("mr", "test")).stored
     cycled = model.cycle(model.translate(stored))
     assert cycled.shape == model.network_input(stored).shape == (*stored.shape[:3], 1)

@@ -106,10 +106,13 @@ def test_limits_end_where_the_feature_does():
 def test_limits_of_shipped_cards_lie_in_the_domains(name):
     card = read_card(find_model(name))
     table = features_of(card["inputs"])
-    for feature, limits in read_limits(card["quality"], table).items():
-        least, greatest = table[feature].domain
-        for low, high in filter(None, (limits.warn, limits.refuse)):
-            assert least <= low < high <= greatest
+    limits = read_limits(card["quality"], table)
+    assert limits
+    for name, stored in card["quality"]["limits"].items():
+        least, greatest = table[name].domain
+        assert stored["warn"][0] < greatest and stored["warn"][1] > least
+        low, high = limits[name].warn
+        assert least <= low < high <= greatest
 
 
 def test_too_little_of_an_amount_is_no_fault():

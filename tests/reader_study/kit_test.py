@@ -266,7 +266,9 @@ def test_mr_by_its_name_is_no_real_ct(scans, tmp_path, names):
     for name in names:
         path = tmp_path / "real" / f"{name}.nii.gz"
         write_ct(path, synthetic=False, seed=0)
-    with pytest.raises(UnusableScan, match="^--real: .*an MR by its name, .*d CT$"):
+    with pytest.raises(
+        UnusableScan, match="^--real: .*an MR by its name, .*expected CT"
+    ):
         make((str(tmp_path / "real"), scans[1]), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["real"]
 

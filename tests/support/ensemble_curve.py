@@ -74,6 +74,10 @@ def main() -> None:
     arguments = parser.parse_args()
     ensemble = load_model(arguments.run, inverse=True).with_views(arguments.views)
     count = ensemble.config["mesh"]["seeds"]
+    if count == 1:
+        parser.error(
+            f"{arguments.run} is one network, expected mesh.seeds of 2 or more"
+        )
 
     def measure_members(members: Sequence[int]) -> dict[str, float]:
         folder = arguments.output / "_".join(map(str, members))
