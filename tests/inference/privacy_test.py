@@ -89,12 +89,21 @@ def test_only_patient_and_study_of_the_ct_series_keep_what_headers_say(scan, tmp
         assert kept - references == KEPT
 
 
-def test_pseudonymised_output_says_nothing_of_the_patient(scan, tmp_path):
+def test_pseudonymised_output_says_nothing_of_the_patient(scan, tmp_path, caplog):
+    caplog.set_level("INFO")
     named = tmp_path / CANARY
     shutil.copytree(scan, named)
+    image = pydicom.dcmread(min(named.iterdir()))
+    image.update({"ImageType": ["DERIVED", "SECONDARY", "MIP"]})
+    image.SeriesInstanceUID, image.SOPInstanceUID = f"{UID}.8", f"{UID}.8.1"
+    image.SeriesDescription = "WORDS"
+    image.save_as(named / "projection.dcm")
     output = tmp_path / "out"
     options = dict(workdir=tiny_run().workdir, pseudonymise=True, structures=True)
     translate(str(named), output, **options)
+    assert "passed over" in caplog.text
+    for text in ("WORDS", DATE, UID):
+        assert text not in caplog.text
     assert (output / "structures.dcm").exists()
     assert not files_with(output, CANARY, DATE)
     assert json.loads((output / "report.json").read_text())["input"] is None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from input_pipeline.dataset.dataset import Dataset
@@ -30,7 +31,7 @@ def with_members(ensemble: LoadedModel, members: Sequence[int]) -> LoadedModel:
     """Return the ensemble of some of its networks, or one of them alone."""
     mesh = {**ensemble.config["mesh"], "seeds": len(members)}
     config = {**ensemble.config, "mesh": mesh}
-    kept = members[0] if len(members) == 1 else list(members)
+    kept = members[0] if len(members) == 1 else np.array(members)
 
     def take(params):
         return None if params is None else jax.tree.map(lambda x: x[kept], params)
