@@ -56,9 +56,9 @@ class Image:
 
     @property
     def label(self) -> str:
-        """Text for logs that tells it from others: no free text, which may name a patient.
+        """Text for logs that tells it from others.
 
-        The folder is the user's own; UIDs are left out as well.
+        Free text and UIDs, which may name a patient, are left out.
         """
         first = self.frames[0]
         number = text_or_blank(first, "SeriesNumber")

@@ -13,6 +13,7 @@ from made_up_results import make
 from paths import REPOSITORY
 
 from input_pipeline.dataset.manifest import Domain, Manifest, Subject
+from input_pipeline.digests import with_digest
 from synthct_jax import main
 from synthct_jax.checkpoint import metadata
 from synthct_jax.configs import phantom
