@@ -110,6 +110,8 @@ class CasesOfData:
         )
         for subject in itertools.islice(known, len(self.names)):
             hu, _ = ct_methods.network_ct(self.model, subject)
+            # Preparation made air of the skin's rim in the reference CT alone.
+            hu = np.where(subject.body, hu, np.float32(AIR_HU))
             yield Case(
                 name=subject.name,
                 spacing_mm=subject.spacing_mm,

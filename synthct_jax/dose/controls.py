@@ -12,16 +12,16 @@ _CLASSES = (BONE, labelled.FAT, ("lung",), ("gas",))
 
 
 def water(subject: EvaluationSubject) -> np.ndarray:
-    """Return water in the outline of the MR, HU."""
-    return baselines.water(subject.outline)
+    """Return water in the body, HU."""
+    return baselines.water(subject.body)
 
 
 def bulk_density(subject: EvaluationSubject) -> np.ndarray:
     """Return one HU for bone, fat, lung, gas and soft tissue each, by the true labels.
 
-    It is the mean of the subject's own reference CT in the class, so no assignment of
-    one HU to a class comes nearer. Without labels of tissues it is that of
-    `path_length.bulk_density`.
+    It is the mean of the subject's own reference CT in the class, so no other HU of a
+    class comes nearer in mean squared HU. Discs are soft tissue. Without labels of
+    tissues it is that of `path_length.bulk_density`.
     """
     if not subject.has_tissues:
         return path_length.bulk_density(subject.reference_ct, subject.body)

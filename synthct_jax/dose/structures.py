@@ -18,9 +18,11 @@ from synthct_jax.metrics import labelled
 LIVER_RADIUS_MM = 20.0
 VERTEBRA_RADIUS_MM = 22.0
 VERTEBRA_BEFORE_CANAL_MM = 22.0
+DISC_SIGMA_MM = 8.0  # smooths the voxels of disc by slice; a vertebra has the least
 FROM_END_MM = 36.0  # from the centre of a target to the first and the last slice
 
-BONE = ("cortical_bone", "marrow", "disc", "sclerotic_bone")
+BONE = ("cortical_bone", "marrow", "sclerotic_bone")
+_DISC = ("disc",)
 _CANAL = ("spinal_canal",)
 _ORGANS = {
     "spinal canal": _CANAL,
@@ -54,8 +56,9 @@ def sites_of_subject(subject: EvaluationSubject) -> dict[str, Structures]:
     """Return the structures of each site that a subject's labels allow.
 
     The liver's target is a ball at the place farthest from its surface. That of the
-    spine is a vertebra in the middle of the volume. A site is left out where its tissue
-    is not, or comes nearer to the first or last slice than FROM_END_MM.
+    spine is a vertebra near the middle of the volume. Centres are FROM_END_MM or more
+    from the first and the last slice. The spine is left out where no such slice shows
+    its canal, the liver where no such place is LIVER_RADIUS_MM / 2 from its surface.
     """
     targets = {LIVER: _liver_target(subject), SPINE: _vertebra(subject)}
     return {
@@ -123,10 +126,15 @@ def _vertebra(subject: EvaluationSubject) -> np.ndarray:
     slices = np.flatnonzero(canal.any(axis=(1, 2)))
     if not len(slices):
         return np.zeros(canal.shape, bool)
+    slice_mm, row_mm, _ = subject.spacing_mm
+    discs = subject.voxels_of(_DISC).sum(axis=(1, 2), dtype=np.float64)
+    discs = scipy.ndimage.gaussian_filter1d(discs, DISC_SIGMA_MM / slice_mm)
     middle = slices[len(slices) // 2]
-    row, column = np.argwhere(canal[middle]).mean(axis=0)
-    row -= VERTEBRA_BEFORE_CANAL_MM / subject.spacing_mm[1]
-    ball = _ball(subject, (middle, row, column), VERTEBRA_RADIUS_MM)
+    near = slices[abs(slices - middle) * slice_mm <= VERTEBRA_RADIUS_MM]
+    centre = min(near, key=lambda place: (discs[place], abs(place - middle)))
+    row, column = np.argwhere(canal[centre]).mean(axis=0)
+    row -= VERTEBRA_BEFORE_CANAL_MM / row_mm
+    ball = _ball(subject, (centre, row, column), VERTEBRA_RADIUS_MM)
     return ball & subject.voxels_of(BONE)
 
 

@@ -1,13 +1,19 @@
-"""Targets from tissue labels and from a user's mask."""
+"""Targets from tissue labels and from a user's mask, and the CT to plan on."""
 
 import numpy as np
 import pytest
 
-from synthct_jax.dose import structures
+from input_pipeline.intensity import AIR_HU
+from synthct_jax.dose import cases, controls, structures
 from synthct_jax.dose.plans import LIVER, SPINE
+from synthct_jax.evaluation import ct_methods
 from synthct_jax.evaluation.subjects import EvaluationSubject
 
-NAMES = ("outside", "muscle", "liver", "spinal_canal", "marrow", "kidney_cortex")
+NAMES = (
+    *("outside", "muscle", "liver", "spinal_canal", "marrow", "kidney_cortex"),
+    "disc",
+)
+DISCS = slice(0, None, 6)  # the middle slice, 12, is one of them
 SPACING_MM = (6.0, 4.0, 4.0)
 
 
@@ -19,6 +25,7 @@ def subject(slices: int = 24) -> EvaluationSubject:
     labels[:, 40:44, 28:32] = 3
     labels[:, 30:40, 25:35] = 4
     labels[:, 40:46, 44:50] = 5
+    labels[DISCS, 30:40, 25:35] = 6
     return EvaluationSubject(
         name="a",
         domain="mr",
@@ -41,10 +48,31 @@ def test_targets_lie_in_their_tissue_and_organs_beside_them():
         at = sites[site].isocentre() * SPACING_MM
         from_end = min(at[0], 23 * SPACING_MM[0] - at[0])
         assert from_end >= structures.FROM_END_MM - SPACING_MM[0] / 2
+    assert sites[SPINE].isocentre()[0] % 6 == pytest.approx(3, abs=0.5)
     volume = sites[LIVER].target.sum() * np.prod(SPACING_MM)
     ball = 4 / 3 * np.pi * structures.LIVER_RADIUS_MM**3
     assert volume == pytest.approx(ball, rel=0.1)
     assert set(sites[SPINE].organs) == {"spinal canal", "kidneys", "liver"}
+
+
+def test_bulk_density_gives_discs_the_mean_of_soft_tissue():
+    person = subject()
+    bone, disc = (person.voxels_of((name,)) for name in ("marrow", "disc"))
+    person.reference_ct[bone] = 200
+    hu = controls.bulk_density(person)
+    assert (hu[bone] == 200).all() and (hu[disc] == 40).all()
+
+
+def test_every_ct_has_the_outline_of_the_reference(monkeypatch):
+    person = subject()
+    hu = np.full(person.body.shape, 40, np.float32)
+    monkeypatch.setattr(cases, "read_subjects", lambda *_: [person])
+    monkeypatch.setattr(ct_methods, "network_ct", lambda *_: (hu, None))
+    data = cases.CasesOfData(dataset=None, split="test", model=None, names=("a",))
+    (case,) = data
+    assert len(case.cts) == 3
+    for ct in case.cts.values():
+        np.testing.assert_array_equal(ct > AIR_HU, person.body)
 
 
 def test_a_site_too_near_to_the_ends_is_left_out():

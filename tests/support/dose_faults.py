@@ -17,7 +17,7 @@ from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.dose.plans import RADIATIONS, make_plan
 from synthct_jax.dose.rows import BODY, FIELDS, TARGET, Row, mean_rows, measure_plan
 from synthct_jax.dose.runner import load_engine
-from synthct_jax.dose.structures import sites_of_subject
+from synthct_jax.dose.structures import BONE, sites_of_subject
 from synthct_jax.evaluation.results import REFERENCE_CT
 from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
 
@@ -45,7 +45,7 @@ def _moved(subject: EvaluationSubject) -> np.ndarray:
 
 
 FAULTS: dict[str, Callable[[EvaluationSubject], np.ndarray]] = {
-    "bone missing": _filled("cortical_bone", "marrow", "sclerotic_bone"),
+    "bone missing": _filled(*BONE),
     "gas filled": _filled("gas"),
     "moved by 4 mm": _moved,
 }
