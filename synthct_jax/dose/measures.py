@@ -23,6 +23,9 @@ _SAMPLE_MM = 0.5
 _REACH_MM = 400.0  # from the isocentre
 _LINES_MM = np.arange(-8.0, 9.0, 4.0)  # from the axis, across it and along the patient
 
+SETTINGS = (THRESHOLD, CRITERIA, RANGE_LEVEL, _STEPS, _SAMPLE_MM, _REACH_MM, *_LINES_MM)
+"""All constants that numbers depend on."""
+
 
 def dose_at_volume(dose: np.ndarray, mask: np.ndarray, percent: float) -> float:
     """Return the dose that `percent` of a structure's volume receive at least.
@@ -75,7 +78,8 @@ def gamma_pass_rate(
         dose = scipy.ndimage.map_coordinates(
             evaluated, places.T, order=1, mode="nearest"
         )
-        apart = ((dose - expected) / percent) ** 2 + share > 1
+        # Not "> 1": NaN is farther apart than any number.
+        apart = ~(((dose - expected) / percent) ** 2 + share <= 1)
         points, expected = points[apart], expected[apart]
         if not len(points):
             break
@@ -136,7 +140,7 @@ def _range_on_line(dose: np.ndarray, body: np.ndarray, places: np.ndarray) -> fl
     profile = scipy.ndimage.map_coordinates(dose, places, order=1)
     level = RANGE_LEVEL * profile.max()
     surface, above = np.flatnonzero(inside > 0.5), np.flatnonzero(profile >= level)
-    if level <= 0 or not len(surface) or above[-1] + 1 == len(profile):
+    if not level > 0 or not len(surface) or above[-1] + 1 == len(profile):
         return math.nan
     last = above[-1]
     beyond = (profile[last] - level) / (profile[last] - profile[last + 1])

@@ -67,6 +67,14 @@ def test_gamma_leaves_out_what_receives_little():
     assert measures.gamma_pass_rate(reference, other, SPACING_MM, **criterion) == 100
 
 
+def test_dose_that_is_not_known_does_not_pass():
+    reference = np.full((3, 4, 4), 50.0)
+    rate = measures.gamma_pass_rate(
+        reference, np.nan * reference, SPACING_MM, percent=1.0, distance_mm=1.0
+    )
+    assert rate == 0
+
+
 def field(range_mm: float, gantry: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the dose of a field that enters a cube of 160 mm, and the cube.
 
@@ -101,7 +109,8 @@ def test_the_range_is_the_depth_of_the_distal_level(gantry):
 
 def test_a_line_without_dose_has_no_range():
     dose, body = field(90.0, 0)
-    ranges = measures.field_ranges_mm(
-        0 * dose, body, (4.0, 4.0, 4.0), isocentre=np.full(3, 24.5), gantry_degrees=0
-    )
-    assert np.isnan(ranges).all()
+    for nothing in (0 * dose, np.nan * dose):
+        ranges = measures.field_ranges_mm(
+            nothing, body, (4.0,) * 3, isocentre=np.full(3, 24.5), gantry_degrees=0
+        )
+        assert np.isnan(ranges).all()
