@@ -23,7 +23,7 @@ def plan_figure(
 
     Left: the % of each structure that receives a dose, on the reference CT (lines) and
     on the synthetic CT (dashes). Middle: the dose on the reference CT, in the slice
-    through the isocentre, the target outlined. Right: the difference, synthetic minus
+    with most of the target, which is outlined. Right: the difference, synthetic minus
     reference.
 
     Args:
@@ -48,7 +48,9 @@ def plan_figure(
     histogram.set_xlabel("% of prescribed dose")
     histogram.set_ylabel("% of the volume")
     histogram.legend(frameon=False, fontsize=8)
-    middle = round(structures.isocentre()[0])
+    if (more := len(regions) - len(_COLOURS)) > 0:
+        histogram.set_title(f"{more} more organs: in the tables", fontsize=9)
+    middle = int(structures.target.sum(axis=(1, 2)).argmax())
     rows, columns = (
         slice(place.min(), place.max() + 1)
         for place in np.nonzero(structures.body[middle])
@@ -57,8 +59,10 @@ def plan_figure(
 
     def show(axis, image, title, **options):
         axis.imshow(
-            np.clip(case.reference_ct[middle, rows, columns], -200, 300),
+            case.reference_ct[middle, rows, columns],
             cmap="gray",
+            vmin=-200,
+            vmax=300,
             aspect=row_mm / column_mm,
         )
         values = np.ma.masked_inside(image[middle, rows, columns], -1, 1)
