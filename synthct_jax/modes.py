@@ -18,13 +18,7 @@ def run_mode() -> int:
     workdir, data_dir = flags.path(flags.WORKDIR), flags.path(flags.DATA_DIR)
     output, step = flags.path(flags.OUTPUT), flags.STEP.value
     model, device = flags.MODEL.value, flags.DEVICE.value
-    if flags.MODE.value in (
-        "translate",
-        "calibrate",
-        "evaluate",
-        "benchmark",
-        "dose",
-    ):
+    if flags.MODE.value in ("translate", "calibrate", "evaluate", "benchmark"):
         environment.require_device(device)
     match flags.MODE.value:
         case "prepare":
@@ -212,6 +206,7 @@ def _dose(output: Path) -> Path:
             radiations=dose_flags.radiations(),
             proton_gantry=gantry,
         )
+    environment.require_device(flags.DEVICE.value)
     return runner.check_model(
         flags.path(flags.WORKDIR),
         flags.MODEL.value,

@@ -37,7 +37,11 @@ def radiations() -> tuple[str, ...]:
 
 
 def check() -> None:
-    """Raise ValueError for flags of CT files without --input."""
+    """Raise ValueError for flags that no plan reads."""
     names = [n for n in ("truth", "mask", "organs", "gantry") if flags.FLAGS[n].present]
     if names and not flags.FLAGS["input"].present:
         raise ValueError(f"dose reads {join_flags(names)} with --input alone")
+    if GANTRY.present and RADIATION.value == plans.PHOTONS:
+        raise ValueError(
+            "--gantry has directions of protons: --radiation=photons does not read it"
+        )

@@ -127,6 +127,9 @@ WITH_MODEL = {
 WITH_INPUT = {
     "dose": (
         ("input", "truth", "mask", "output"),
-        ("workdir", "model", "data_dir", "step", "views", "split", "subjects"),
+        (
+            *("workdir", "model", "data_dir", "step", "views", "split", "subjects"),
+            "device",
+        ),
     ),
 }

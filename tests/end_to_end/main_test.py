@@ -180,6 +180,13 @@ def test_mistakes_in_a_configuration_file_are_named_with_their_line(
             ["--mode=dose", "--workdir=a", "--output=b", "--gantry=10"],
             "dose reads --gantry with --input alone",
         ),
+        (
+            [
+                *("--mode=dose", "--input=a", "--truth=b", "--mask=c", "--output=d"),
+                *("--gantry=10", "--radiation=photons"),
+            ],
+            "--radiation=photons does not read it",
+        ),
         (["--mode=export", "--workdir=RUN", "--output=a"], "ends in .safetensors"),
         (["--mode=export", "--model=a", "--output=b"], "ends in .onnx"),
         (
