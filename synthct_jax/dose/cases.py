@@ -10,10 +10,11 @@ import numpy as np
 from input_pipeline.dataset.dataset import Dataset
 from input_pipeline.intensity import AIR_HU
 from input_pipeline.resample import grid_covering, resample_to_grid
-from input_pipeline.volume import Volume
+from input_pipeline.volume import UnusableScan, Volume
 from synthct_jax.dose import controls
-from synthct_jax.dose.plans import TARGET
+from synthct_jax.dose.plans import LIVER, SPINE, TARGET
 from synthct_jax.dose.structures import (
+    FROM_END_MM,
     Structures,
     sites_of_subject,
     structures_of_labels,
@@ -39,6 +40,7 @@ class Case:
         reference_ct: HU, (slices, rows, columns), which plans are optimised on.
         cts: HU of other CT of its shape, by method.
         sites: structures by site.
+        warnings: what a reader of the numbers should know.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Case:
     reference_ct: np.ndarray
     cts: Mapping[str, np.ndarray]
     sites: Mapping[str, Structures]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,12 +115,19 @@ class CasesOfData:
             hu, _ = ct_methods.network_ct(self.model, subject)
             # Preparation made air of the skin's rim in the reference CT alone.
             hu = np.where(subject.body, hu, np.float32(AIR_HU))
+            sites = sites_of_subject(subject)
+            missing = [site for site in (LIVER, SPINE) if site not in sites]
             yield Case(
                 name=subject.name,
                 spacing_mm=subject.spacing_mm,
                 reference_ct=subject.reference_ct,
                 cts=_with_controls(hu, subject),
-                sites=sites_of_subject(subject),
+                sites=sites,
+                warnings=tuple(
+                    f"{subject.name} is left out of the plans of the {site}: no place "
+                    "in it can be a target"
+                    for site in missing
+                ),
             )
 
 
@@ -128,6 +138,9 @@ def case_of_files(
 
     Args:
         organs: names of labels of the mask, see `structures_of_labels`.
+
+    Returns:
+        A case without a path in its name, which goes into every output.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or not what is expected, or
@@ -140,25 +153,45 @@ def case_of_files(
     if _is_fine(reference):
         spacing_mm = (spacing_mm[0], PIXEL_MM, PIXEL_MM)
     subject = EvaluationSubject(
-        name=synthetic,
+        name="synthetic CT",
         domain="ct",  # its outline is that of the reference CT
         stored=reference_hu[..., None],
         spacing_mm=spacing_mm,
         reference_ct=reference_hu,
     )
+    if not subject.body.any():
+        raise UnusableScan(f"{truth}: no voxel of a body, expected some")
     try:
-        structures = structures_of_labels(
-            _coarse_labels(labels, reference), subject.body, organs
-        )
+        coarse = _coarse_labels(labels, reference)
+        structures = structures_of_labels(coarse, subject.body, organs)
     except ValueError as error:
         raise ValueError(f"{mask}: {error}") from error
     return Case(
-        name=synthetic,
+        name=subject.name,
         spacing_mm=subject.spacing_mm,
         reference_ct=reference_hu,
         cts=_with_controls(_coarse(ct), subject),
         sites={TARGET: structures},
+        warnings=tuple(_warnings_of_target(coarse == 1, structures, spacing_mm[0])),
     )
+
+
+def _warnings_of_target(
+    drawn: np.ndarray, structures: Structures, slice_mm: float
+) -> Iterator[str]:
+    if outside := np.count_nonzero(drawn & ~structures.body):
+        yield (
+            f"{outside} of {np.count_nonzero(drawn)} voxels of the target lie outside "
+            "the body of the reference CT, and are left out"
+        )
+    centre = structures.isocentre()[0]
+    from_end_mm = slice_mm * min(centre, len(drawn) - 1 - centre)
+    if from_end_mm < FROM_END_MM:
+        yield (
+            f"The centre of the target lies {from_end_mm:.0f} mm from the first or the "
+            f"last slice, expected {FROM_END_MM:g} mm or more: dose beyond the volume "
+            "is not computed"
+        )
 
 
 def _with_controls(hu: np.ndarray, subject: EvaluationSubject) -> dict[str, np.ndarray]:
@@ -182,10 +215,20 @@ def _coarse(ct: Volume, fill: float = AIR_HU) -> np.ndarray:
 
 
 def _coarse_labels(labels: np.ndarray, ct: Volume) -> np.ndarray:
-    """Return the label that covers half of a voxel of the dose grid or more, or 0."""
+    """Return the label that covers more than half of a voxel of the dose grid, or 0.
+
+    Raises:
+        ValueError: one covers more than half of no voxel.
+    """
     total = 0
-    for value in np.unique(labels):
+    for value in np.unique(labels[labels != 0]):
         mask = (labels == value)[..., None].astype(np.float32)
         covered = _coarse(dataclasses.replace(ct, voxels=mask), fill=0) > 0.5
+        if not covered.any():
+            raise ValueError(
+                f"label {value:g} has {np.count_nonzero(mask)} voxels, but covers more "
+                f"than half of none of the dose grid, whose pixels are {PIXEL_MM:g} "
+                "mm: expected a thicker structure, or no such label"
+            )
         total = total + value * covered
     return total

@@ -29,6 +29,8 @@ try:
         SquaredOverdosing,
     )
 except ImportError as error:
+    if error.name != "pyRadPlan":  # it is broken, or another release
+        raise
     raise ValueError(
         "dose needs pyRadPlan, which is not installed: pip install '.[dose]' in an "
         "environment of its own (docs/dose.md)"
@@ -44,6 +46,7 @@ PRESCRIBED_GY = 2.0  # of a fraction; reported doses are in % of it
 BIXEL_MM = 6.0
 ITERATIONS = 100
 _SPARED_GY = {"organ": 0.6, "body": 1.2}  # above them dose is penalised
+SETTINGS = (PRESCRIBED_GY, BIXEL_MM, ITERATIONS, _SPARED_GY)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,9 @@ def optimise(
 
     Returns:
         The plan, and its dose on this CT as `OptimisedPlan.dose_on` gives it.
+
+    Raises:
+        ValueError: the fields do not reach half of the target.
     """
     ct = _ct(hu, spacing_mm)
     with _quiet():
@@ -115,7 +121,14 @@ def optimise(
         fluence=np.asarray(fluence, np.float64),
     )
     dose = optimised.dose_on(hu)
-    scale = 100 / float(np.median(dose.sum(axis=0)[structures.target]))
+    median = float(np.median(dose.sum(axis=0)[structures.target]))
+    if not median > 0:
+        raise ValueError(
+            f"half of the target receives {median:g} %, expected some dose: the fields "
+            f"from {', '.join(f'{a:g}' for a in plan.gantry_degrees)} degrees do not "
+            "reach it"
+        )
+    scale = 100 / median
     scaled = dataclasses.replace(optimised, fluence=optimised.fluence * scale)
     return scaled, dose * np.float32(scale)
 

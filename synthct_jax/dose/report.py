@@ -11,13 +11,12 @@ from input_pipeline import files
 from synthct_jax.dose import measures
 from synthct_jax.dose.cases import BULK, WATER
 from synthct_jax.dose.plans import Plan
-from synthct_jax.dose.rows import (
+from synthct_jax.dose.rows import FIELDS, QUANTITIES, Row, mean_rows
+from synthct_jax.dose.structures import (
     BODY,
-    FIELDS,
-    QUANTITIES,
+    FROM_END_MM,
+    LIVER_RADIUS_MM,
     TARGET,
-    Row,
-    mean_rows,
 )
 from synthct_jax.evaluation.report.formatting import count_noun, few_subjects_notes
 from synthct_jax.evaluation.report.rendering import render_page
@@ -63,20 +62,23 @@ def write(
     *,
     engine: str,
     source: Mapping[str, Any],
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write the report and its numbers; return the page.
 
     Args:
         output: folder to write; an older report in it is replaced.
         source: what was checked: JSON.
+        warnings: of cases, for the page and the numbers.
 
     Raises:
         ValueError: there is no plan, or `output` holds something else.
     """
     if not finished:
         raise ValueError(
-            "no subject has a target: expected liver or spine away from the ends of "
-            "the volume"
+            f"no subject has a target: expected, {FROM_END_MM:g} mm or more from the "
+            "first and the last slice, the spinal canal, or a place in the liver "
+            f"{LIVER_RADIUS_MM / 2:g} mm or more from its surface"
         )
     of_subjects = [row for plan in finished for row in plan.rows]
     rows = [*mean_rows(of_subjects), *of_subjects]
@@ -86,11 +88,14 @@ def write(
         "engine": engine,
         "gamma_threshold_percent": measures.THRESHOLD,
         **source,
+        "warnings": warnings,
         "columns": Row._fields,
         "rows": rows,
     }
     with files.replace_folder(output, FILES, writer="dose check") as folder:
-        (folder / PAGE).write_text(_render(finished, engine), encoding="utf-8")
+        (folder / PAGE).write_text(
+            _render(finished, engine, warnings), encoding="utf-8"
+        )
         text = json.dumps(null_not_finite(content), indent=1) + "\n"
         (folder / NUMBERS).write_text(text, encoding="utf-8")
         cells = ([*null_not_finite(r), QUANTITIES[r.quantity].unit] for r in rows)
@@ -98,7 +103,9 @@ def write(
     return output / PAGE
 
 
-def _render(finished: Sequence[FinishedPlan], engine: str) -> str:
+def _render(
+    finished: Sequence[FinishedPlan], engine: str, warnings: Sequence[str]
+) -> str:
     subjects = dict.fromkeys(each.subject for each in finished)
     means = {
         row[1:5]: Interval(value=row.value, low=row.low, high=row.high, n=row.n)
@@ -109,7 +116,7 @@ def _render(finished: Sequence[FinishedPlan], engine: str) -> str:
         "dose.html",
         title="Dose on the synthetic CT",
         subtitle=f"{count_noun(len(subjects), 'subject')} · {engine}",
-        notes=few_subjects_notes(len(subjects)),
+        notes=[*few_subjects_notes(len(subjects)), *warnings],
         sections=[_section(plan, means) for plan in plans.values()],
         threshold=measures.THRESHOLD,
         finished=finished,

@@ -10,11 +10,10 @@ import numpy as np
 
 from synthct_jax.dose import measures
 from synthct_jax.dose.plans import PROTONS, Plan
-from synthct_jax.dose.structures import Structures
+from synthct_jax.dose.structures import BODY, TARGET, Structures
 from synthct_jax.evaluation.results import ALL_SUBJECTS, REFERENCE_CT
 from synthct_jax.metrics.intervals import UNLIMITED, Limits, mean_interval
 
-BODY, TARGET = "body", "target"
 FIELDS = "all fields"
 DIFFERENCE = "_difference"
 

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,8 @@ from absl import logging
 
 from input_pipeline import files
 from input_pipeline.countdown import Countdown
-from synthct_jax.dose import report
+from synthct_jax.checkpoint.metadata import library_versions
+from synthct_jax.dose import measures, report
 from synthct_jax.dose.cases import Case, CasesOfData, case_of_files
 from synthct_jax.dose.figures import plan_figure
 from synthct_jax.dose.plans import RADIATIONS, Plan, make_plan
@@ -37,11 +39,13 @@ class Engine:
 
     Attributes:
         version: its name and version.
+        settings: all constants that its doses depend on.
         optimise: returns a plan of fixed fluence and its dose, from HU, structures,
             spacings and a plan, see `engine.optimise`.
     """
 
     version: str
+    settings: tuple[Any, ...]
     optimise: Callable[..., tuple[_FixedPlan, np.ndarray]]
 
 
@@ -49,7 +53,9 @@ def load_engine() -> Engine:
     """Return pyRadPlan; a ValueError says how to install it."""
     from synthct_jax.dose import engine  # an extra, of this mode alone
 
-    return Engine(version=engine.VERSION, optimise=engine.optimise)
+    return Engine(
+        version=engine.VERSION, settings=engine.SETTINGS, optimise=engine.optimise
+    )
 
 
 def check_model(
@@ -80,7 +86,7 @@ def check_model(
             not installed; or `output` holds something else.
     """
     engine = load_engine()
-    files.check_replaceable(output, report.FILES, writer="dose check")
+    _check_output(output)
     loaded = load_model_file(model) if model else load_model(workdir, step)
     loaded = loaded.with_views(views)
     data_dir = data_dir or Path(loaded.trained_on)
@@ -121,7 +127,7 @@ def check_files(
             installed; or `output` holds something else.
     """
     engine = load_engine()
-    files.check_replaceable(output, report.FILES, writer="dose check")
+    _check_output(output)
     case = case_of_files(synthetic, truth, mask, organs=parse_labels(organs))
     return check_cases(
         [case],
@@ -147,7 +153,7 @@ def check_cases(
     """Plan every site of every case, and write the report.
 
     A finished plan is kept in OUTPUT_plans beside the report, and is not computed
-    again while CT, structures, plan and engine are the same.
+    again while CT, structures, plan, engine and this program are the same.
 
     Args:
         count: number of cases.
@@ -156,16 +162,19 @@ def check_cases(
     Returns:
         The page.
     """
-    kept = output.with_name(f"{output.name}_plans")
+    kept = _kept_folder(output)
     countdown = Countdown(count, "subjects")
-    finished = []
+    finished, warnings = [], []
     for case in cases:
         computed = False
+        for warning in case.warnings:
+            logging.warning("%s", warning)
+        warnings += case.warnings
         for site, structures in case.sites.items():
             for radiation in radiations:
                 plan = make_plan(site, radiation, proton_gantry=proton_gantry)
-                file = kept / f"{_digest(case, structures, plan, engine.version)}.json"
-                if not file.exists():
+                file = kept / f"{_digest(case, structures, plan, engine)}.json"
+                if not _is_finished(file):
                     computed = True
                     kept.mkdir(parents=True, exist_ok=True)
                     files.write_file(
@@ -174,7 +183,21 @@ def check_cases(
                     logging.info("%s: %s", case.name, plan.name)
                 finished.append(_read(file))
         countdown.log(case.name, new=computed)
-    return report.write(finished, output, engine=engine.version, source=source)
+    return report.write(
+        finished, output, engine=engine.version, source=source, warnings=warnings
+    )
+
+
+def _kept_folder(output: Path) -> Path:
+    output = Path(os.path.abspath(output))  # '.' has no name
+    return output.with_name(f"{output.name}_plans")
+
+
+def _check_output(output: Path) -> None:
+    files.check_replaceable(output, report.FILES, writer="dose check")
+    kept = _kept_folder(output)
+    if kept.exists() and not kept.is_dir():
+        raise ValueError(f"{kept} is a file, expected a folder of finished plans")
 
 
 def _compute(
@@ -184,7 +207,10 @@ def _compute(
     optimise: Callable[..., tuple[_FixedPlan, np.ndarray]],
 ) -> str:
     """Return a finished plan as JSON: its rows and its picture."""
-    fixed, dose = optimise(case.reference_ct, structures, case.spacing_mm, plan)
+    try:
+        fixed, dose = optimise(case.reference_ct, structures, case.spacing_mm, plan)
+    except ValueError as error:
+        raise ValueError(f"{case.name}, {plan.name}: {error}") from error
     doses = {REFERENCE_CT: dose}
     doses |= {method: fixed.dose_on(hu) for method, hu in case.cts.items()}
     rows = measure_plan(case.name, plan, structures, case.spacing_mm, doses)
@@ -198,6 +224,20 @@ def _compute(
     return json.dumps(null_not_finite(content)) + "\n"
 
 
+def _is_finished(file: Path) -> bool:
+    """Return whether a plan is kept; warn of one that cannot be read."""
+    if not file.exists():
+        return False
+    try:
+        _read(file)
+    except (KeyError, TypeError, ValueError) as error:
+        logging.warning(
+            "%s: expected a finished plan, which is computed again: %r", file, error
+        )
+        return False
+    return True
+
+
 def _read(file: Path) -> report.FinishedPlan:
     content = json.loads(file.read_text(encoding="utf-8"))
     rows = [Row(*row) for row in content["rows"]]
@@ -209,7 +249,7 @@ def _read(file: Path) -> report.FinishedPlan:
     )
 
 
-def _digest(case: Case, structures: Structures, plan: Plan, engine: str) -> str:
+def _digest(case: Case, structures: Structures, plan: Plan, engine: Engine) -> str:
     """Return a name for all that a plan's result depends on."""
     arrays = {
         REFERENCE_CT: case.reference_ct,
@@ -218,8 +258,10 @@ def _digest(case: Case, structures: Structures, plan: Plan, engine: str) -> str:
         "body": structures.body,
         **{f"organ {name}": mask for name, mask in structures.organs.items()},
     }
+    program = _FORMAT, library_versions()["synthct_jax"], measures.SETTINGS
+    of_engine = engine.version, engine.settings
     digest = hashlib.sha256(
-        repr((_FORMAT, engine, case.name, case.spacing_mm, plan)).encode()
+        repr((program, of_engine, case.name, case.spacing_mm, plan)).encode()
     )
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

@@ -14,6 +14,8 @@ from synthct_jax.dose.plans import LIVER, SPINE
 from synthct_jax.evaluation.subjects import EvaluationSubject
 from synthct_jax.metrics import labelled
 
+BODY, TARGET = "body", "target"
+
 # Chosen. The vertebra is a ball of bone about a point in front of the spinal canal.
 LIVER_RADIUS_MM = 20.0
 VERTEBRA_RADIUS_MM = 22.0
@@ -75,23 +77,31 @@ def structures_of_labels(
 
     Args:
         labels: integers; all that are neither 0 nor 1 are organs at risk.
-        names: of labels of organs; the others are called by their number.
+        names: of labels of organs; labels that share a name are one organ, the others
+            are called by their number.
 
     Raises:
-        ValueError: no voxel of the body has the label 1.
+        ValueError: no voxel of the body has the label 1; a label is negative; or a
+            name is that of no organ, or of a label that the mask has not.
     """
+    values = np.unique(labels)
+    present = ", ".join(f"{label:g}" for label in values)
     target = (labels == 1) & body
-    if not target.any():
-        present = ", ".join(f"{label:g}" for label in np.unique(labels))
+    if not target.any() or values[0] < 0:
         raise ValueError(
             f"the mask has labels {present}: expected some voxels of the body with 1, "
-            "the target"
+            "the target, and none below 0"
         )
-    organs = {
-        names.get(int(label), f"label {label:g}"): labels == label
-        for label in np.unique(labels)
-        if label > 1
-    }
+    for label, name in names.items():
+        if label == 1 or label not in values or name in ("", TARGET, BODY):
+            raise ValueError(
+                f"--organs has {label}:{name}, expected labels of the mask above 1 "
+                f"({present}), and other names than {TARGET!r} and {BODY!r}"
+            )
+    organs: dict[str, np.ndarray] = {}
+    for label in values[values > 1]:
+        name = names.get(int(label), f"label {label:g}")
+        organs[name] = organs.get(name, False) | (labels == label)
     return Structures(target=target, organs=organs, body=body)
 
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ class FixedPlan:
 class CountedEngine:
     """An engine of this test that counts its plans."""
 
-    def __init__(self):
-        self.planned = []
+    def __init__(self, *settings):
+        self.planned, self.settings = [], settings
 
     def optimise(self, hu, structures, spacing_mm, plan):
         self.planned.append(plan.name)
@@ -42,7 +43,9 @@ class CountedEngine:
         return fixed, fixed.dose_on(hu)
 
     def as_engine(self) -> runner.Engine:
-        return runner.Engine(version="counted 1", optimise=self.optimise)
+        return runner.Engine(
+            version="counted 1", settings=self.settings, optimise=self.optimise
+        )
 
 
 def make_case(name: str, difference_hu: float) -> Case:
@@ -115,6 +118,50 @@ def test_a_finished_plan_is_not_computed_again(tmp_path):
     assert len(engine.planned) == 4
     check([make_case("a", 11.0)], tmp_path / "dose", engine)
     assert len(engine.planned) == 6
+    finer = CountedEngine(3.0)
+    check(cases[:1], tmp_path / "dose", finer)
+    assert len(finer.planned) == 2
+
+
+@pytest.mark.parametrize("content", ["", '{"subject": "a"}', "[1]", b"\xff"])
+def test_a_damaged_kept_plan_is_named_and_computed_again(tmp_path, caplog, content):
+    case, engine = make_case("a", 10.0), CountedEngine()
+    check([case], tmp_path / "dose", engine)
+    damaged = sorted((tmp_path / "dose_plans").iterdir())[0]
+    whole = damaged.read_text()
+    damaged.write_bytes(content if isinstance(content, bytes) else content.encode())
+    check([case], tmp_path / "dose", engine)
+    assert len(engine.planned) == 3 and damaged.read_text() == whole
+    assert f"{damaged}: expected a finished plan" in caplog.text
+
+
+def test_a_plan_that_cannot_be_optimised_is_named(tmp_path):
+    def optimise(*_):
+        raise ValueError("half of the target receives 0 %")
+
+    engine = runner.Engine(version="none 1", settings=(), optimise=optimise)
+    with pytest.raises(ValueError, match="a, liver_photons: half of the target"):
+        runner.check_cases(
+            [make_case("a", 0.0)], 1, engine=engine, output=tmp_path / "o", source={}
+        )
+
+
+def test_outputs_that_cannot_be_written_are_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "load_engine", CountedEngine().as_engine)
+    (tmp_path / "dose_plans").touch()
+    with pytest.raises(ValueError, match="dose_plans is a file, expected a folder"):
+        runner.check_files("none", "none", "none", output=tmp_path / "dose")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="holds 'dose_plans', which no dose check"):
+        runner.check_files("none", "none", "none", output=Path("."))
+
+
+def test_warnings_of_cases_are_on_the_page_and_in_the_numbers(tmp_path):
+    warned = dataclasses.replace(make_case("b", 0.0), sites={}, warnings=("b is out",))
+    page = check([make_case("a", 0.0), warned], tmp_path / "dose", CountedEngine())
+    assert "b is out" in page.read_text()
+    content = json.loads((tmp_path / "dose" / "dose.json").read_text())
+    assert content["warnings"] == ["b is out"]
 
 
 def test_an_interrupted_check_leaves_no_report_and_keeps_its_plans(tmp_path):
@@ -168,12 +215,42 @@ def test_files_are_read_on_the_dose_grid(tmp_path, pixel_mm):
     area = structures.target.sum() / 8 * grid_mm**2
     assert area == pytest.approx(np.pi * 20**2, rel=0.1)
     assert set(structures.organs) == {"cord"}
+    (at_the_end,) = case.warnings  # 8 slices of 5 mm
+    assert at_the_end.startswith("The centre of the target lies 18 mm from the first")
     moved = write(tmp_path / "moved.nii.gz", labels, pixel_mm, moved_mm=4.0)
     with pytest.raises(UnusableScan, match="moved.nii.gz and .*ct.nii.gz lie up to 4"):
         case_of_files(truth, truth, moved, organs={})
     empty = write(tmp_path / "empty.nii.gz", 2 * (labels == 2), pixel_mm)
     with pytest.raises(ValueError, match="empty.nii.gz: the mask has labels 0, 2"):
         case_of_files(truth, truth, empty, organs={})
+    air = write(tmp_path / "air.nii.gz", np.full_like(hu, -1000), pixel_mm)
+    with pytest.raises(UnusableScan, match="air.nii.gz: no voxel of a body"):
+        case_of_files(truth, air, mask, organs={})
+
+
+def test_a_structure_that_the_dose_grid_loses_is_refused(tmp_path):
+    y, x = np.mgrid[:60, :60] * 2.0 - 59
+    away_mm = np.hypot(x, y) * np.ones((8, 1, 1))
+    labels = np.select([away_mm < 20, abs(x - 31) < 1.5], [1, 2], 0) * np.ones(
+        (8, 1, 1)
+    )
+    truth = write(tmp_path / "ct.nii.gz", np.where(away_mm < 48, 40, -1000), 2.0)
+    mask = write(tmp_path / "mask.nii.gz", labels, 2.0)
+    with pytest.raises(ValueError, match="mask.nii.gz: label 2 has .* are 4 mm"):
+        case_of_files(truth, truth, mask, organs={})
+
+
+def test_a_target_cut_by_the_body_is_counted(tmp_path):
+    y, x = np.mgrid[:60, :60] * 4.0 - 118
+    away_mm = np.hypot(x, y) * np.ones((20, 1, 1))
+    labels = ((abs(x - 90) < 20) & (abs(y) < 10)) * np.ones((20, 1, 1))
+    truth = write(tmp_path / "ct.nii.gz", np.where(away_mm < 96, 40, -1000), 4.0)
+    mask = write(tmp_path / "mask.nii.gz", labels, 4.0)
+    case = case_of_files(truth, truth, mask, organs={})
+    drawn, kept = int(labels.sum()), case.sites["target"].target.sum()
+    assert 0 < kept < drawn
+    (cut,) = case.warnings
+    assert cut.startswith(f"{drawn - kept} of {drawn} voxels of the target lie outside")
 
 
 def test_a_missing_engine_is_named(monkeypatch):

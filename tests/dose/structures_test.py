@@ -63,20 +63,33 @@ def test_bulk_density_gives_discs_the_mean_of_soft_tissue():
     assert (hu[bone] == 200).all() and (hu[disc] == 40).all()
 
 
-def test_every_ct_has_the_outline_of_the_reference(monkeypatch):
-    person = subject()
+def cases_of(person: EvaluationSubject, monkeypatch) -> cases.CasesOfData:
+    """Return data of one person whom a network translates to 40 HU everywhere."""
     hu = np.full(person.body.shape, 40, np.float32)
     monkeypatch.setattr(cases, "read_subjects", lambda *_: [person])
     monkeypatch.setattr(ct_methods, "network_ct", lambda *_: (hu, None))
-    data = cases.CasesOfData(dataset=None, split="test", model=None, names=("a",))
-    (case,) = data
-    assert len(case.cts) == 3
+    return cases.CasesOfData(dataset=None, split="test", model=None, names=("a",))
+
+
+def test_every_ct_has_the_outline_of_the_reference(monkeypatch):
+    person = subject()
+    (case,) = cases_of(person, monkeypatch)
+    assert len(case.cts) == 3 and not case.warnings
     for ct in case.cts.values():
         np.testing.assert_array_equal(ct > AIR_HU, person.body)
 
 
 def test_a_site_too_near_to_the_ends_is_left_out():
     assert not structures.sites_of_subject(subject(slices=8))
+
+
+def test_a_subject_without_a_site_is_named(monkeypatch):
+    (case,) = cases_of(subject(slices=8), monkeypatch)
+    assert not case.sites
+    assert [w.split(":")[0] for w in case.warnings] == [
+        "a is left out of the plans of the liver",
+        "a is left out of the plans of the spine",
+    ]
 
 
 def test_a_mask_names_its_target_and_its_organs():
@@ -90,5 +103,22 @@ def test_a_mask_names_its_target_and_its_organs():
         "cord": 4,
         "label 7": 4,
     }
-    with pytest.raises(ValueError, match="has labels 0, 2: expected .* with 1"):
-        structures.structures_of_labels(np.where(labels == 2, 2, 0), body, {})
+    both = structures.structures_of_labels(labels, body, {2: "kidney", 7: "kidney"})
+    assert both.organs["kidney"].sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "message"),
+    [
+        ((0, 2), {}, "has labels 0, 2: expected .* with 1"),
+        ((-3, 1), {}, "has labels -3, 1: .* none below 0"),
+        ((1, 2), {2: "target"}, "2:target, expected"),
+        ((1, 2), {2: "body"}, "2:body, expected"),
+        ((1, 2), {1: "gtv"}, "1:gtv, expected"),
+        ((1, 2), {3: "cord"}, r"3:cord, expected labels of the mask .*\(1, 2\)"),
+    ],
+)
+def test_labels_and_names_that_cannot_be_planned_are_refused(values, names, message):
+    labels = np.broadcast_to(np.array(values), (2, 3, 2))
+    with pytest.raises(ValueError, match=message):
+        structures.structures_of_labels(labels, labels < 9, names)

@@ -15,9 +15,9 @@ import numpy as np
 
 from input_pipeline.dataset.dataset import Dataset
 from synthct_jax.dose.plans import RADIATIONS, make_plan
-from synthct_jax.dose.rows import BODY, FIELDS, TARGET, Row, mean_rows, measure_plan
+from synthct_jax.dose.rows import FIELDS, Row, mean_rows, measure_plan
 from synthct_jax.dose.runner import load_engine
-from synthct_jax.dose.structures import BONE, sites_of_subject
+from synthct_jax.dose.structures import BODY, BONE, TARGET, sites_of_subject
 from synthct_jax.evaluation.results import REFERENCE_CT
 from synthct_jax.evaluation.subjects import EvaluationSubject, read_subjects
 
