@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from paths import PYTHONPATH
 from tiny_model import write_tiny_model
 from tiny_run import tiny_config
 
 from input_pipeline.preparation.prepare import prepare
+from input_pipeline.scans.nifti import write_nifti
+from input_pipeline.volume import Volume
 
 pytest.importorskip("pyRadPlan")
 pytestmark = pytest.mark.slow
@@ -79,4 +82,45 @@ def test_more_subjects_than_there_are_are_refused(folder):
     )
     assert done.returncode == 2
     assert "data has 1 test subjects with MR, CT and labels" in done.stderr
+    assert "expected 5 or more" in done.stderr
     assert not (folder / "more").exists()
+
+
+def write_box(path, hu: np.ndarray) -> None:
+    volume = Volume(
+        voxels=hu[..., None].astype(np.float32),
+        affine=np.diag([-5.0, -5.0, 6.0, 1.0]),
+        modality="CT",
+        channels=("hu",),
+    )
+    write_nifti(path, hu.astype(np.int16), volume)
+
+
+def test_ct_files_are_checked_and_their_paths_stay_in_the_numbers(tmp_path):
+    body = np.zeros((14, 30, 30), bool)
+    body[:, 4:-4, 4:-4] = True
+    labels = np.zeros(body.shape)
+    labels[6:8, 12:18, 12:18] = 1
+    labels[6:8, 12:18, 19:22] = 2
+    hu = np.where(body, 0, -1000)
+    write_box(tmp_path / "ct.nii.gz", hu)
+    hu[:, 4:-4, 22:24] = 800  # bone before the target, from the patient's left
+    write_box(tmp_path / "SECRET.nii.gz", hu)
+    write_box(tmp_path / "mask.nii.gz", labels)
+    done = synthct(
+        tmp_path,
+        *("--input=SECRET.nii.gz", "--truth=ct.nii.gz", "--mask=mask.nii.gz"),
+        *("--organs=2:cord", "--radiation=protons", "--gantry=90", "--output=out"),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = csv.DictReader((tmp_path / "out" / "dose.csv").read_text().splitlines())
+    rows = {
+        (r["subject"], r["structure"], r["quantity"]): float(r["value"])
+        for r in lines
+        if r["method"] == "network"
+    }
+    assert rows["synthetic CT", "gantry 90", "range_shift"] < -1
+    assert ("synthetic CT", "cord", "mean_difference") in rows
+    written = [*(tmp_path / "out").iterdir(), *(tmp_path / "out_plans").iterdir()]
+    named = [path.name for path in written if "SECRET" in path.read_text()]
+    assert named == ["dose.json"]
