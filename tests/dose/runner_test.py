@@ -254,6 +254,7 @@ def test_a_target_cut_by_the_body_is_counted(tmp_path):
 
 
 def test_a_missing_engine_is_named(monkeypatch):
+    monkeypatch.delattr("synthct_jax.dose.engine", raising=False)
     monkeypatch.delitem(sys.modules, "synthct_jax.dose.engine", raising=False)
     monkeypatch.setitem(sys.modules, "pyRadPlan", None)
     with pytest.raises(ValueError, match="dose needs pyRadPlan, which is not inst"):
