@@ -151,7 +151,7 @@ def test_mistakes_in_a_configuration_file_are_named_with_their_line(
             "--output=configs/OUT: lies in the folder of the MR, configs",
         ),
         (
-            ["--mode=translate", "--input=configs,TMP", "--output=OUT"],
+            ["--mode=translate", "--input=configs,configs", "--output=OUT"],
             "configs: a folder in a list, expected one folder that holds all DICOM",
         ),
         (
