@@ -106,8 +106,7 @@ class Manifest:
 
     def _text(self) -> str:
         fields = {"format": FORMAT, **dataclasses.asdict(self)}
-        # Digested as it is read, with lists for tuples.
-        return json.dumps(with_digest(json.loads(json.dumps(fields))), indent=1) + "\n"
+        return json.dumps(with_digest(fields), indent=1) + "\n"
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -81,7 +81,8 @@ def write(
             f"{LIVER_RADIUS_MM / 2:g} mm or more from its surface"
         )
     of_subjects = [row for plan in finished for row in plan.rows]
-    rows = [*mean_rows(of_subjects), *of_subjects]
+    means = mean_rows(of_subjects)
+    rows = [*means, *of_subjects]
     content = {
         "format": FORMAT,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -94,7 +95,7 @@ def write(
     }
     with files.replace_folder(output, FILES, writer="dose check") as folder:
         (folder / PAGE).write_text(
-            _render(finished, engine, warnings), encoding="utf-8"
+            _render(finished, means, engine, warnings), encoding="utf-8"
         )
         text = json.dumps(null_not_finite(content), indent=1) + "\n"
         (folder / NUMBERS).write_text(text, encoding="utf-8")
@@ -104,12 +105,15 @@ def write(
 
 
 def _render(
-    finished: Sequence[FinishedPlan], engine: str, warnings: Sequence[str]
+    finished: Sequence[FinishedPlan],
+    means: Sequence[Row],
+    engine: str,
+    warnings: Sequence[str],
 ) -> str:
     subjects = dict.fromkeys(each.subject for each in finished)
-    means = {
+    intervals = {
         row[1:5]: Interval(value=row.value, low=row.low, high=row.high, n=row.n)
-        for row in mean_rows([row for each in finished for row in each.rows])
+        for row in means
     }
     plans = {each.plan.name: each.plan for each in finished}
     return render_page(
@@ -117,17 +121,19 @@ def _render(
         title="Dose on the synthetic CT",
         subtitle=f"{count_noun(len(subjects), 'subject')} · {engine}",
         notes=[*few_subjects_notes(len(subjects)), *warnings],
-        sections=[_section(plan, means) for plan in plans.values()],
+        sections=[_section(plan, intervals) for plan in plans.values()],
         threshold=measures.THRESHOLD,
         finished=finished,
     )
 
 
-def _section(plan: Plan, means: Mapping[tuple[str, ...], Interval]) -> dict[str, Any]:
+def _section(
+    plan: Plan, intervals: Mapping[tuple[str, ...], Interval]
+) -> dict[str, Any]:
     """Return what the page has of a plan: methods, and structures of the network."""
     of_plan = {
         (method, structure, quantity): interval
-        for (method, name, structure, quantity), interval in means.items()
+        for (method, name, structure, quantity), interval in intervals.items()
         if name == plan.name
     }
     columns = [c for c in _COLUMNS if (NETWORK, *c) in of_plan]

@@ -174,14 +174,15 @@ def check_cases(
             for radiation in radiations:
                 plan = make_plan(site, radiation, proton_gantry=proton_gantry)
                 file = kept / f"{_digest(case, structures, plan, engine)}.json"
-                if not _is_finished(file):
+                if (finished_plan := _read_kept(file)) is None:
                     computed = True
                     kept.mkdir(parents=True, exist_ok=True)
                     files.write_file(
                         file, _compute(case, structures, plan, engine.optimise)
                     )
                     logging.info("%s: %s", case.name, plan.name)
-                finished.append(_read(file))
+                    finished_plan = _read(file)
+                finished.append(finished_plan)
         countdown.log(case.name, new=computed)
     return report.write(
         finished, output, engine=engine.version, source=source, warnings=warnings
@@ -224,18 +225,17 @@ def _compute(
     return json.dumps(null_not_finite(content)) + "\n"
 
 
-def _is_finished(file: Path) -> bool:
-    """Return whether a plan is kept; warn of one that cannot be read."""
+def _read_kept(file: Path) -> report.FinishedPlan | None:
+    """Return a kept plan; None if there is none, or with a warning a damaged one."""
     if not file.exists():
-        return False
+        return None
     try:
-        _read(file)
+        return _read(file)
     except (KeyError, TypeError, ValueError) as error:
         logging.warning(
             "%s: expected a finished plan, which is computed again: %r", file, error
         )
-        return False
-    return True
+        return None
 
 
 def _read(file: Path) -> report.FinishedPlan:
