@@ -168,9 +168,10 @@ def translate(
         if loaded.has_spread:
             # A tenth of a HU: the file is a quarter as large.
             write_nifti(folder / "uncertainty.nii.gz", np.round(spread, 1), axial)
+        inside = find_body(hu, body)
         if structures:
             known_spread = spread if loaded.has_spread else None
-            regions = find_regions(hu, body, known_spread, axial.spacing_mm)
+            regions = find_regions(inside, known_spread, axial.spacing_mm)
             write_structures(folder / STRUCTURES, ct_series, regions)
         preview.write_preview(folder / "preview.png", axial, hu, body=body)
         quality.add_output(
@@ -179,7 +180,6 @@ def translate(
         )
         for warning in quality.unusual(OUTPUT):
             logging.warning("%s", warning)
-        inside = find_body(hu, body)
         made = {
             "notice": NOT_A_DEVICE,
             "created": datetime.datetime.now(datetime.UTC).isoformat(

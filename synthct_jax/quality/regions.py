@@ -28,35 +28,31 @@ def find_body(hu: np.ndarray, outline: np.ndarray) -> np.ndarray:
 
 
 def find_regions(
-    hu: np.ndarray,
     body: np.ndarray,
     spread: np.ndarray | None,
     spacing_mm: tuple[float, float, float],
 ) -> list[Region]:
     """Return the body in a synthetic CT, and where translations disagree.
 
-    The body is that of `find_body`. A place is marked if the mean spread around it,
-    weighted by a Gaussian of 5 mm standard deviation within the body, is above
-    `LIMIT_HU`.
+    A place is marked if the mean spread around it, weighted by a Gaussian of 5 mm
+    standard deviation within the body, is above `LIMIT_HU`.
 
     Args:
-        hu: synthetic CT, (slices, rows, columns).
-        body: outline in the MR, bool of that shape.
+        body: see `find_body`, (slices, rows, columns).
         spread: standard deviation over views and networks in HU, of that shape; None
             if there is only one, and no second region.
         spacing_mm: of slices, rows and columns.
     """
-    inside = find_body(hu, body)
     outline = Region(
         name="BODY",
         description="body in the synthetic CT",
-        mask=inside,
+        mask=body,
         colour=(0, 255, 0),
         interpreted_type="EXTERNAL",
     )
     if spread is None:
         return [outline]
-    weight = inside.astype(np.float32)
+    weight = body.astype(np.float32)
     total, weight = (
         scipy.ndimage.gaussian_filter(image, _BLUR_MM / np.array(spacing_mm))
         for image in (spread * weight, weight)
@@ -66,7 +62,7 @@ def find_regions(
         Region(
             name=f"SPREAD_{LIMIT_HU}HU",
             description=f"translations differ by more than {LIMIT_HU} HU, std. dev.",
-            mask=inside & (total > LIMIT_HU * weight),
+            mask=body & (total > LIMIT_HU * weight),
             colour=(255, 128, 0),
         ),
     ]

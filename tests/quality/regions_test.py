@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthct_jax.quality.regions import LIMIT_HU, find_regions
+from synthct_jax.quality.regions import LIMIT_HU, find_body, find_regions
 
 SPACING_MM = (6.0, 2.0, 2.0)
 BODY = np.zeros((9, 60, 60), bool)
@@ -16,7 +16,7 @@ OUTLINE[:, 7:53, 7:53] = True
 
 
 def marked(spread: np.ndarray) -> np.ndarray:
-    outline, region = find_regions(HU, OUTLINE, spread, SPACING_MM)
+    outline, region = find_regions(find_body(HU, OUTLINE), spread, SPACING_MM)
     np.testing.assert_array_equal(outline.mask, BODY)
     return region.mask
 
@@ -38,5 +38,5 @@ def test_limit_counts_the_body_alone():
 
 
 def test_one_translation_marks_nothing():
-    (outline,) = find_regions(HU, OUTLINE, None, SPACING_MM)
+    (outline,) = find_regions(find_body(HU, OUTLINE), None, SPACING_MM)
     assert outline.name == "BODY" and outline.interpreted_type == "EXTERNAL"

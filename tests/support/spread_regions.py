@@ -17,7 +17,7 @@ from quality_faults import (
 )
 
 from synthct_jax.inference.loaded_model import load_model_file
-from synthct_jax.quality.regions import find_regions
+from synthct_jax.quality.regions import find_body, find_regions
 
 LARGE_HU = 100  # an error
 
@@ -29,7 +29,7 @@ def main(model_name: str, subjects: int = 10) -> None:
         subject = draw_example(seed)
         hu, spread, body = translate_phases(model, subject.mr)
         spacing_mm = (SLICE_MM, SPACING_MM, SPACING_MM)
-        regions = find_regions(hu, body, spread, spacing_mm)
+        regions = find_regions(find_body(hu, body), spread, spacing_mm)
         body, marked = (region.mask for region in regions)
         error = np.abs(hu - subject.ct_hu)
         inside, elsewhere = error[marked], error[body & ~marked]
